@@ -1,0 +1,238 @@
+"""The catalogue of log events, and the takeover of everybody else's logging.
+
+A log line is JSON on stderr. It can only be an event of this catalogue, with fields of this catalogue, and each field
+admits only values of its kind: a UID that isn't well-formed, a reason code with a blank in it or an AE title with
+control characters is written as "(malformed)". So no text, name or value of an object can reach a log, whoever calls.
+
+Messages of libraries (pynetdicom, uvicorn, distributed, loguru, warnings, uncaught exceptions) are never printed:
+they may quote what they choked on. Their place in the source is, which is enough to find them.
+"""
+
+import enum
+import logging
+import re
+import sys
+import threading
+import traceback
+import types
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import loguru
+import structlog
+
+from dicomnlp.errors import DicomnlpError
+from dicomnlp.model import is_uid
+
+MALFORMED = "(malformed)"
+
+_CODE = re.compile(r"[a-z0-9_]{1,64}\Z")
+_ADDRESS = re.compile(r"[0-9A-Za-z.:%\[\]-]{1,128}\Z")
+_PLACE = re.compile(r"[\w.<>:/ ()-]{1,400}\Z", re.ASCII)
+
+
+def _uid(value: Any) -> Any:
+    return value if is_uid(str(value)) else MALFORMED
+
+
+def _ae_title(value: Any) -> Any:
+    text = str(value)
+    return text if len(text) <= 16 and all(" " <= c <= "~" for c in text) else MALFORMED
+
+
+def _pattern(pattern: re.Pattern[str]) -> Callable[[Any], Any]:
+    return lambda value: value if pattern.match(str(value)) else MALFORMED
+
+
+def _number(value: Any) -> Any:
+    return value if isinstance(value, int | float) else MALFORMED
+
+
+def _sentence(value: Any) -> Any:
+    """Messages of our own errors, which by contract hold nothing of a patient."""
+    return str(value)[:1000]
+
+
+FIELDS: dict[str, Callable[[Any], Any]] = {
+    "address": _pattern(_ADDRESS),
+    "attempts": _number,
+    "called_ae_title": _ae_title,
+    "calling_ae_title": _ae_title,
+    "component": _pattern(_CODE),
+    "count": _number,
+    "error_type": _pattern(_PLACE),
+    "exit_code": _number,
+    "library": _pattern(_PLACE),
+    "message": _sentence,
+    "object_id": _number,
+    "outcome": _pattern(_CODE),
+    "peer_address": _pattern(_ADDRESS),
+    "pipeline": _pattern(re.compile(r"[\w.+-]{1,64}\Z", re.ASCII)),
+    "place": _pattern(_PLACE),
+    "process_id": _number,
+    "reason_code": _pattern(_CODE),
+    "route": _pattern(re.compile(r"[\w/{}.:_-]{1,100}\Z", re.ASCII)),
+    "seconds": _number,
+    "sop_class_uid": _uid,
+    "sop_instance_uid": _uid,
+    "state": _pattern(_CODE),
+    "status": _number,
+    "study_instance_uid": _uid,
+    "workers": _number,
+}
+"""Every field a log line may have, and the check that its values pass."""
+
+
+class Event(enum.Enum):
+    """Everything that can be logged: (level, fields)."""
+
+    READY = ("info", ("component", "address"))
+    """A component takes work."""
+    DRAINING = ("info", ("component",))
+    """SIGTERM came: no new work is taken, what is under way ends."""
+    STOPPED = ("info", ("component", "exit_code"))
+    COMPONENT_DIED = ("error", ("component", "exit_code", "process_id"))
+    """A supervised process ended by itself; it is started again."""
+
+    ASSOCIATION_ACCEPTED = ("info", ("calling_ae_title", "called_ae_title", "peer_address"))
+    ASSOCIATION_REJECTED = ("warning", ("calling_ae_title", "called_ae_title", "peer_address", "reason_code"))
+    ASSOCIATION_RELEASED = ("info", ("calling_ae_title", "peer_address", "count", "seconds"))
+    ASSOCIATION_ABORTED = ("warning", ("calling_ae_title", "peer_address", "reason_code", "count", "seconds"))
+    OBJECT_RECEIVED = (
+        "info",
+        ("sop_instance_uid", "study_instance_uid", "calling_ae_title", "outcome", "status", "reason_code"),
+    )
+    """Intake decided about an object, durably."""
+    OBJECT_REFUSED = ("warning", ("sop_instance_uid", "calling_ae_title", "status", "reason_code"))
+    INTAKE_FAILED = ("error", ("count", "error_type", "place"))
+    """A commit failed: every object in it was answered A700."""
+
+    OBJECT_PROCESSED = ("debug", ("object_id", "sop_instance_uid", "state", "reason_code", "pipeline"))
+    OBJECT_FAILED = ("warning", ("object_id", "sop_instance_uid", "reason_code", "attempts"))
+    WORKER_LOST = ("warning", ("count", "reason_code"))
+    """A worker died or was stopped with objects in hand; they are tried again."""
+    ENGINE_RESTARTED = ("warning", ("reason_code",))
+    WORK_PAUSED = ("error", ("reason_code", "error_type", "place"))
+    """The dispatcher can't reach the database or the engine; it tries again."""
+    PACK_REFUSED = ("error", ("message",))
+
+    REQUEST_FAILED = ("error", ("route", "error_type", "place"))
+    REQUEST = ("info", ("route", "status", "seconds"))
+
+    LIBRARY_MESSAGE = ("warning", ("library", "place"))
+    LIBRARY_WARNING = ("warning", ("error_type", "place"))
+    CRASH = ("error", ("error_type", "message", "place"))
+    """An exception nobody caught."""
+
+
+_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+
+def log(event: Event, **fields: Any) -> None:
+    """Write one line for `event`; fields not declared for it are left out, and named in `undeclared`."""
+    level, allowed = event.value
+    checked = {k: None if v is None else FIELDS[k](v) for k, v in fields.items() if k in allowed}
+    undeclared = sorted(k for k in fields if k not in allowed)
+    if undeclared:
+        checked["undeclared"] = undeclared
+    structlog.get_logger().log(_LEVELS[level], event.name.lower(), **checked)
+
+
+def describe(error: BaseException) -> dict[str, str]:
+    """`error_type` and `place` of an exception: its class and the innermost frames, never its message."""
+    frames = traceback.extract_tb(error.__traceback__)[-4:]
+    place = " ".join(f"{_short(f.filename)}:{f.lineno}" for f in frames)
+    kind = type(error)
+    return {"error_type": f"{kind.__module__}.{kind.__qualname__}", "place": place or "-"}
+
+
+def _short(filename: str) -> str:
+    return "/".join(filename.replace("\\", "/").split("/")[-2:])
+
+
+class _LibraryHandler(logging.Handler):
+    """Stands for every other handler: notes that a library had something to say, and where, not what."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        log(Event.LIBRARY_MESSAGE, library=record.name, place=f"{_short(record.pathname)}:{record.lineno}")
+
+
+def _loguru_sink(message: Any) -> None:
+    record = message.record
+    log(Event.LIBRARY_MESSAGE, library="loguru", place=f"{_short(record['file'].path)}:{record['line']}")
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: Any = None,  # noqa: ARG001
+    line: str | None = None,  # noqa: ARG001
+) -> None:
+    del message
+    log(Event.LIBRARY_WARNING, error_type=category.__name__, place=f"{_short(filename)}:{lineno}")
+
+
+def _crash(error: BaseException | None) -> None:
+    if error is None or isinstance(error, SystemExit):
+        return
+    message = str(error) if isinstance(error, DicomnlpError) else None
+    log(Event.CRASH, message=message, **describe(error))
+
+
+def _excepthook(_kind: type[BaseException], error: BaseException, _tb: types.TracebackType | None) -> None:
+    _crash(error)
+
+
+def configure(level: str = "info", part: str | None = None) -> None:
+    """Make this process log the catalogue to stderr and silence everybody else; call once, first thing.
+
+    Parameters
+    ----------
+    level
+        "debug", "info", "warning" or "error".
+    part
+        Of the service, written on each line: "listener", "work", "web" ...
+    """
+
+    def add_part(_logger: Any, _name: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        if part is not None:
+            event["part"] = part
+        return event
+
+    structlog.configure(
+        processors=[
+            add_part,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
+        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    take_over()
+
+
+def take_over() -> None:
+    """Route stdlib logging, loguru, warnings and uncaught exceptions of this process into the catalogue.
+
+    Also called after importing a library that installs handlers of its own at import.
+    """
+    root = logging.getLogger()
+    root.handlers[:] = [_LibraryHandler(logging.WARNING)]
+    root.setLevel(logging.WARNING)
+    for name in list(logging.root.manager.loggerDict):
+        logger = logging.getLogger(name)
+        logger.handlers[:] = []
+        logger.propagate = True
+        if logger.level < logging.WARNING:
+            logger.setLevel(logging.NOTSET)
+    loguru.logger.remove()
+    loguru.logger.add(_loguru_sink, level="WARNING")
+    warnings.showwarning = _show_warning
+    sys.excepthook = _excepthook
+    sys.unraisablehook = lambda unraisable: _crash(unraisable.exc_value)
+    threading.excepthook = lambda args: _crash(args.exc_value)
