@@ -1,0 +1,79 @@
+"""What ``dicomnlp check`` looks at, each with what to do when it isn't right."""
+
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from dicomnlp.config import Settings
+from dicomnlp.errors import AlreadyRunningError, DicomnlpError
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """One thing looked at: whether it is right, and what was seen or should be mended."""
+
+    name: str
+    ok: bool
+    message: str
+
+
+def run_checks(settings: Settings) -> Iterator[CheckResult]:
+    """Look at configuration, language packs, database and ports, in this order; the settings themselves are valid."""
+    yield CheckResult("configuration", True, str(settings.file) if settings.file else "no file, defaults in use")
+    yield from _packs(settings)
+    running = False
+    for result, service_runs in _database(settings):
+        running |= service_runs
+        yield result
+    for table, name, host, port in (
+        ("listener", "DICOM port", settings.listener.host, settings.listener.port),
+        ("web", "HTTP port", settings.web.host, settings.web.port),
+    ):
+        yield _port(table, name, host, port, running=running)
+
+
+def _packs(settings: Settings) -> Iterator[CheckResult]:
+    from dicomnlp.analyse import languages, load_pack, pipeline_name
+
+    codes = languages()
+    for code in codes:
+        try:
+            load_pack(code)
+        except DicomnlpError as error:
+            yield CheckResult(f"language pack {code}", False, str(error))
+        else:
+            yield CheckResult(f"language pack {code}", True, pipeline_name(code))
+    if settings.analyse.language not in codes:
+        known = ", ".join(codes)
+        yield CheckResult("analyse.language", False, f"no pack of that name; installed: {known}")
+
+
+def _database(settings: Settings) -> Iterator[tuple[CheckResult, bool]]:
+    from dicomnlp.store.database import Database
+
+    try:
+        database = Database.open(settings)
+    except DicomnlpError as error:
+        yield CheckResult("database", False, str(error)), False
+        return
+    yield CheckResult("database", True, "reachable, schema up to date"), False
+    try:
+        with database.hold("service"):
+            running = False
+    except AlreadyRunningError:
+        running = True
+    database.close()
+    yield CheckResult("service", True, "running" if running else "not running"), running
+
+
+def _port(table: str, name: str, host: str, port: int, *, running: bool) -> CheckResult:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            if running:
+                return CheckResult(name, True, f"{host}:{port} is in use by the running service")
+            message = f"{host}:{port} can't be listened on ({error.strerror}); change {table}.port or {table}.host"
+            return CheckResult(name, False, message)
+    return CheckResult(name, not running, f"{host}:{port} is free" + (", although a service runs" if running else ""))

@@ -1,0 +1,212 @@
+"""Commands that take files: ``import`` into the database, ``extract`` and ``analyse`` without one."""
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import rich.progress
+import typer
+
+from dicomnlp.cli.context import err, open_database, settings_of, write_line
+from dicomnlp.cli.reading import print_analysis, print_report
+from dicomnlp.config import Settings
+from dicomnlp.errors import DicomnlpError, UsageError
+from dicomnlp.model import Narrative, Outcome, Receipt, Report, StoredObject
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON line an input, instead of text for people.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module to `app`."""
+    app.command("import")(import_files)
+    app.command()(extract)
+    app.command()(analyse)
+
+
+def import_files(
+    context: typer.Context,
+    paths: Annotated[list[Path], typer.Argument(exists=True, help="DICOM files, or folders of them.")],
+) -> None:
+    """Take DICOM files from disk through the same intake as the network.
+
+    Importing the same files again changes nothing, so an import that was stopped is simply started again.
+
+    Example: dicomnlp import /mnt/export/2026-11
+    """
+    from dicomnlp.receive.importer import import_paths
+    from dicomnlp.receive.intake import Intake
+
+    settings = settings_of(context)
+    database = open_database(context)
+    intake = Intake(settings, database)
+    outcomes: Counter[str] = Counter()
+    progress = rich.progress.Progress(
+        "[progress.description]{task.description}", rich.progress.MofNCompleteColumn(), console=err, transient=True
+    )
+    task = progress.add_task("importing", total=None)
+
+    def on_receipt(path: Path, receipt: Receipt) -> None:
+        outcomes[receipt.outcome.value] += 1
+        progress.advance(task)
+        if receipt.outcome in {Outcome.REFUSED, Outcome.QUARANTINED}:
+            progress.console.print(f"{receipt.outcome.value}: {path} ({receipt.reason_code})", markup=False)
+
+    try:
+        with progress:
+            import_paths(intake, paths, on_receipt=on_receipt)
+    finally:
+        intake.close()
+        database.close()
+    total = sum(outcomes.values())
+    write_line(", ".join([f"{total} files", *(f"{outcomes[o.value]} {o.value}" for o in Outcome if outcomes[o.value])]))
+    if not total or outcomes[Outcome.REFUSED.value] or outcomes[Outcome.QUARANTINED.value]:
+        raise typer.Exit(1)
+
+
+def extract(
+    context: typer.Context,
+    files: Annotated[list[Path], typer.Argument(help="DICOM files.")],
+    as_json: Json = False,
+) -> None:
+    """Show what DICOM objects say: narrative, sections, coded items, measurements, identity. No database is used.
+
+    Every file gets an answer; one that can't be read gets its error, and the exit code is 1.
+
+    Example: dicomnlp extract report.dcm --json
+    """
+    from dicomnlp.extract import report_to_json
+
+    settings = settings_of(context)
+    failed = False
+    for file in files:
+        try:
+            report = _extract_file(file, settings)
+        except DicomnlpError as error:
+            failed = True
+            if as_json:
+                _write_json({"file": str(file), **_error_json(error)})
+            else:
+                err.print(f"{file}: {error}", markup=False, soft_wrap=True)
+            continue
+        if as_json:
+            _write_json({"file": str(file), **report_to_json(report)})
+        else:
+            print_report(report, heading=str(file))
+    if failed:
+        raise typer.Exit(1)
+
+
+def analyse(
+    context: typer.Context,
+    files: Annotated[list[str], typer.Argument(help=".dcm, .txt or .jsonl files; - reads JSON lines from stdin.")],
+    language: Annotated[str | None, typer.Option("--language", help="Code of a language pack, e.g. en.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show the findings of reports. No database is used.
+
+    A .jsonl file holds one {"id", "text", "language"?, "targets"?} a line; with targets [{"start", "end"}] these spans
+    are judged as findings whatever the lexicon knows. Answers come in the order of the inputs.
+
+    Example: echo '{"id": 1, "text": "No pneumothorax."}' | dicomnlp analyse - --json
+    """
+    from dicomnlp.analyse import analyse as analyse_narrative
+    from dicomnlp.analyse import analysis_to_json
+
+    settings = settings_of(context)
+    failed = False
+    for name in files:
+        for item in _inputs(name, settings):
+            try:
+                if "error" in item:
+                    raise item["error"]
+                narrative: Narrative = item["narrative"]
+                analysis = analyse_narrative(
+                    narrative,
+                    language=language or item["language"] or None,
+                    targets=item["targets"],
+                    default_language=settings.analyse.language,
+                )
+            except DicomnlpError as error:
+                failed = True
+                if as_json:
+                    _write_json({"id": item["id"], **_error_json(error)})
+                else:
+                    err.print(f"{name}: {error}", markup=False, soft_wrap=True)
+                continue
+            if as_json:
+                _write_json(analysis_to_json(item["id"], narrative, analysis))
+            else:
+                print_analysis(narrative, analysis.sections, analysis.findings, heading=str(item["id"]))
+    if failed:
+        raise typer.Exit(1)
+
+
+def _extract_file(file: Path, settings: Settings) -> Report:
+    from dicomnlp.extract import extract as extract_object
+    from dicomnlp.extract import read_file
+
+    data, transfer_syntax_uid, sop_class_uid, sop_instance_uid = read_file(file)
+    stored = StoredObject(0, sop_instance_uid, sop_class_uid, transfer_syntax_uid, data)
+    return extract_object(stored, fallbacks=settings.extract.character_set_fallbacks)
+
+
+def _inputs(name: str, settings: Settings) -> Iterator[dict[str, Any]]:
+    """The texts of one argument, each with id, narrative, language and targets, or with its error."""
+    if name == "-":
+        yield from _json_lines(sys.stdin.buffer.read().decode("utf-8", "replace").splitlines(), "standard input")
+        return
+    file = Path(name)
+    try:
+        if file.suffix == ".jsonl":
+            yield from _json_lines(file.read_text("utf-8").splitlines(), file.name)
+        elif file.suffix == ".txt":
+            text = file.read_text("utf-8")
+            yield {"id": file.name, "narrative": Narrative(text), "language": None, "targets": ()}
+        else:
+            report = _extract_file(file, settings)
+            yield {"id": file.name, "narrative": report.narrative, "language": report.language, "targets": ()}
+    except DicomnlpError as error:
+        yield {"id": file.name, "error": error}
+    except OSError as error:
+        yield {"id": file.name, "error": UsageError(f"{file} can't be read: {error.strerror}")}
+    except UnicodeDecodeError:
+        yield {"id": file.name, "error": UsageError(f"{file} isn't UTF-8 text")}
+
+
+def _json_lines(lines: list[str], source: str) -> Iterator[dict[str, Any]]:
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except ValueError:
+            record = None
+        identifier = record.get("id") if isinstance(record, dict) else None
+        try:
+            yield {"id": identifier, **_parse(record)}
+        except UsageError as error:
+            yield {"id": identifier, "error": UsageError(f"{source}, line {number}: {error}")}
+
+
+def _parse(record: Any) -> dict[str, Any]:
+    if not isinstance(record, dict) or "id" not in record or not isinstance(record.get("text"), str):
+        raise UsageError('not a JSON object with "id" and "text"')
+    text = record["text"]
+    try:
+        targets = tuple((int(t["start"]), int(t["end"])) for t in record.get("targets") or ())
+    except (KeyError, TypeError, ValueError):
+        raise UsageError('"targets" is not a list of {"start", "end"}') from None
+    if any(not 0 <= start < end <= len(text) for start, end in targets):
+        raise UsageError('"targets" lie outside the text')
+    return {"narrative": Narrative(text), "language": record.get("language"), "targets": targets}
+
+
+def _error_json(error: DicomnlpError) -> dict[str, Any]:
+    return {"error": {"reason_code": error.reason_code, "message": str(error)}}
+
+
+def _write_json(record: dict[str, Any]) -> None:
+    write_line(json.dumps(record, ensure_ascii=False))

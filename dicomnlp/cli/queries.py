@@ -1,0 +1,125 @@
+"""Commands that ask: findings of a study, and reports as text."""
+
+import csv
+import io
+import json
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from dicomnlp.cli.context import checked_uid, err, open_database, out, write_line
+from dicomnlp.cli.reading import findings_table, print_analysis
+from dicomnlp.errors import NotFoundError
+from dicomnlp.model import Assertion, State, StoredFinding
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module to `app`."""
+    app.command()(findings)
+    app.command()(report)
+
+
+def findings(
+    context: typer.Context,
+    study_instance_uid: Annotated[str, typer.Argument(callback=checked_uid, help="StudyInstanceUID.")],
+    assertion: Annotated[Assertion | None, typer.Option(help="Only findings with this assertion.")] = None,
+    concept: Annotated[str | None, typer.Option(help="Only findings of this concept id, e.g. pneumothorax.")] = None,
+    all_versions: Annotated[
+        bool, typer.Option("--all-versions", help="Also findings of replaced objects and of older pipelines.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON array.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="A table with a header line.")] = False,
+) -> None:
+    """Show the current findings of a study.
+
+    Example: dicomnlp findings 1.2.826.0.1.3680043.8.498.1 --assertion present --json
+    """
+    from dicomnlp.store.queries import findings_of_study, reports_of_study
+
+    if as_json and as_csv:
+        raise typer.BadParameter("choose --json or --csv")
+    database = open_database(context)
+    rows = findings_of_study(
+        database, study_instance_uid, assertion=assertion, concept=concept, all_versions=all_versions
+    )
+    waiting = [r for r in reports_of_study(database, study_instance_uid) if r.state is State.PENDING]
+    database.close()
+    if as_json:
+        write_line(json.dumps([row.to_json() for row in rows], ensure_ascii=False))
+    elif as_csv:
+        sys.stdout.write(_csv(rows))
+    else:
+        out.print(findings_table(rows) if rows else "no findings")
+    if waiting:
+        err.print(f"{len(waiting)} of the study's reports wait for analysis")
+
+
+def report(
+    context: typer.Context,
+    uid: Annotated[str, typer.Argument(callback=checked_uid, help="StudyInstanceUID or SOPInstanceUID.")],
+) -> None:
+    """Show reports in the terminal, findings coloured by assertion.
+
+    Example: dicomnlp report 1.2.826.0.1.3680043.8.498.1
+    """
+    from dicomnlp.store.queries import findings_of_study, reports_of_instance, reports_of_study
+
+    database = open_database(context)
+    try:
+        try:
+            reports = reports_of_study(database, uid)
+        except NotFoundError:
+            reports = reports_of_instance(database, uid)
+        for stored in reports:
+            if stored.report is None:
+                reason = f" ({stored.reason_code})" if stored.reason_code else ""
+                out.print(f"{stored.sop_instance_uid}: {stored.state.value}{reason}", markup=False)
+                continue
+            found = [
+                f.finding
+                for f in (findings_of_study(database, stored.study_instance_uid) if stored.analysis else ())
+                if f.sop_instance_uid == stored.sop_instance_uid
+            ]
+            sections = stored.analysis.sections if stored.analysis else stored.report.narrative.sections
+            heading = f"{stored.report.title or 'report'} {stored.sop_instance_uid}"
+            print_analysis(stored.report.narrative, sections, found, heading=heading)
+    finally:
+        database.close()
+
+
+def _csv(rows: list[StoredFinding]) -> str:
+    """Findings flattened to one line each; a cell that a spreadsheet would run as a formula gets a leading quote."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer)
+    writer.writerow(_COLUMNS)
+    for row in rows:
+        record = row.to_json()
+        writer.writerow([_cell(_pick(record, column)) for column in _COLUMNS])
+    return buffer.getvalue()
+
+
+_COLUMNS = (
+    "id", "study_instance_uid", "sop_instance_uid", "concept.id", "concept.code", "concept.scheme", "concept.meaning",
+    "text", "start", "end", "sentence", "section", "assertion", "is_negated", "is_uncertain", "is_historical",
+    "is_hypothetical", "is_family", "anatomy.id", "laterality", "severity", "change", "measurements", "critical",
+    "language", "pipeline", "analysed_at",
+)  # fmt: skip
+
+
+def _pick(record: dict[str, Any], column: str) -> Any:
+    value: Any = record
+    for key in column.split("."):
+        value = value.get(key) if isinstance(value, dict) else None
+    if column == "measurements":
+        return "; ".join(f"{'x'.join(f'{v:g}' for v in m['values'])} {m['unit']}" for m in value)
+    return value
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    text = str(value)
+    return "'" + text if isinstance(value, str) and text[:1] in ("=", "+", "-", "@", "\t", "\r") else text

@@ -1,0 +1,95 @@
+"""Reports for people in the terminal: headings, findings coloured by assertion, tables."""
+
+from collections.abc import Sequence
+
+import rich.table
+import rich.text
+
+from dicomnlp.cli.context import out
+from dicomnlp.model import Assertion, Finding, Narrative, Report, Section, StoredFinding
+
+STYLES = {
+    Assertion.PRESENT: "bold red",
+    Assertion.ABSENT: "green",
+    Assertion.POSSIBLE: "yellow",
+    Assertion.HYPOTHETICAL: "cyan",
+    Assertion.HISTORICAL: "magenta",
+    Assertion.FAMILY: "blue",
+}
+
+
+def highlighted(text: str, sections: Sequence[Section], findings: Sequence[Finding]) -> rich.text.Text:
+    """The narrative with headings in bold and findings in the colour of their assertion."""
+    rendered = rich.text.Text(printable(text))
+    for section in sections:
+        if section.title:
+            rendered.stylize("bold underline", section.start, section.start + len(section.title))
+    for finding in findings:
+        rendered.stylize(STYLES[finding.assertion], finding.start, finding.end)
+    return rendered
+
+
+def printable(text: str) -> str:
+    """`text` with control characters replaced one to one: a report must not steer the terminal."""
+    return "".join(c if c in "\n\t" or c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def print_report(report: Report, heading: str) -> None:
+    """What an object says, as a document."""
+    out.rule(printable(heading), align="left")
+    facts = [
+        ("title", report.title),
+        ("study", report.identity.study_instance_uid),
+        ("state", report.state.value),
+        (
+            "flags",
+            " ".join(f for f in (report.completion_flag, report.verification_flag, report.preliminary_flag) if f),
+        ),
+        ("character set", f"{report.character_set.used} ({report.character_set.confidence:.2f})"),
+        ("language", report.language),
+    ]
+    for name, value in facts:
+        if value:
+            out.print(f"{name}: {printable(value)}", style="dim", markup=False)
+    out.print(highlighted(report.narrative.text, report.narrative.sections, ()))
+    if report.measurements:
+        table = rich.table.Table("measurement", "value", "unit", "qualified by", title="Coded measurements")
+        for m in report.measurements:
+            table.add_row(
+                printable(m.concept.meaning if m.concept else ""),
+                " ".join(f"{v:g}" for v in m.values) or (printable(m.qualifier.meaning) if m.qualifier else ""),
+                printable(m.unit.value if m.unit else ""),
+                printable("; ".join(f"{name.meaning}: {value.meaning}" for name, value in m.modifiers)),
+            )
+        out.print(table)
+    for warning in report.warnings:
+        out.print(f"warning: {warning}", style="yellow", markup=False)
+
+
+def print_analysis(
+    narrative: Narrative, sections: Sequence[Section], findings: Sequence[Finding], heading: str
+) -> None:
+    """A narrative with its findings marked, and what the colours mean."""
+    out.rule(printable(heading), align="left")
+    out.print(highlighted(narrative.text, sections, findings))
+    legend = rich.text.Text()
+    for assertion in dict.fromkeys(f.assertion for f in findings):
+        legend.append(f" {assertion.value} ", STYLES[assertion])
+    out.print(legend)
+
+
+def findings_table(findings: Sequence[StoredFinding]) -> rich.table.Table:
+    """A table of findings, one row each."""
+    table = rich.table.Table("concept", "assertion", "side", "size", "section", "sentence")
+    for stored in findings:
+        f = stored.finding
+        sizes = "; ".join(f"{'x'.join(f'{v:g}' for v in m.values)} {m.unit}" for m in f.measurements)
+        table.add_row(
+            f.concept.meaning,
+            rich.text.Text(f.assertion.value, STYLES[f.assertion]),
+            f.laterality.value if f.laterality else "",
+            sizes,
+            f.section.value,
+            printable(" ".join(f.sentence.split())),
+        )
+    return table
