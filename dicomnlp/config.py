@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from dicomnlp.errors import ConfigurationError
@@ -247,7 +248,8 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigurationError(f"{path} can't be read: {type(error).__name__}") from None
 
 
-def _tables() -> dict[str, type[_Table]]:
+def tables() -> dict[str, type[_Table]]:
+    """The tables of config.toml, in order."""
     return {name: f.annotation for name, f in Settings.model_fields.items() if isinstance(f.annotation, type)}
 
 
@@ -258,11 +260,11 @@ def _suggest(word: str, known: Iterable[str]) -> str:
 
 def _check_environment() -> None:
     """Refuse DICOMNLP_ variables that name no key: a misspelt one would otherwise be without effect."""
-    keys = [f"{ENVIRONMENT_PREFIX}{t}__{k}".upper() for t, c in _tables().items() for k in c.model_fields]
-    tables = [f"{ENVIRONMENT_PREFIX}{t}".upper() for t in _tables()]
+    names = [f"{ENVIRONMENT_PREFIX}{t}__{k}".upper() for t, c in tables().items() for k in c.model_fields]
+    table_names = [f"{ENVIRONMENT_PREFIX}{t}".upper() for t in tables()]
     for name in os.environ:
-        if name.upper().startswith(ENVIRONMENT_PREFIX) and name.upper() not in keys + tables:
-            raise ConfigurationError(f"environment variable {name} names no configuration key{_suggest(name, keys)}")
+        if name.upper().startswith(ENVIRONMENT_PREFIX) and name.upper() not in names + table_names:
+            raise ConfigurationError(f"environment variable {name} names no configuration key{_suggest(name, names)}")
 
 
 def _explain(error: ValidationError) -> Iterable[str]:
@@ -270,10 +272,20 @@ def _explain(error: ValidationError) -> Iterable[str]:
         key = ".".join(str(part) for part in e["loc"])
         if e["type"] == "extra_forbidden":
             parent, _, leaf = key.rpartition(".")
-            known = _tables()[parent].model_fields if parent in _tables() else _tables()
+            known = tables()[parent].model_fields if parent in tables() else tables()
             yield f"{key} is not a known key{_suggest(leaf, known)}"
         else:
             yield f"{key}: {e['msg'].removeprefix('Value error, ')}"
+
+
+def keys(table: type[BaseModel]) -> dict[str, FieldInfo]:
+    """The keys of a table, in the order in which the file shows them."""
+    return {key: table.model_fields[key] for key in table.__annotations__ if key in table.model_fields}
+
+
+def default_text(field: FieldInfo) -> str:
+    """A key's default as TOML."""
+    return json.dumps(str(field.default) if isinstance(field.default, Path) else field.default)
 
 
 def default_file() -> str:
@@ -283,13 +295,10 @@ def default_file() -> str:
         "# DICOMNLP_<TABLE>__<KEY>, e.g. DICOMNLP_LISTENER__PORT=11113.",
         "# Made by `python -m dicomnlp.config`; the values below are the defaults.",
     ]
-    for name, table in _tables().items():
+    for name, table in tables().items():
         lines += ["", f"# {(table.__doc__ or '').strip()}", f"[{name}]"]
-        own = [k for k in table.__annotations__ if k in table.model_fields]
-        for key in own:
-            f = table.model_fields[key]
-            default = str(f.default) if isinstance(f.default, Path) else f.default
-            lines += [f"# {f.description}", f"{key} = {json.dumps(default)}"]
+        for key, field in keys(table).items():
+            lines += [f"# {field.description}", f"{key} = {default_text(field)}"]
     return "\n".join(lines) + "\n"
 
 

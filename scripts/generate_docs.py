@@ -1,0 +1,116 @@
+"""Writes the files that are made from the code: config.toml and the generated pages of docs/reference.
+
+Run it after changing a configuration key, a command, or a log event; a test holds the files against it.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import typer
+
+from dicomnlp import config
+from dicomnlp.cli.main import app
+from dicomnlp.logs import Event
+
+ROOT = Path(__file__).resolve().parents[1]
+NOTE = "<!-- made by scripts/generate_docs.py; don't edit -->"
+
+
+def configuration() -> str:
+    """docs/reference/configuration.md."""
+    lines = [
+        NOTE,
+        "# Configuration",
+        "",
+        "`config.toml` in the current folder, or the file named by `--config`. Each key can also be set as an",
+        "environment variable `DICOMNLP_<TABLE>__<KEY>`, which comes before the file. Unknown keys and misspelt",
+        "variables are refused with the nearest known name. Relative paths are relative to the file.",
+    ]
+    for name, table in config.tables().items():
+        lines += [
+            "",
+            f"## [{name}]",
+            "",
+            (table.__doc__ or "").strip(),
+            "",
+            "| key | default | meaning |",
+            "|---|---|---|",
+        ]
+        lines += [
+            f"| `{key}` | `{config.default_text(field)}` | {field.description} |"
+            for key, field in config.keys(table).items()
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def log_events() -> str:
+    """docs/reference/log-events.md."""
+    lines = [
+        NOTE,
+        "# Log events",
+        "",
+        "One JSON object a line on standard error, with `timestamp` (UTC), `level`, `part` (supervisor, listen, work,",
+        "web, worker) and the fields below. Nothing else can be logged: a value that isn't of its field's kind is",
+        "written as `(malformed)`, and messages of libraries, warnings and exceptions are replaced by their place in",
+        "the source, because they may quote a report.",
+        "",
+        "| event | level | fields |",
+        "|---|---|---|",
+    ]
+    for event in Event:
+        level, fields = event.value
+        lines.append(f"| `{event.name.lower()}` | {level} | {', '.join(f'`{f}`' for f in fields)} |")
+    return "\n".join(lines) + "\n"
+
+
+def command_line() -> str:
+    """docs/reference/command-line.md."""
+    lines = [
+        NOTE,
+        "# Command line",
+        "",
+        "`dicomnlp [--config FILE] COMMAND`. Machine output goes to standard output, messages and progress to standard",
+        "error. Exit code 0: done; 1: something failed, and the message says what; 2: wrong usage.",
+    ]
+    root = typer.main.get_command(app)
+    for path, command in _commands(root, "dicomnlp"):
+        lines += ["", f"## {path}", ""]
+        lines += [line.strip() for line in (command.help or "").strip().splitlines()]
+        rows = [row for p in command.params if (row := _parameter(p))]
+        if rows:
+            lines += ["", "| argument | meaning |", "|---|---|", *rows]
+    return "\n".join(lines) + "\n"
+
+
+def _commands(command: click.Command, path: str) -> Iterator[tuple[str, click.Command]]:
+    # Typer brings its own copy of click in some versions, so groups are known by what they have
+    for name, child in getattr(command, "commands", {}).items():
+        if not child.hidden:
+            if not getattr(child, "commands", None):
+                yield f"{path} {name}", child
+            yield from _commands(child, f"{path} {name}")
+
+
+def _parameter(parameter: click.Parameter) -> str | None:
+    if getattr(parameter, "hidden", False) or parameter.name == "help":
+        return None
+    if parameter.param_type_name == "argument":
+        name = (parameter.metavar or str(parameter.name)).upper() + ("..." if parameter.nargs == -1 else "")
+    else:
+        name = ", ".join(parameter.opts)
+    return f"| `{name}` | {getattr(parameter, 'help', None) or ''} |"
+
+
+FILES = {
+    "config.toml": config.default_file,
+    "docs/reference/configuration.md": configuration,
+    "docs/reference/command-line.md": command_line,
+    "docs/reference/log-events.md": log_events,
+}
+
+
+if __name__ == "__main__":
+    for name, make in FILES.items():
+        (ROOT / name).write_text(make(), encoding="utf-8")
+        print(name)
