@@ -1,0 +1,17 @@
+"""A stored object -> Report: what it says, read from its bytes alone (no database, no network, no logging)."""
+
+from dicomnlp.extract.charset import DEFAULT_FALLBACKS
+from dicomnlp.extract.elements import MAX_INFLATED
+from dicomnlp.extract.file import FileContent, read_file
+from dicomnlp.extract.identity import read_identity
+from dicomnlp.extract.report import extract, report_to_json
+
+__all__ = [
+    "DEFAULT_FALLBACKS",
+    "MAX_INFLATED",
+    "FileContent",
+    "extract",
+    "read_file",
+    "read_identity",
+    "report_to_json",
+]

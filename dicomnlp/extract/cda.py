@@ -1,0 +1,167 @@
+"""HL7 CDA documents (PS3.3 A.45.2): narrative blocks of sections, read by lxml with entities and network off."""
+
+import base64
+import binascii
+
+from lxml import etree
+
+from dicomnlp.errors import ObjectTooLargeError, UnreadableObjectError
+from dicomnlp.extract.headings import heading_of, section_of_words
+from dicomnlp.extract.hygiene import html_to_text, plain_text
+from dicomnlp.extract.paragraphs import NarrativeBuilder
+from dicomnlp.extract.pdf import read_pdf
+from dicomnlp.model import Code, Narrative, SectionName, State
+
+MAX_SIZE = 20 * 1024 * 1024
+"""Bytes of XML; a narrative of this size isn't read by anybody."""
+_LOINC_OID = "2.16.840.1.113883.6.1"
+_BLOCKS = frozenset({"paragraph", "br", "table", "thead", "tbody", "tr", "list", "item", "caption", "text", "div", "p"})
+_CELLS = frozenset({"td", "th"})
+
+
+def read_cda(data: bytes, warnings: list[str]) -> tuple[Narrative, State, str, str]:
+    """The words of a CDA document.
+
+    Parameters
+    ----------
+    data
+        The XML as encapsulated.
+    warnings
+        Gets ``cda_root`` when the root isn't ClinicalDocument, and those of `pdf.read_pdf`.
+
+    Returns
+    -------
+    tuple
+        Narrative, state, title and language code ("" where the document has none).
+
+    Raises
+    ------
+    UnreadableObjectError
+        ``xml_forbidden`` when the document defines entities, ``bad_xml`` when it isn't well-formed.
+    ObjectTooLargeError
+        Above 20 MiB.
+    """
+    data = data.rstrip(b"\0")
+    if len(data) > MAX_SIZE:
+        raise ObjectTooLargeError("The encapsulated CDA document is too large.", reason_code="cda_too_large")
+    parser = etree.XMLParser(
+        resolve_entities=False, load_dtd=False, no_network=True, huge_tree=False, remove_comments=True, remove_pis=True
+    )
+    try:
+        root = etree.fromstring(data, parser)
+    except (etree.XMLSyntaxError, ValueError):
+        raise UnreadableObjectError("The encapsulated CDA document is not well-formed.", reason_code="bad_xml") from None
+    dtd = root.getroottree().docinfo.internalDTD
+    if dtd is not None and next(dtd.iterentities(), None) is not None:
+        # a bare DOCTYPE is harmless and common enough; entity definitions have no place in a report
+        raise UnreadableObjectError(
+            "The encapsulated CDA document defines XML entities, which is not allowed.", reason_code="xml_forbidden"
+        )
+    if _name(root) != "ClinicalDocument":
+        warnings.append("cda_root")
+    title = next((_flat(child) for child in root if _name(child) == "title"), "")
+    language = next((child.get("code") or "" for child in root if _name(child) == "languageCode"), "")
+
+    body = next((e for e in root.iter(etree.Element) if _name(e) == "nonXMLBody"), None)
+    if body is not None:
+        narrative, state = _unstructured(body, warnings)
+        return narrative, state, title, language
+    builder = NarrativeBuilder()
+    for number, section in enumerate((e for e in root.iter(etree.Element) if _name(e) == "section"), 1):
+        _write_section(section, f"section {number}", builder)
+    narrative = builder.build()
+    if not narrative.text and _name(root) != "ClinicalDocument":
+        builder = NarrativeBuilder()
+        builder.paragraph(_text(root), "document")
+        narrative = builder.build()
+    return narrative, State.PENDING if narrative.text else State.NO_TEXT, title, language
+
+
+def _name(element: etree._Element) -> str:
+    """Local name of an element; "" for what is none."""
+    return etree.QName(element).localname if isinstance(element.tag, str) else ""
+
+
+def _flat(element: etree._Element) -> str:
+    return " ".join(plain_text("".join(element.itertext())).split())
+
+
+def _write_section(section: etree._Element, path: str, builder: NarrativeBuilder) -> None:
+    """One section without the sections within it, which follow on their own."""
+    title, text, code = "", "", None
+    for child in section:
+        name = _name(child)
+        if name == "title":
+            title = _flat(child).rstrip(" :：")
+        elif name == "text":
+            text = _text(child)
+        elif name == "code":
+            scheme = "LN" if child.get("codeSystem") == _LOINC_OID else child.get("codeSystemName") or ""
+            code = Code(child.get("code") or "", scheme, child.get("displayName") or "")
+    if not (text or title):
+        return
+    heading = section_of_words(title) if title else None
+    if heading is None or heading.section is None:
+        heading = heading_of(Code(code.value, code.scheme, "")) if code is not None else None
+    if heading is None and code is not None:
+        heading = section_of_words(code.meaning)
+    title = title or (code.meaning if code is not None else "")
+    if title or (heading is not None and heading.section is not None):
+        builder.heading((heading.section if heading is not None else None) or SectionName.OTHER, title, path)
+    builder.paragraph(text, path)
+
+
+def _text(block: etree._Element) -> str:
+    """A narrative block (CDA R2 4.3.5) as lines: paragraphs, items and table rows; cells held apart by tabs."""
+    parts: list[str] = []
+    for event, element in etree.iterwalk(block, events=("start", "end")):
+        name = _name(element)
+        if event == "start":
+            if name in _BLOCKS:
+                parts.append("\n- " if name == "item" else "\n")
+            elif name in _CELLS:
+                parts.append("\t")
+            if name:
+                parts.append(_inline(element.text))
+        else:
+            if name in _BLOCKS and name != "br":
+                parts.append("\n")
+            if element is not block:
+                parts.append(_inline(element.tail))
+    lines = [" ".join(line.split(" ")).strip() for line in "".join(parts).split("\n")]
+    return plain_text("\n".join(line for line in lines if line and line != "-"))
+
+
+def _inline(text: str | None) -> str:
+    """Text between tags: line ends of the XML source are blanks, as in HTML."""
+    if not text:
+        return ""
+    words = " ".join(text.split())
+    return (" " if text[0].isspace() else "") + words + (" " if words and text[-1].isspace() else "")
+
+
+def _unstructured(body: etree._Element, warnings: list[str]) -> tuple[Narrative, State]:
+    """A body that isn't XML: plain text, HTML, or a base64 document (CDA R2 4.3.1.1)."""
+    element = next((e for e in body.iter(etree.Element) if _name(e) == "text"), body)
+    content = "".join(element.itertext())
+    media_type = (element.get("mediaType") or "text/plain").lower()
+    data = content.encode()
+    if (element.get("representation") or "").upper() == "B64":
+        try:
+            data = base64.b64decode("".join(content.split()), validate=True)
+        except (binascii.Error, ValueError):
+            warnings.append("cda_bad_base64")
+            return Narrative(""), State.NO_TEXT
+    if media_type == "application/pdf" or data.startswith(b"%PDF-"):
+        return read_pdf(data, warnings)
+    if not media_type.startswith("text/"):
+        warnings.append("cda_media_type")
+        return Narrative(""), State.NO_TEXT
+    try:
+        text = data.decode("utf_8")
+    except UnicodeDecodeError:
+        text = data.decode("cp1252", "replace")
+    builder = NarrativeBuilder()
+    builder.paragraph(plain_text(html_to_text(text) if "html" in media_type else text), "nonXMLBody")
+    narrative = builder.build()
+    return narrative, State.PENDING if narrative.text.strip() else State.NO_TEXT

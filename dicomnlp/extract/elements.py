@@ -1,0 +1,456 @@
+"""A lenient, iterative scanner of encoded data sets (PS3.5 section 7), over raw bytes.
+
+It splits a data set into elements and decodes none of their values: which character set the text is in is decided
+later and over the whole object. It never recurses, checks every length against what is there, and says so when an
+object is cut short; docs/decisions/0003-own-element-scanner.md says why it exists beside pydicom.
+"""
+
+import struct
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from pydicom.datadict import dictionary_VR
+
+from dicomnlp.errors import ObjectTooLargeError, UnreadableObjectError
+
+IMPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2"
+EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
+DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1.99"
+EXPLICIT_VR_BIG_ENDIAN = "1.2.840.10008.1.2.2"
+
+MAX_INFLATED = 64 * 1024 * 1024
+"""Bytes that a deflated data set may have once inflated, unless the caller allows more."""
+MAX_INFLATE_RATIO = 200
+"""Inflated to deflated size; judged from 1 MiB on, because a short repetitive report may well be above it."""
+MAX_NESTING = 64
+"""Sequences within sequences; the deepest template of PS3.16 has fewer than 20."""
+MAX_ELEMENTS = 8_000_000
+
+_ITEM = 0xFFFEE000
+_ITEM_DELIMITATION = 0xFFFEE00D
+_SEQUENCE_DELIMITATION = 0xFFFEE0DD
+_UNDEFINED = 0xFFFFFFFF
+_PIXEL_DATA = 0x7FE00010
+_ENCAPSULATED_DOCUMENT = 0x00420011
+_CONTENT_SEQUENCE = 0x0040A730
+_STUDY_INSTANCE_UID = 0x0020000D
+_BULK = 1024 * 1024
+"""Values above this size that aren't text or an encapsulated document are passed over, not kept."""
+
+_LONG = "OB OD OF OL OV OW SQ SV UC UN UR UT UV"
+_SHORT = "AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US"
+_Unpack = Callable[[bytes, int], tuple[int, ...]]
+_VRS: dict[bytes, tuple[str, bool]] = {vr.encode(): (vr, True) for vr in _LONG.split()} | {
+    vr.encode(): (vr, False) for vr in _SHORT.split()
+}
+"""Encoded VR -> (VR, whether two reserved bytes and a 32-bit length follow); PS3.5 table 7.1-1."""
+_ITEM_GROUP = (b"\xfe\xff", b"\xff\xfe")
+_BINARY_VRS = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
+
+
+class Element(NamedTuple):
+    """One data element: its VR, its value as encoded, and its items when it is a sequence."""
+
+    vr: str
+    value: bytes
+    items: "list[DataSet] | None" = None
+
+
+DataSet = dict[int, Element]
+"""Elements by tag, group in the upper sixteen bits."""
+
+
+class Encoding(NamedTuple):
+    """How elements are written: with their VR or without, and in which byte order."""
+
+    explicit: bool
+    big_endian: bool = False
+
+
+_IMPLICIT_LITTLE = Encoding(explicit=False)
+_EXPLICIT_LITTLE = Encoding(explicit=True)
+_EXPLICIT_BIG = Encoding(explicit=True, big_endian=True)
+
+
+@dataclass(slots=True)
+class Scan:
+    """A scanned data set: its elements, in which byte order their numbers stand, and what was odd about it."""
+
+    elements: DataSet
+    big_endian: bool = False
+    warnings: list[str] = field(default_factory=list)
+
+
+_vr_of_tag: dict[int, str] = {}
+
+
+def implicit_vr(tag: int) -> str:
+    """The VR that the data dictionary (PS3.6) gives `tag`; "UN" for private and unknown ones, "OW" where it varies."""
+    vr = _vr_of_tag.get(tag)
+    if vr is None:
+        if tag & 0xFFFF == 0:
+            vr = "UL"
+        elif tag & 0x10000:
+            # a private creator names the block; every other private element is unknown here
+            vr = "LO" if 0x10 <= tag & 0xFFFF <= 0xFF else "UN"
+        else:
+            try:
+                vr = dictionary_VR(tag)
+            except KeyError:
+                vr = "UN"
+            vr = vr if len(vr) == 2 else "OW"
+        if len(_vr_of_tag) < 20_000:
+            _vr_of_tag[tag] = vr
+    return vr
+
+
+def _is_known(tag: int) -> bool:
+    return implicit_vr(tag) != "UN"
+
+
+def inflate(data: bytes, *, max_inflated: int = MAX_INFLATED) -> bytes:
+    """The data set inside a deflated one (PS3.5 A.5, RFC 1951), inflated in steps and never beyond the limits.
+
+    Raises
+    ------
+    ObjectTooLargeError
+        Above `max_inflated` bytes, or above 200 times its deflated size (reason code ``deflate_bomb``).
+    UnreadableObjectError
+        The stream ends early (``truncated``) or isn't a deflate stream (``bad_deflate``).
+    """
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    parts: list[bytes] = []
+    size = 0
+    rest = data
+    while not inflater.eof:
+        try:
+            part = inflater.decompress(rest, 1024 * 1024)
+        except zlib.error:
+            raise UnreadableObjectError(
+                "The deflated data set can't be inflated; the sender should send it again.", reason_code="bad_deflate"
+            ) from None
+        size += len(part)
+        if size > max_inflated or (size > 1024 * 1024 and size > MAX_INFLATE_RATIO * len(data)):
+            raise ObjectTooLargeError(
+                "The deflated data set grows beyond what is allowed when it is inflated.", reason_code="deflate_bomb"
+            )
+        parts.append(part)
+        rest = inflater.unconsumed_tail
+        if not part and not rest and not inflater.eof:
+            raise _truncated("the deflated stream")
+    return b"".join(parts)
+
+
+def _truncated(place: str) -> UnreadableObjectError:
+    return UnreadableObjectError(
+        f"The object is cut short in {place}; the sender should send it again.", reason_code="truncated"
+    )
+
+
+def _damaged(place: str) -> UnreadableObjectError:
+    return UnreadableObjectError(
+        f"The object's structure is damaged at {place}; the sender should send it again.", reason_code="damaged"
+    )
+
+
+def _name(tag: int) -> str:
+    return f"{tag:08X}"
+
+
+def encoding_of_first_element(data: bytes) -> Encoding | None:
+    """How a data set seems to be encoded, judged by its first element alone; None when it is none."""
+    if len(data) < 8:
+        return None
+    for big_endian in (False, True):
+        group, number = struct.unpack_from(">HH" if big_endian else "<HH", data)
+        # the SOP Class UID is (0008,0016), so nothing that identifies itself starts far above it
+        if not (0x0002 <= group <= 0x0020 and group % 2 == 0):
+            continue
+        if data[4:6] in _VRS:
+            return Encoding(explicit=True, big_endian=big_endian)
+        length = struct.unpack_from("<I", data, 4)[0]
+        vr = implicit_vr(group << 16 | number)
+        if not big_endian and vr != "UN" and (length <= len(data) - 8 or (vr == "SQ" and length == _UNDEFINED)):
+            return _IMPLICIT_LITTLE
+    return None
+
+
+def scan(
+    data: bytes, transfer_syntax_uid: str, *, nested: bool = True, max_inflated: int = MAX_INFLATED
+) -> Scan:
+    """Split an encoded data set into its elements.
+
+    Parameters
+    ----------
+    data
+        The data set as sent, without preamble and file meta information.
+    transfer_syntax_uid
+        What it is said to be encoded in. Encapsulated (compressed pixel data) syntaxes are explicit little endian.
+        When the first element plainly says otherwise, what the bytes say is followed, with a warning.
+    nested
+        False: only the top level is kept, and sequences of defined length are stepped over.
+    max_inflated
+        Bytes that a deflated data set may have once inflated.
+
+    Raises
+    ------
+    UnreadableObjectError
+        ``empty``, ``not_dicom``, ``truncated``, ``damaged``, ``nesting_too_deep``, ``bad_deflate``.
+    ObjectTooLargeError
+        ``deflate_bomb``, ``too_many_elements``.
+    """
+    if not data:
+        raise UnreadableObjectError("The object is empty.", reason_code="empty")
+    if transfer_syntax_uid == DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN:
+        data = inflate(data, max_inflated=max_inflated)
+        if not data:
+            raise UnreadableObjectError("The object is empty.", reason_code="empty")
+    found = encoding_of_first_element(data)
+    if found is None:
+        raise UnreadableObjectError("The bytes are not a DICOM data set.", reason_code="not_dicom")
+    if transfer_syntax_uid == IMPLICIT_VR_LITTLE_ENDIAN:
+        stated = _IMPLICIT_LITTLE
+    elif transfer_syntax_uid == EXPLICIT_VR_BIG_ENDIAN:
+        stated = _EXPLICIT_BIG
+    else:
+        stated = _EXPLICIT_LITTLE
+    result = _Scanner(data, found, nested=nested).run()
+    if found != stated:
+        result.warnings.append("transfer_syntax_mismatch")
+    return result
+
+
+class _Frame(NamedTuple):
+    """Where the scanner goes on when the sequence or item now open ends."""
+
+    end: int
+    delimited: bool
+    """Of undefined length: ends with a delimitation item, not at `end`."""
+    elements: DataSet
+    """Of the item, when the frame is one."""
+    items: "list[DataSet] | None"
+    """Of the sequence, when the frame is one."""
+    encoding: Encoding
+    last_tag: int
+
+
+class _Scanner:
+    """One pass over one data set."""
+
+    def __init__(self, data: bytes, encoding: Encoding, *, nested: bool) -> None:
+        self.data = data
+        self.encoding = encoding
+        self.nested = nested
+        self.warnings: list[str] = []
+
+    def overrun(self, beyond: int, tag: int) -> UnreadableObjectError:
+        """The error for a length that runs beyond its container: the object ends early, or contradicts itself."""
+        return _truncated(f"element {_name(tag)}") if beyond > len(self.data) else _damaged(f"element {_name(tag)}")
+
+    def run(self) -> Scan:
+        """Scan to the end of the data.
+
+        One loop and one explicit stack, because nesting is under the sender's control and Python's own stack isn't
+        made for it; local names, because the receiver runs this for every object.
+        """
+        data, nested = self.data, self.nested
+        size = len(data)
+        root: DataSet = {}
+        elements: DataSet = root
+        items: list[DataSet] | None = None
+        encoding = self.encoding
+        explicit = encoding.explicit
+        unpack_tag, unpack_16, unpack_32 = _unpackers(encoding)
+        stack: list[_Frame] = []
+        end, delimited, last_tag = size, False, 0
+        position = count = depth = 0
+
+        while True:
+            if position >= end and not delimited:
+                if not stack:
+                    break
+                end, delimited, elements, items, encoding, last_tag = stack.pop()
+                depth -= items is None
+                explicit = encoding.explicit
+                unpack_tag, unpack_16, unpack_32 = _unpackers(encoding)
+                continue
+            if end - position < 8:
+                if delimited or stack or any(data[position:end]):
+                    if not stack and self.is_trailing(data, position, last_tag, root, explicit):
+                        break
+                    raise _truncated(f"what follows element {_name(last_tag)}")
+                self.warnings.append("trailing_bytes")
+                break
+            group, number = unpack_tag(data, position)
+            tag = group << 16 | number
+
+            if items is not None:
+                length = unpack_32(data, position + 4)[0]
+                position += 8
+                if tag == _ITEM:
+                    stop = end if length == _UNDEFINED else position + length
+                    if stop > end:
+                        raise self.overrun(stop, last_tag)
+                    stack.append(_Frame(end, delimited, elements, items, encoding, last_tag))
+                    elements = {}
+                    if nested:
+                        items.append(elements)
+                    elif length != _UNDEFINED:
+                        stack.pop()
+                        position = stop
+                        continue
+                    items, end, delimited, last_tag = None, stop, length == _UNDEFINED, 0
+                    count += 1
+                elif tag == _SEQUENCE_DELIMITATION:
+                    if delimited:
+                        end, delimited, elements, items, encoding, last_tag = stack.pop()
+                        depth -= 1
+                        explicit = encoding.explicit
+                        unpack_tag, unpack_16, unpack_32 = _unpackers(encoding)
+                else:
+                    raise _damaged(f"an item of sequence {_name(last_tag)}")
+                continue
+
+            if group == 0xFFFE or group == 0:
+                if tag == _ITEM_DELIMITATION and delimited:
+                    position += 8
+                    end, delimited, elements, items, encoding, last_tag = stack.pop()
+                    continue
+                if tag == _ITEM_DELIMITATION and stack and position + 8 == end:
+                    position += 8
+                    continue
+                if not stack and self.is_trailing(data, position, last_tag, root, explicit):
+                    break
+                raise _damaged(f"what follows element {_name(last_tag)}")
+
+            if explicit:
+                known = _VRS.get(data[position + 4 : position + 6])
+                if known is None:
+                    if not stack and self.is_trailing(data, position, last_tag, root, explicit):
+                        break
+                    raise _damaged(f"what follows element {_name(last_tag)}")
+                vr, is_long = known
+                if is_long:
+                    if end - position < 12:
+                        raise self.overrun(position + 12, tag)
+                    length = unpack_32(data, position + 8)[0]
+                    start = position + 12
+                else:
+                    length = unpack_16(data, position + 6)[0]
+                    start = position + 8
+            else:
+                vr = implicit_vr(tag)
+                length = unpack_32(data, position + 4)[0]
+                start = position + 8
+
+            if tag <= last_tag:
+                if not stack and (length > end - start or not _is_known(tag)):
+                    if self.is_trailing(data, position, last_tag, root, explicit):
+                        break
+                if tag in elements:
+                    self.warnings.append(f"repeated_element at {_name(tag)}")
+                else:
+                    self.warnings.append(f"elements_out_of_order at {_name(tag)}")
+            count += 1
+            if count > MAX_ELEMENTS:
+                raise ObjectTooLargeError("The object has too many elements.", reason_code="too_many_elements")
+
+            if length == _UNDEFINED:
+                if tag == _PIXEL_DATA or vr in ("OB", "OW"):
+                    position = self.end_of_fragments(start, end, tag, unpack_tag, unpack_32)
+                    last_tag = tag
+                    continue
+                is_sequence, stop = True, end
+            else:
+                stop = start + length
+                if stop > end:
+                    # nothing that is read can stand in a private element behind the content
+                    if not stack and implicit_vr(tag) == "UN" and self.is_trailing(
+                        data, position, last_tag, root, explicit
+                    ):
+                        break
+                    raise self.overrun(stop, tag)
+                is_sequence = vr == "SQ" or (vr == "UN" and implicit_vr(tag) == "SQ")
+                if is_sequence and length and data[start : start + 2] not in _ITEM_GROUP and not explicit:
+                    # the dictionary says sequence, the writer put something else there
+                    if tag == _CONTENT_SEQUENCE:
+                        raise _damaged(f"an item of sequence {_name(tag)}")
+                    self.warnings.append(f"not_a_sequence at {_name(tag)}")
+                    is_sequence, vr = False, "UN"
+
+            if is_sequence and (nested or length == _UNDEFINED):
+                depth += 1
+                if depth > MAX_NESTING:
+                    raise UnreadableObjectError(
+                        f"Sequences are nested more than {MAX_NESTING} deep.", reason_code="nesting_too_deep"
+                    )
+                stack.append(_Frame(end, delimited, elements, None, encoding, max(tag, last_tag)))
+                new_items: list[DataSet] = []
+                elements.setdefault(tag, Element("SQ", b"", new_items))
+                items, end, delimited, last_tag, position = new_items, stop, length == _UNDEFINED, tag, start
+                if vr == "UN":
+                    # PS3.5 6.2.2 note 4: a sequence behind UN is implicit VR little endian, whatever surrounds it
+                    encoding = _encoding_behind_unknown(data, start, stop)
+                    explicit = encoding.explicit
+                    unpack_tag, unpack_16, unpack_32 = _unpackers(encoding)
+                continue
+
+            if is_sequence or (length > _BULK and vr in _BINARY_VRS and tag != _ENCAPSULATED_DOCUMENT):
+                elements.setdefault(tag, Element(vr, b""))
+            elif tag not in elements:
+                elements[tag] = Element(vr, data[start:stop])
+            position = stop
+            last_tag = max(tag, last_tag)
+
+        return Scan(root, self.encoding.big_endian, self.warnings)
+
+    def is_trailing(self, data: bytes, position: int, last_tag: int, root: DataSet, explicit: bool) -> bool:
+        """Whether what stands at `position` of the top level is junk after a whole object, rather than a part of it.
+
+        Only an object that has come to its last usual element can be whole: a content tree or an encapsulated
+        document must have been read, so that no narrative is lost among the junk. And what looks like the start of
+        a further element is a cut, not junk.
+        """
+        if not (_STUDY_INSTANCE_UID in root and (_CONTENT_SEQUENCE in root or _ENCAPSULATED_DOCUMENT in root)):
+            return False
+        rest = data[position : position + 8]
+        if 2 <= len(rest) < 8:
+            group = int.from_bytes(rest[:2], "big" if self.encoding.big_endian else "little")
+            if last_tag >> 16 <= group < 0xFFFC and group <= 0x7FE0:
+                vr_seems_right = not explicit or len(rest) < 6 or rest[4:6] in _VRS
+                if vr_seems_right:
+                    return False
+        self.warnings.append("trailing_bytes")
+        return True
+
+    def end_of_fragments(
+        self, position: int, end: int, tag: int, unpack_tag: _Unpack, unpack_32: _Unpack
+    ) -> int:
+        """The position after encapsulated pixel data (PS3.5 A.4): fragments in items, then a delimitation item."""
+        while end - position >= 8:
+            group, number = unpack_tag(self.data, position)
+            length = unpack_32(self.data, position + 4)[0]
+            position += 8
+            if group << 16 | number == _SEQUENCE_DELIMITATION:
+                return position
+            if group << 16 | number != _ITEM:
+                raise _damaged(f"a fragment of element {_name(tag)}")
+            position += length
+        raise self.overrun(len(self.data) + 1, tag)
+
+
+_LITTLE = (struct.Struct("<HH").unpack_from, struct.Struct("<H").unpack_from, struct.Struct("<I").unpack_from)
+_BIG = (struct.Struct(">HH").unpack_from, struct.Struct(">H").unpack_from, struct.Struct(">I").unpack_from)
+
+
+def _unpackers(encoding: Encoding) -> tuple[_Unpack, _Unpack, _Unpack]:
+    return _BIG if encoding.big_endian else _LITTLE
+
+
+def _encoding_behind_unknown(data: bytes, start: int, stop: int) -> Encoding:
+    """Implicit little endian, unless the first element of the first item shows a VR: some writers keep it."""
+    if stop - start >= 16 and data[start : start + 4] == b"\xfe\xff\x00\xe0" and data[start + 12 : start + 14] in _VRS:
+        return _EXPLICIT_LITTLE
+    return _IMPLICIT_LITTLE

@@ -1,0 +1,74 @@
+"""What an object's header says of itself: the few elements that link it to a study and a patient."""
+
+from dicomnlp.extract.charset import CharacterSets
+from dicomnlp.extract.elements import MAX_INFLATED, DataSet, scan
+from dicomnlp.model import Identity
+
+IDENTITY_TAGS: dict[str, int] = {
+    "sop_class_uid": 0x00080016,
+    "sop_instance_uid": 0x00080018,
+    "study_instance_uid": 0x0020000D,
+    "series_instance_uid": 0x0020000E,
+    "patient_id": 0x00100020,
+    "issuer_of_patient_id": 0x00100021,
+    "patient_birth_date": 0x00100030,
+    "patient_sex": 0x00100040,
+    "accession_number": 0x00080050,
+    "modality": 0x00080060,
+    "study_date": 0x00080020,
+    "study_time": 0x00080030,
+    "content_date": 0x00080023,
+    "content_time": 0x00080033,
+    "study_description": 0x00081030,
+    "series_description": 0x0008103E,
+    "institution_name": 0x00080080,
+    "station_name": 0x00081010,
+    "manufacturer": 0x00080070,
+    "body_part_examined": 0x00180015,
+}
+"""Field of `Identity` -> tag (PS3.6)."""
+
+
+def read_identity(data: bytes, transfer_syntax_uid: str, *, max_inflated: int = MAX_INFLATED) -> Identity:
+    """Read an object's identity, walking its top level to the end so that a cut object is not taken for a whole one.
+
+    Sequences of defined length are stepped over: this runs for every object while its sender waits.
+
+    Parameters
+    ----------
+    data
+        The encoded data set, without file meta information.
+    transfer_syntax_uid
+        What it is encoded in.
+    max_inflated
+        Bytes that a deflated data set may have once inflated.
+
+    Raises
+    ------
+    ObjectError
+        `UnreadableObjectError` or `ObjectTooLargeError`, as `elements.scan` raises them.
+    """
+    elements = scan(data, transfer_syntax_uid, nested=False, max_inflated=max_inflated).elements
+    values = [elements[tag].value for tag in IDENTITY_TAGS.values() if tag in elements]
+    if b"".join(values).isascii():
+        return identity_of(elements, None)
+    # what stands elsewhere in the object isn't looked at here, so a guess may differ from the one of `extract`
+    head = {tag: elements[tag] for tag in (0x00080005, *IDENTITY_TAGS.values()) if tag in elements}
+    return identity_of(elements, CharacterSets.of(head))
+
+
+def identity_of(elements: DataSet, character_sets: CharacterSets | None) -> Identity:
+    """The identity in scanned `elements`; `character_sets` None says that all of it is ASCII."""
+    values: dict[str, str] = {}
+    for name, tag in IDENTITY_TAGS.items():
+        element = elements.get(tag)
+        if element is None or not element.value:
+            continue
+        if character_sets is None:
+            text = element.value.decode("ascii", "replace")
+        else:
+            text = character_sets.decode(element.value)
+        # of several values the first identifies; control characters are nobody's identity
+        text = text.split("\\", 1)[0]
+        values[name] = "".join(c for c in text if c.isprintable()).strip()
+    return Identity(**values)

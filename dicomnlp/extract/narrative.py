@@ -1,0 +1,280 @@
+"""The prose of a content tree as one text, with the headings that its codes stand for and the way back to its items.
+
+Which TEXT is narrative: the target of CONTAINS, or an attribute of what is; never observation context, concept
+modifiers or acquisition context, and nothing below them (PS3.3 C.17.3.2.4). Dose, acquisition and imaging agent reports hold
+machine text throughout, except for comments.
+"""
+
+import re
+from dataclasses import dataclass
+
+from dicomnlp.extract.headings import Heading, heading_of, is_never_narrative
+from dicomnlp.extract.hygiene import plain_text
+from dicomnlp.extract.prose import is_prose
+from dicomnlp.extract.tree import Node, ancestors, children_of
+from dicomnlp.model import Code, Narrative, Section, SectionName, Segment
+
+MACHINE_SOP_CLASSES = frozenset(
+    f"1.2.840.10008.5.1.4.1.1.88.{suffix}" for suffix in ("67", "68", "71", "73", "74", "75", "76")
+)
+"""X-ray, radiopharmaceutical, patient and enhanced X-ray dose; acquisition context; planned and performed agents."""
+_DOSE_TITLES = frozenset({"113701", "113811", "113500", "113701-1", "113521", "113814"})
+_COMMENT = ("DCM", "121106")
+_CONTEXT = frozenset({"HAS OBS CONTEXT", "HAS CONCEPT MOD", "HAS ACQ CONTEXT", "SELECTED FROM"})
+_NOT_TEXT = frozenset({"DATETIME", "DATE", "TIME", "PNAME", "UIDREF", "NUM", "CODE"})
+_FETUS_IDENTIFIERS = frozenset({("DCM", "121030"), ("DCM", "121037"), ("LN", "11951-1")})
+_FETUS_CLASS = "121026"
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    text: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """A paragraph and what it stands under."""
+
+    pieces: tuple[_Piece, ...]
+    section: SectionName | None
+    title: str
+    title_path: str
+    label: str
+    """What is said of this paragraph only: an organ, a side, a fetus."""
+
+
+def narrative_of(nodes: list[Node], sop_class_uid: str, warnings: list[str]) -> Narrative:
+    """Join the prose among `nodes`.
+
+    Sections have a blank line between them and their heading on a line of its own, ended by a colon; items of a
+    SEPARATE container are lines of their own, those of a CONTINUOUS one make one sentence.
+
+    Parameters
+    ----------
+    nodes
+        The content items in tree order, as `tree.walk` returns them.
+    sop_class_uid
+        Of the object: some classes hold no narrative but comments.
+    warnings
+        Gets ``code_meaning_conflict`` with the item's path.
+    """
+    if not nodes:
+        return Narrative("")
+    children = children_of(nodes)
+    only_comments = sop_class_uid in MACHINE_SOP_CLASSES or _is_dose_report(nodes[0].item.concept)
+    excluded = [False] * len(nodes)
+    joined = [False] * len(nodes)
+    subjects = _subjects(nodes, children)
+    blocks: list[_Block] = []
+    for index, node in enumerate(nodes):
+        excluded[index] = node.item.relationship in _CONTEXT or (node.parent >= 0 and excluded[node.parent])
+        if excluded[index] or joined[index]:
+            continue
+        if node.is_continuous and not only_comments:
+            pieces = _sentence(nodes, children[index])
+            if pieces:
+                for child in children[index]:
+                    joined[child] = not children[child] or nodes[child].item.value_type != "CONTAINER"
+                blocks.append(_block(nodes, index, pieces, subjects, warnings))
+            continue
+        text = _text_of(node)
+        if text and (not only_comments or _is_comment(node.item.concept)):
+            blocks.append(_block(nodes, index, (_Piece(text, node.item.path),), subjects, warnings))
+    return _compose(blocks)
+
+
+def _is_dose_report(title: Code | None) -> bool:
+    return title is not None and title.scheme == "DCM" and title.value in _DOSE_TITLES
+
+
+def _is_comment(concept: Code | None) -> bool:
+    return concept is not None and (concept.scheme, concept.value) == _COMMENT
+
+
+def _text_of(node: Node) -> str:
+    """The plain text of a TEXT item (or of an unknown value type that holds text); "" when it is no prose."""
+    item = node.item
+    if not isinstance(item.value, str) or item.value_type in _NOT_TEXT or is_never_narrative(item.concept):
+        return ""
+    return plain_text(item.value) if is_prose(item.value) else ""
+
+
+def _sentence(nodes: list[Node], children: list[int]) -> tuple[_Piece, ...]:
+    """What the items of a CONTINUOUS container read as, in order (PS3.3 C.17.3.2.3).
+
+    () when the container is continuous in name only: without any text, or with texts under headings of their own,
+    as whole reports have it whose writer chose the word at random.
+    """
+    pieces: list[_Piece] = []
+    texts = 0
+    headings: set[SectionName] = set()
+    for child in children:
+        item = nodes[child].item
+        if item.relationship not in {"CONTAINS", ""}:
+            continue
+        if item.value_type in _NOT_TEXT:
+            words = _words(nodes[child])
+        else:
+            words = _text_of(nodes[child])
+            texts += bool(words)
+            heading = heading_of(item.concept) if item.concept else None
+            if words and heading is not None and heading.section is not None and not heading.is_generic:
+                headings.add(heading.section)
+        if words:
+            pieces.append(_Piece(words, item.path))
+    return tuple(pieces) if texts and len(headings) < 2 else ()
+
+
+def _words(node: Node) -> str:
+    """A coded or numeric item as it reads within a sentence."""
+    value = node.item.value
+    if isinstance(value, dict):
+        return plain_text(str(value.get("meaning") or ""))
+    if node.item.value_type == "NUM":
+        numbers = value if isinstance(value, list) else [value or ""]
+        unit = node.item.unit.value if node.item.unit else ""
+        # "1" and annotations in braces are UCUM's words for having no unit
+        unit = "" if unit == "1" or unit.startswith("{") else unit
+        return f"{' x '.join(numbers)} {unit}".strip()
+    if node.item.value_type == "PNAME":
+        return " ".join(str(value or "").split("=")[0].replace("^", " ").split())
+    return str(value or "")
+
+
+def _subjects(nodes: list[Node], children: list[list[int]]) -> dict[int, str]:
+    """Containers whose subject is a fetus (TID 1008), and how the fetus is named: what is said there is not the mother's."""
+    subjects: dict[int, str] = {}
+    for index, node in enumerate(nodes):
+        if node.item.value_type != "CONTAINER":
+            continue
+        name, is_fetus = "", False
+        for child in children[index]:
+            item = nodes[child].item
+            if item.relationship != "HAS OBS CONTEXT" or item.concept is None:
+                continue
+            key = (item.concept.scheme, item.concept.value)
+            if isinstance(item.value, dict) and item.value.get("code") == _FETUS_CLASS:
+                is_fetus = True
+            elif key in _FETUS_IDENTIFIERS:
+                value = item.value[0] if isinstance(item.value, list) and item.value else item.value
+                name = value if isinstance(value, str) else ""
+                is_fetus = is_fetus or key != ("DCM", "121030")
+        if is_fetus:
+            subjects[index] = name if name.casefold().startswith("fetus") else f"Fetus {name}".strip()
+    return subjects
+
+
+def _block(
+    nodes: list[Node], index: int, pieces: tuple[_Piece, ...], subjects: dict[int, str], warnings: list[str]
+) -> _Block:
+    """Place a paragraph: its section by the nearest concept name that names one, and the words that stand above it."""
+    chain: list[tuple[str, str, Heading | None]] = []
+    """(label, path, heading) from the paragraph's own concept name outwards; the document title is no heading."""
+    for place in (index, *ancestors(nodes, index)):
+        item = nodes[place].item
+        if place in subjects:
+            chain.append((subjects[place], item.path, None))
+        if item.concept is None or nodes[place].parent < 0:
+            continue
+        if place != index and item.value_type not in {"CONTAINER", ""}:
+            continue
+        heading = heading_of(item.concept)
+        if heading is not None and heading.is_conflict:
+            warning = f"code_meaning_conflict at {item.path}"
+            if warning not in warnings:
+                warnings.append(warning)
+        chain.append((_label(item.concept.meaning), item.path, heading))
+
+    known = [i for i, (_, _, heading) in enumerate(chain) if heading is not None and heading.section is not None]
+    strong = [i for i in known if not (chain[i][2] or Heading(None)).is_generic] or known
+    deciding = strong[0] if strong else None
+    for i in strong:
+        heading = chain[i][2]
+        # what stands below a previous finding is previous, whatever it is called there
+        if heading is not None and heading.section is SectionName.COMPARISON:
+            deciding = i
+    if deciding is not None:
+        title, title_path, heading = chain[deciding]
+        section = heading.section if heading else None
+        inner = chain[:deciding]
+        outer = [entry for entry in chain[deciding + 1 :] if entry[2] is None and entry[0].startswith("Fetus")]
+        labels = [*inner, *outer]
+    else:
+        named = [i for i, (label, _, heading) in enumerate(chain) if label and heading is None]
+        if named:
+            title, title_path, _ = chain[named[-1]]
+            section = SectionName.OTHER
+            labels = chain[: named[-1]]
+        else:
+            title, title_path, section, labels = "", "", None, []
+    words = [label for label, _, heading in reversed(labels) if label and heading is None]
+    return _Block(pieces, section, title, title_path, ", ".join(dict.fromkeys(words)))
+
+
+def _label(meaning: str) -> str:
+    """A concept name's meaning as words above a text; "" when it is a number or a letter only."""
+    label = " ".join(plain_text(meaning).split()).rstrip(" :：.")
+    return label if len(re.findall(r"[^\W\d_]", label)) > 1 and len(label) <= 120 else ""
+
+
+def _starts_with(text: str, words: str) -> bool:
+    """Whether `text` itself begins with the heading."""
+    start = text.lstrip(" *#-")[: len(words) + 2].casefold()
+    return start[: len(words)] == words.casefold() and start[len(words) :].lstrip()[:1] in {":", "：", "\n", "-", ""}
+
+
+class _Composer:
+    """Grows the text and keeps account of where each character came from."""
+
+    def __init__(self) -> None:
+        self.parts: list[str] = []
+        self.length = 0
+        self.segments: list[Segment] = []
+
+    def write(self, text: str, path: str = "") -> None:
+        """Append `text`; `path` is the item it came from, "" for what only holds the items apart."""
+        if text and path:
+            self.segments.append(Segment(self.length, self.length + len(text), path))
+        self.parts.append(text)
+        self.length += len(text)
+
+
+def _compose(blocks: list[_Block]) -> Narrative:
+    composer = _Composer()
+    sections: list[Section] = []
+    previous: _Block | None = None
+    for block in blocks:
+        first = block.pieces[0].text
+        same = previous is not None and (block.section, block.title) == (previous.section, previous.title)
+        if previous is not None:
+            composer.write("\n" if same else "\n\n")
+        if not same:
+            start = body_start = composer.length
+            if block.title and not _starts_with(first, block.title):
+                composer.write(f"{block.title}:", block.title_path)
+                composer.write("\n")
+                body_start = composer.length
+            elif block.title:
+                body_start = start + _end_of_own_heading(first, block.title)
+            if block.section is not None:
+                sections.append(Section(block.section, block.title or None, start, start, body_start))
+        if block.label and not (same and previous and previous.label == block.label):
+            if not _starts_with(first, block.label):
+                composer.write(f"{block.label}:", block.pieces[0].path)
+                composer.write(" ")
+        for number, piece in enumerate(block.pieces):
+            if number and not re.match(r"[.,;:!?)\]%。，、；：]", piece.text):
+                composer.write(" ")
+            composer.write(piece.text, piece.path)
+        if block.section is not None:
+            last = sections[-1]
+            sections[-1] = Section(last.name, last.title, last.start, composer.length, last.body_start)
+        previous = block
+    return Narrative("".join(composer.parts), tuple(sections), tuple(composer.segments))
+
+
+def _end_of_own_heading(text: str, title: str) -> int:
+    """Where the body starts in a text that begins with its own heading."""
+    match = re.match(r"[ *#-]*" + re.escape(title) + r"\s*[:：-]?\s*", text, re.IGNORECASE)
+    return match.end() if match else 0
