@@ -3,7 +3,7 @@
 from dicomnlp.extract.charset import DEFAULT_FALLBACKS
 from dicomnlp.extract.elements import MAX_INFLATED
 from dicomnlp.extract.file import FileContent, read_file
-from dicomnlp.extract.identity import read_identity
+from dicomnlp.extract.identity import identity_of_damaged, read_identity
 from dicomnlp.extract.report import extract, report_to_json
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "MAX_INFLATED",
     "FileContent",
     "extract",
+    "identity_of_damaged",
     "read_file",
     "read_identity",
     "report_to_json",

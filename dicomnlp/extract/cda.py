@@ -50,7 +50,9 @@ def read_cda(data: bytes, warnings: list[str]) -> tuple[Narrative, State, str, s
     try:
         root = etree.fromstring(data, parser)
     except (etree.XMLSyntaxError, ValueError):
-        raise UnreadableObjectError("The encapsulated CDA document is not well-formed.", reason_code="bad_xml") from None
+        raise UnreadableObjectError(
+            "The encapsulated CDA document is not well-formed.", reason_code="bad_xml"
+        ) from None
     dtd = root.getroottree().docinfo.internalDTD
     if dtd is not None and next(dtd.iterentities(), None) is not None:
         # a bare DOCTYPE is harmless and common enough; entity definitions have no place in a report

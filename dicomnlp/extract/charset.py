@@ -21,7 +21,7 @@ from dicomnlp.extract.plausibility import plausibility
 from dicomnlp.model import CharacterSet
 
 DEFAULT_FALLBACKS = ("gb18030", "cp1252")
-"""Tried where nothing else fits: Chinese systems that declare Latin-1 or nothing, and Western ones that declare nothing."""
+"""Tried where nothing else fits: Chinese systems that declare Latin-1, and Western ones that declare nothing."""
 
 SPECIFIC_CHARACTER_SET = 0x00080005
 _TEXT_VRS = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})

@@ -5,6 +5,7 @@ later and over the whole object. It never recurses, checks every length against 
 object is cut short; docs/decisions/0003-own-element-scanner.md says why it exists beside pydicom.
 """
 
+import contextlib
 import struct
 import zlib
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from typing import NamedTuple
 
 from pydicom.datadict import dictionary_VR
 
-from dicomnlp.errors import ObjectTooLargeError, UnreadableObjectError
+from dicomnlp.errors import ObjectError, ObjectTooLargeError, UnreadableObjectError
 
 IMPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2"
 EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
@@ -106,10 +107,6 @@ def implicit_vr(tag: int) -> str:
     return vr
 
 
-def _is_known(tag: int) -> bool:
-    return implicit_vr(tag) != "UN"
-
-
 def inflate(data: bytes, *, max_inflated: int = MAX_INFLATED) -> bytes:
     """The data set inside a deflated one (PS3.5 A.5, RFC 1951), inflated in steps and never beyond the limits.
 
@@ -177,9 +174,7 @@ def encoding_of_first_element(data: bytes) -> Encoding | None:
     return None
 
 
-def scan(
-    data: bytes, transfer_syntax_uid: str, *, nested: bool = True, max_inflated: int = MAX_INFLATED
-) -> Scan:
+def scan(data: bytes, transfer_syntax_uid: str, *, nested: bool = True, max_inflated: int = MAX_INFLATED) -> Scan:
     """Split an encoded data set into its elements.
 
     Parameters
@@ -222,6 +217,22 @@ def scan(
     return result
 
 
+def scan_readable_part(data: bytes, transfer_syntax_uid: str) -> DataSet:
+    """The top-level elements that stand before the damage of an object that `scan` refuses; for saying which it is."""
+    try:
+        if transfer_syntax_uid == DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN:
+            data = inflate(data)
+        found = encoding_of_first_element(data)
+        if found is None:
+            return {}
+        scanner = _Scanner(data, found, nested=False)
+    except ObjectError:
+        return {}
+    with contextlib.suppress(ObjectError):
+        scanner.run()
+    return scanner.root
+
+
 class _Frame(NamedTuple):
     """Where the scanner goes on when the sequence or item now open ends."""
 
@@ -244,6 +255,7 @@ class _Scanner:
         self.encoding = encoding
         self.nested = nested
         self.warnings: list[str] = []
+        self.root: DataSet = {}
 
     def overrun(self, beyond: int, tag: int) -> UnreadableObjectError:
         """The error for a length that runs beyond its container: the object ends early, or contradicts itself."""
@@ -257,8 +269,7 @@ class _Scanner:
         """
         data, nested = self.data, self.nested
         size = len(data)
-        root: DataSet = {}
-        elements: DataSet = root
+        root = elements = self.root
         items: list[DataSet] | None = None
         encoding = self.encoding
         explicit = encoding.explicit
@@ -313,7 +324,7 @@ class _Scanner:
                     raise _damaged(f"an item of sequence {_name(last_tag)}")
                 continue
 
-            if group == 0xFFFE or group == 0:
+            if group in {0xFFFE, 0}:
                 if tag == _ITEM_DELIMITATION and delimited:
                     position += 8
                     end, delimited, elements, items, encoding, last_tag = stack.pop()
@@ -346,9 +357,9 @@ class _Scanner:
                 start = position + 8
 
             if tag <= last_tag:
-                if not stack and (length > end - start or not _is_known(tag)):
-                    if self.is_trailing(data, position, last_tag, root, explicit):
-                        break
+                is_odd = not stack and (length > end - start or implicit_vr(tag) == "UN")
+                if is_odd and self.is_trailing(data, position, last_tag, root, explicit):
+                    break
                 if tag in elements:
                     self.warnings.append(f"repeated_element at {_name(tag)}")
                 else:
@@ -367,8 +378,10 @@ class _Scanner:
                 stop = start + length
                 if stop > end:
                     # nothing that is read can stand in a private element behind the content
-                    if not stack and implicit_vr(tag) == "UN" and self.is_trailing(
-                        data, position, last_tag, root, explicit
+                    if (
+                        not stack
+                        and implicit_vr(tag) == "UN"
+                        and self.is_trailing(data, position, last_tag, root, explicit)
                     ):
                         break
                     raise self.overrun(stop, tag)
@@ -425,9 +438,7 @@ class _Scanner:
         self.warnings.append("trailing_bytes")
         return True
 
-    def end_of_fragments(
-        self, position: int, end: int, tag: int, unpack_tag: _Unpack, unpack_32: _Unpack
-    ) -> int:
+    def end_of_fragments(self, position: int, end: int, tag: int, unpack_tag: _Unpack, unpack_32: _Unpack) -> int:
         """The position after encapsulated pixel data (PS3.5 A.4): fragments in items, then a delimitation item."""
         while end - position >= 8:
             group, number = unpack_tag(self.data, position)

@@ -17,14 +17,50 @@ _HTML_TAG = re.compile(
     re.IGNORECASE,
 )
 _ENTITY = re.compile(r"&(?:nbsp|amp|lt|gt|quot|#\d{1,7}|#x[0-9a-fA-F]{1,6});")
-_BLOCKS = frozenset("p br hr div table tr ul ol li h1 h2 h3 h4 h5 h6 pre center body head title".split())
+_BLOCKS = frozenset(
+    [
+        "p",
+        "br",
+        "hr",
+        "div",
+        "table",
+        "tr",
+        "ul",
+        "ol",
+        "li",
+        "h1",
+        "h2",
+        "h3",
+        "h4",
+        "h5",
+        "h6",
+        "pre",
+        "center",
+        "body",
+        "head",
+        "title",
+    ]
+)
 _UNSEEN = frozenset({"style", "script", "head"})
 _RTF_TOKEN = re.compile(
     r"\\'(?P<hex>[0-9a-fA-F]{2})|\\u(?P<code>-?\d+) ?\??|\\(?P<word>[a-z]+)(?P<number>-?\d+)? ?|\\(?P<symbol>[^a-z])"
     r"|(?P<brace>[{}])|(?P<text>[^\\{}\r\n]+)|[\r\n]+"
 )
 _RTF_UNSEEN = frozenset(
-    "fonttbl colortbl stylesheet info pict object header footer listtable listoverridetable generator themedata".split()
+    [
+        "fonttbl",
+        "colortbl",
+        "stylesheet",
+        "info",
+        "pict",
+        "object",
+        "header",
+        "footer",
+        "listtable",
+        "listoverridetable",
+        "generator",
+        "themedata",
+    ]
 )
 
 

@@ -1,7 +1,7 @@
 """What an object's header says of itself: the few elements that link it to a study and a patient."""
 
 from dicomnlp.extract.charset import CharacterSets
-from dicomnlp.extract.elements import MAX_INFLATED, DataSet, scan
+from dicomnlp.extract.elements import MAX_INFLATED, DataSet, scan, scan_readable_part
 from dicomnlp.model import Identity
 
 IDENTITY_TAGS: dict[str, int] = {
@@ -48,7 +48,15 @@ def read_identity(data: bytes, transfer_syntax_uid: str, *, max_inflated: int = 
     ObjectError
         `UnreadableObjectError` or `ObjectTooLargeError`, as `elements.scan` raises them.
     """
-    elements = scan(data, transfer_syntax_uid, nested=False, max_inflated=max_inflated).elements
+    return _read(scan(data, transfer_syntax_uid, nested=False, max_inflated=max_inflated).elements)
+
+
+def identity_of_damaged(data: bytes, transfer_syntax_uid: str) -> Identity:
+    """What can still be read of the identity of an object that can't be read: for error messages, never for filing."""
+    return _read(scan_readable_part(data, transfer_syntax_uid))
+
+
+def _read(elements: DataSet) -> Identity:
     values = [elements[tag].value for tag in IDENTITY_TAGS.values() if tag in elements]
     if b"".join(values).isascii():
         return identity_of(elements, None)

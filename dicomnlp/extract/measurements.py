@@ -1,5 +1,7 @@
 """NUM content items as measurements: numbers that come out of the object as they are, with no language between."""
 
+from typing import Any
+
 from dicomnlp.extract.tree import Node, children_of
 from dicomnlp.model import Code, CodedMeasurement
 
@@ -27,9 +29,7 @@ def measurements_of(nodes: list[Node]) -> list[CodedMeasurement]:
             said = {(name.scheme, name.value) for name, _ in own}
             own += tuple(pair for pair in of_group[node.parent] if (pair[0].scheme, pair[0].value) not in said)
         item = node.item
-        measurements.append(
-            CodedMeasurement(item.path, item.concept, node.numbers, item.unit, node.qualifier, own)
-        )
+        measurements.append(CodedMeasurement(item.path, item.concept, node.numbers, item.unit, node.qualifier, own))
     return measurements
 
 
@@ -43,11 +43,15 @@ def _modifiers(
         if item.concept is None or not isinstance(item.value, dict) or "code" not in item.value:
             continue
         if item.relationship in relationships or (item.concept.scheme, item.concept.value) in _SITES:
-            found.append((item.concept, Code(item.value["code"], item.value["scheme"], item.value["meaning"])))
+            found.append((item.concept, _code(item.value)))
             for grandchild in children[child]:
                 inner = nodes[grandchild].item
-                if inner.relationship == "HAS CONCEPT MOD" and inner.concept and isinstance(inner.value, dict):
-                    if "code" in inner.value:
-                        code = Code(inner.value["code"], inner.value["scheme"], inner.value["meaning"])
-                        found.append((inner.concept, code))
+                is_code = isinstance(inner.value, dict) and "code" in inner.value
+                if inner.relationship == "HAS CONCEPT MOD" and inner.concept and is_code:
+                    found.append((inner.concept, _code(inner.value)))
     return tuple(found)
+
+
+def _code(value: Any) -> Code:
+    """The value of a CODE item as a code."""
+    return Code(value["code"], value["scheme"], value["meaning"])

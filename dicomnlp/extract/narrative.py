@@ -1,8 +1,8 @@
 """The prose of a content tree as one text, with the headings that its codes stand for and the way back to its items.
 
 Which TEXT is narrative: the target of CONTAINS, or an attribute of what is; never observation context, concept
-modifiers or acquisition context, and nothing below them (PS3.3 C.17.3.2.4). Dose, acquisition and imaging agent reports hold
-machine text throughout, except for comments.
+modifiers or acquisition context, and nothing below them (PS3.3 C.17.3.2.4). Dose, acquisition and imaging agent reports
+hold machine text throughout, except for comments.
 """
 
 import re
@@ -143,7 +143,7 @@ def _words(node: Node) -> str:
 
 
 def _subjects(nodes: list[Node], children: list[list[int]]) -> dict[int, str]:
-    """Containers whose subject is a fetus (TID 1008), and how the fetus is named: what is said there is not the mother's."""
+    """Containers whose subject is a fetus (TID 1008), and its name: what is said there is not the mother's."""
     subjects: dict[int, str] = {}
     for index, node in enumerate(nodes):
         if node.item.value_type != "CONTAINER":
@@ -259,10 +259,10 @@ def _compose(blocks: list[_Block]) -> Narrative:
                 body_start = start + _end_of_own_heading(first, block.title)
             if block.section is not None:
                 sections.append(Section(block.section, block.title or None, start, start, body_start))
-        if block.label and not (same and previous and previous.label == block.label):
-            if not _starts_with(first, block.label):
-                composer.write(f"{block.label}:", block.pieces[0].path)
-                composer.write(" ")
+        is_said = same and previous is not None and previous.label == block.label
+        if block.label and not is_said and not _starts_with(first, block.label):
+            composer.write(f"{block.label}:", block.pieces[0].path)
+            composer.write(" ")
         for number, piece in enumerate(block.pieces):
             if number and not re.match(r"[.,;:!?)\]%。，、；：]", piece.text):
                 composer.write(" ")

@@ -49,7 +49,7 @@ def _word_weight(word: str) -> float:
         return weight * (0.2 if caught else 1.0)
     if len(scripts) > 1:
         return 0.2
-    usual_capitals = word.islower() or word.isupper() or word[1:].islower() or not (word.lower() != word.upper())
+    usual_capitals = word.islower() or word.isupper() or word[1:].islower() or word.lower() == word.upper()
     weight = 1.0 if usual_capitals else 0.2
     if scripts == {"LATIN"} and non_ascii > 2 and non_ascii * 2 > len(word):
         weight *= 0.2

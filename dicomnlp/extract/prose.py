@@ -15,6 +15,9 @@ _HTML = re.compile(
     re.IGNORECASE,
 )
 _ENCODED = re.compile(r"(?:[A-Za-z0-9+/]{60,}\s*)+={0,2}\s*")
+_PLACEHOLDER = re.compile(r"#[0-9a-fA-F]{3,8}|[{<%$\[][\w.]+[}>%$\]]")
+"""Colours and template variables, as viewers write them beside their annotations."""
+_ASSIGNMENT = re.compile(r"\w\)? = [^\s=]")
 _BINARY_LIST = re.compile(r"bplist0|%PDF-|\{\\\*?\\?object", re.IGNORECASE)
 
 
@@ -30,6 +33,8 @@ def is_prose(text: str) -> bool:
     if not stripped or not _LETTER.search(stripped):
         return False
     if UID_PATTERN.match(stripped) or _NUMBER_WITH_UNIT.fullmatch(stripped):
+        return False
+    if _PLACEHOLDER.fullmatch(stripped) or len(_ASSIGNMENT.findall(stripped)) > 2:
         return False
     if _ENCODED.fullmatch(stripped) or _BINARY_LIST.match(stripped):
         return False
