@@ -1,0 +1,1 @@
+"""How an object comes in: every door ends in `intake.Intake.accept`, which returns only when the object is durable."""

@@ -1,0 +1,127 @@
+"""The accept loop: one thread an association, and bounds on how many there may be."""
+
+import errno
+import socket
+import threading
+import time
+from typing import Final
+
+from dicomnlp.config import ListenerSettings
+from dicomnlp.logs import Event, describe, log
+from dicomnlp.receive.association import Association, Timeouts
+from dicomnlp.receive.intake import Intake
+from dicomnlp.receive.pdu import Connection, ConnectionClosedError
+
+MAXIMUM_WAITING: Final = 512
+"""Connections without an association: yet to send their A-ASSOCIATE-RQ, or yet to close. They don't count as
+associations. One more ends the one that waits longest, so that a flood of silent ones can't keep senders out."""
+
+_POLL_SECONDS: Final = 0.2
+_OUT_OF_RESOURCES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+
+class Acceptor:
+    """Accepts connections on a listening socket and runs an `Association` on each.
+
+    Parameters
+    ----------
+    listening
+        Bound and listening; it belongs to this object from here on.
+    settings
+        AE title, and bounds on associations and objects.
+    intake
+        Takes the objects.
+    timeouts
+        Deadlines.
+    """
+
+    def __init__(
+        self, listening: socket.socket, settings: ListenerSettings, intake: Intake, timeouts: Timeouts
+    ) -> None:
+        self._listening = listening
+        self._settings = settings
+        self._intake = intake
+        self._timeouts = timeouts
+        self._slots = threading.BoundedSemaphore(settings.maximum_associations)
+        self._open: dict[Association, None] = {}
+        """Oldest first."""
+        self._changed = threading.Condition()
+
+    def serve(self, stop: threading.Event) -> None:
+        """Accept until `stop` is set; then accept no more, let associations end, and abort those that don't."""
+        self._listening.settimeout(_POLL_SECONDS)
+        try:
+            while not stop.is_set():
+                self._accept_one()
+        finally:
+            self._listening.close()
+            self._drain()
+
+    def _accept_one(self) -> None:
+        try:
+            transport, address = self._listening.accept()
+        except TimeoutError:
+            return
+        except OSError as error:
+            # a connection that is gone before it is accepted is nobody's loss
+            if error.errno in _OUT_OF_RESOURCES:
+                log(Event.CRASH, **describe(error))
+                self._make_room()
+                time.sleep(_POLL_SECONDS)
+            return
+        try:
+            connection = Connection(transport, send_seconds=self._timeouts.network)
+        except ConnectionClosedError:
+            return
+        association = Association(
+            connection,
+            str(address[0]),
+            settings=self._settings,
+            intake=self._intake,
+            slots=self._slots,
+            timeouts=self._timeouts,
+        )
+        with self._changed:
+            self._open[association] = None
+            is_full = len(self._open) > self._settings.maximum_associations + MAXIMUM_WAITING
+        if is_full:
+            self._make_room()
+        thread = threading.Thread(target=self._run, args=(association,), name="association", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # no more threads
+            log(Event.CRASH, **describe(error))
+            self._forget(association)
+            connection.close()
+
+    def _run(self, association: Association) -> None:
+        try:
+            association.run()
+        finally:
+            self._forget(association)
+
+    def _forget(self, association: Association) -> None:
+        with self._changed:
+            del self._open[association]
+            self._changed.notify_all()
+
+    def _make_room(self) -> None:
+        """End the connection that has waited longest without an association."""
+        with self._changed:
+            oldest = next((a for a in self._open if a.is_expendable), None)
+        if oldest is not None:
+            oldest.end("too_many_connections")
+
+    def _drain(self) -> None:
+        with self._changed:
+            waiting = [a for a in self._open if a.is_expendable]
+        for association in waiting:
+            association.end("service_stopping")
+        with self._changed:
+            self._changed.wait_for(lambda: not self._open, self._timeouts.drain)
+            remaining = list(self._open)
+        for association in remaining:
+            association.end("service_stopping")
+        with self._changed:
+            # those in a commit end right after it
+            self._changed.wait_for(lambda: not self._open, self._timeouts.drain)

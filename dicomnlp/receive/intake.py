@@ -1,0 +1,308 @@
+"""Intake: every door hands its objects to `Intake.accept`, which returns only when the decision about one is durable.
+
+Many threads call; one writer commits. While a commit is under way the next objects gather, and the writer takes all
+that wait in one transaction: sixteen senders share the price of a commit, one alone doesn't wait for company.
+"""
+
+import dataclasses
+import datetime as dt
+import hashlib
+import threading
+from collections import deque
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from dicomnlp.config import Settings
+from dicomnlp.errors import (
+    CANNOT_UNDERSTAND,
+    DATA_SET_DOES_NOT_MATCH,
+    OUT_OF_RESOURCES,
+    PROCESSING_FAILURE,
+    SOP_CLASS_NOT_SUPPORTED,
+    SUCCESS,
+    DatabaseError,
+    DicomnlpError,
+    ObjectError,
+)
+from dicomnlp.extract.identity import read_identity
+from dicomnlp.logs import Event, describe, log
+from dicomnlp.model import Arrival, Identity, IntakeRecord, Outcome, Receipt, is_uid
+from dicomnlp.receive.contexts import STORAGE_SOP_CLASSES, TRANSFER_SYNTAXES
+from dicomnlp.store.database import Database
+from dicomnlp.store.intake import record_arrivals
+
+MAXIMUM_GROUP_OBJECTS: Final = 256
+MAXIMUM_GROUP_BYTES: Final = 67108864
+"""A group ends before it grows above either; a larger object is committed alone."""
+
+_HOPELESS: Final = frozenset(
+    {"database_unreachable", "database_locked", "database_missing", "database_outdated", "database_too_new"}
+)
+"""Database failures that every record of a group would meet again."""
+
+
+class _Refusal(NamedTuple):
+    """Why an object is not taken."""
+
+    status: int
+    reason_code: str
+
+
+class _Ticket:
+    """A record on its way to the writer, and the receipt on its way back."""
+
+    __slots__ = ("done", "receipt", "record")
+
+    def __init__(self, record: IntakeRecord) -> None:
+        self.record = record
+        self.done = threading.Event()
+        self.receipt: Receipt | None = None
+
+    def settle(self, receipt: Receipt) -> None:
+        self.receipt = receipt
+        self.done.set()
+
+
+class Intake:
+    """Checks objects, and commits them with their ledger rows.
+
+    Parameters
+    ----------
+    settings
+        For the object size limit.
+    database
+        Open; it stays the caller's to close, after `close`.
+    """
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self.maximum_object_bytes = settings.listener.maximum_object_bytes
+        """Larger objects are refused."""
+        self._database = database
+        self._waiting: deque[_Ticket] = deque()
+        self._changed = threading.Condition()
+        self._closed = False
+        self._writer = threading.Thread(target=self._write, name="intake-writer", daemon=True)
+        self._writer.start()
+
+    def accept(self, arrival: Arrival) -> Receipt:
+        """Decide about an object, and return when the decision is committed.
+
+        Never raises for what the object holds or for what the database does: both end in a receipt with the DIMSE
+        status to answer.
+
+        ========  =================================================================================================
+        0x0000    kept: stored, a new version, or known already
+        0xA700    above the size limit as sent or inflated (``object_too_large``), or it couldn't be committed
+        0xA900    not the SOP class or instance that was announced (``identity_mismatch``)
+        0xC000    unreadable, without SOP class or instance UID; or kept in quarantine without a StudyInstanceUID
+        0x0122    a SOP class (files only) that isn't offered in negotiation
+        ========  =================================================================================================
+        """
+        identity = self._check(arrival)
+        if isinstance(identity, _Refusal):
+            return self.refuse(arrival, identity.status, identity.reason_code)
+        status, reason_code = SUCCESS, None
+        if not is_uid(identity.study_instance_uid):
+            identity = dataclasses.replace(identity, study_instance_uid="")
+            status, reason_code = CANNOT_UNDERSTAND, "no_study_instance_uid"
+        if not is_uid(identity.series_instance_uid):
+            identity = dataclasses.replace(identity, series_instance_uid="")
+        return self._record(
+            IntakeRecord(
+                arrival=dataclasses.replace(
+                    arrival, sop_class_uid=identity.sop_class_uid, sop_instance_uid=identity.sop_instance_uid
+                ),
+                identity=identity,
+                sha256=hashlib.sha256(arrival.data).hexdigest(),
+                received_at=dt.datetime.now(dt.UTC),
+                status=status,
+                reason_code=reason_code,
+            )
+        )
+
+    def refuse(self, arrival: Arrival, status: int, reason_code: str) -> Receipt:
+        """Record in the ledger that an object is not taken, and why; its bytes are not kept.
+
+        Parameters
+        ----------
+        arrival
+            Announced UIDs that aren't well-formed are left out of the ledger.
+        status
+            The DIMSE status to answer, if the refusal can be recorded.
+        reason_code
+            In snake_case.
+        """
+        arrival = dataclasses.replace(
+            arrival,
+            sop_class_uid=arrival.sop_class_uid if is_uid(arrival.sop_class_uid) else "",
+            sop_instance_uid=arrival.sop_instance_uid if is_uid(arrival.sop_instance_uid) else "",
+        )
+        identity = Identity(sop_class_uid=arrival.sop_class_uid, sop_instance_uid=arrival.sop_instance_uid)
+        return self._record(
+            IntakeRecord(
+                arrival=arrival,
+                identity=identity,
+                sha256=hashlib.sha256(arrival.data).hexdigest(),
+                received_at=dt.datetime.now(dt.UTC),
+                status=status,
+                reason_code=reason_code,
+                keep=False,
+            )
+        )
+
+    def close(self) -> None:
+        """Commit what waits, and end the writer; objects handed in from now on are refused."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        self._writer.join()
+
+    # --- checks
+
+    def _check(self, arrival: Arrival) -> Identity | _Refusal:
+        """The object's identity, if it is well-formed and the one announced."""
+        if len(arrival.data) > self.maximum_object_bytes:
+            return _Refusal(OUT_OF_RESOURCES, "object_too_large")
+        if arrival.transfer_syntax_uid not in TRANSFER_SYNTAXES:
+            return _Refusal(CANNOT_UNDERSTAND, "transfer_syntax_not_supported")
+        try:
+            identity = read_identity(arrival.data, arrival.transfer_syntax_uid, max_inflated=self.maximum_object_bytes)
+        except ObjectError as error:
+            return _Refusal(error.dimse_status, error.reason_code)
+        if not is_uid(identity.sop_class_uid):
+            return _Refusal(CANNOT_UNDERSTAND, "no_sop_class_uid")
+        if not is_uid(identity.sop_instance_uid):
+            return _Refusal(CANNOT_UNDERSTAND, "no_sop_instance_uid")
+        # a file without meta information announces nothing
+        if arrival.sop_class_uid not in {"", identity.sop_class_uid}:
+            return _Refusal(DATA_SET_DOES_NOT_MATCH, "identity_mismatch")
+        if arrival.sop_instance_uid not in {"", identity.sop_instance_uid}:
+            return _Refusal(DATA_SET_DOES_NOT_MATCH, "identity_mismatch")
+        if identity.sop_class_uid not in STORAGE_SOP_CLASSES:
+            return _Refusal(SOP_CLASS_NOT_SUPPORTED, "sop_class_not_supported")
+        return identity
+
+    # --- group commit
+
+    def _record(self, record: IntakeRecord) -> Receipt:
+        """Have the writer commit `record`, and wait for it."""
+        ticket = _Ticket(record)
+        with self._changed:
+            if self._closed:
+                return _failed(record, OUT_OF_RESOURCES, "service_stopping")
+            self._waiting.append(ticket)
+            self._changed.notify()
+        ticket.done.wait()
+        assert ticket.receipt is not None
+        _log_receipt(record, ticket.receipt)
+        return ticket.receipt
+
+    def _write(self) -> None:
+        while True:
+            group = self._next_group()
+            if not group:
+                return
+            try:
+                self._commit(group)
+            except Exception as error:  # noqa: BLE001 - whatever happens, senders get an answer and the writer lives on
+                log(Event.INTAKE_FAILED, count=len(group), **describe(error))
+            for ticket in group:
+                if not ticket.done.is_set():
+                    ticket.settle(_failed(ticket.record, PROCESSING_FAILURE, "internal_error"))
+
+    def _next_group(self) -> list[_Ticket]:
+        """All that wait, within the bounds of a group; empty only when closed."""
+        with self._changed:
+            while not self._waiting and not self._closed:
+                self._changed.wait()
+            group: list[_Ticket] = []
+            size = 0
+            while self._waiting and len(group) < MAXIMUM_GROUP_OBJECTS:
+                size += len(self._waiting[0].record.arrival.data)
+                if group and size > MAXIMUM_GROUP_BYTES:
+                    break
+                group.append(self._waiting.popleft())
+            return group
+
+    def _commit(self, group: Sequence[_Ticket]) -> None:
+        """Commit a group in one transaction; if that fails, each record by itself, so that one harms nobody else."""
+        error = self._try(group)
+        if error is None:
+            return
+        if len(group) > 1 and not _is_hopeless(error):
+            for ticket in group:
+                self._commit([ticket])
+            return
+        status, reason_code = PROCESSING_FAILURE, "internal_error"
+        if isinstance(error, DicomnlpError):
+            status, reason_code = error.dimse_status, error.reason_code
+        elif isinstance(error, OSError):  # a large original couldn't be written: disk full, for the most part
+            status, reason_code = OUT_OF_RESOURCES, "storage_failed"
+        for ticket in group:
+            if not _is_hopeless(error):
+                self._record_failure(ticket.record, status, reason_code)
+            ticket.settle(_failed(ticket.record, status, reason_code))
+
+    def _try(self, group: Sequence[_Ticket]) -> Exception | None:
+        try:
+            receipts = record_arrivals(self._database, [ticket.record for ticket in group])
+        except Exception as error:  # noqa: BLE001 - answered with a status by the caller
+            log(Event.INTAKE_FAILED, count=len(group), **describe(error))
+            return error
+        for ticket, receipt in zip(group, receipts, strict=True):
+            ticket.settle(receipt)
+        return None
+
+    def _record_failure(self, record: IntakeRecord, status: int, reason_code: str) -> None:
+        """Leave a ledger row, without the object, for a record that can't be committed; else the log has it."""
+        bare = IntakeRecord(
+            arrival=dataclasses.replace(record.arrival, data=b""),
+            identity=Identity(
+                sop_class_uid=record.identity.sop_class_uid, sop_instance_uid=record.identity.sop_instance_uid
+            ),
+            sha256=record.sha256,
+            received_at=record.received_at,
+            status=status,
+            reason_code=reason_code,
+            keep=False,
+        )
+        try:
+            record_arrivals(self._database, [bare])
+        except Exception as error:  # noqa: BLE001 - the sender is told in any case
+            log(Event.INTAKE_FAILED, count=1, **describe(error))
+
+
+def _is_hopeless(error: Exception) -> bool:
+    return isinstance(error, DatabaseError) and error.reason_code in _HOPELESS
+
+
+def _failed(record: IntakeRecord, status: int, reason_code: str) -> Receipt:
+    return Receipt(
+        outcome=Outcome.REFUSED,
+        status=status,
+        reason_code=reason_code,
+        sop_instance_uid=record.identity.sop_instance_uid,
+        study_instance_uid=record.identity.study_instance_uid,
+        object_id=None,
+    )
+
+
+def _log_receipt(record: IntakeRecord, receipt: Receipt) -> None:
+    if receipt.outcome is Outcome.REFUSED:
+        log(
+            Event.OBJECT_REFUSED,
+            sop_instance_uid=receipt.sop_instance_uid or None,
+            calling_ae_title=record.arrival.calling_ae_title,
+            status=receipt.status,
+            reason_code=receipt.reason_code,
+        )
+    else:
+        log(
+            Event.OBJECT_RECEIVED,
+            sop_instance_uid=receipt.sop_instance_uid,
+            study_instance_uid=receipt.study_instance_uid or None,
+            calling_ae_title=record.arrival.calling_ae_title,
+            outcome=receipt.outcome.value,
+            status=receipt.status,
+            reason_code=receipt.reason_code,
+        )

@@ -1,0 +1,239 @@
+"""Association negotiation as an acceptor (PS3.8 7.1, PS3.7 Annex D): what is asked for, and what is answered.
+
+Items and PDUs are decoded and encoded by pynetdicom's public classes.
+"""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pynetdicom import build_context
+from pynetdicom.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ
+from pynetdicom.pdu_primitives import (
+    A_ASSOCIATE,
+    AsynchronousOperationsWindowNegotiation,
+    ImplementationClassUIDNotification,
+    ImplementationVersionNameNotification,
+    MaximumLengthNotification,
+    SCP_SCU_RoleSelectionNegotiation,
+    SOPClassExtendedNegotiation,
+)
+from pynetdicom.presentation import PresentationContext, negotiate_as_acceptor
+
+from dicomnlp.receive.contexts import (
+    APPLICATION_CONTEXT_NAME,
+    IMPLEMENTATION_CLASS_UID,
+    IMPLEMENTATION_VERSION_NAME,
+    MAXIMUM_LENGTH_RECEIVED,
+    STORAGE_SOP_CLASSES,
+    TRANSFER_SYNTAXES,
+    VERIFICATION_SOP_CLASS,
+)
+from dicomnlp.receive.pdu import HEADER, AbortReason, AssociationError, PDUType
+
+MAXIMUM_REQUEST_LENGTH = 1048576
+"""Bytes of an A-ASSOCIATE-RQ; 128 presentation contexts of 50 transfer syntaxes each take a third of it."""
+
+_FIXED_FIELDS = 68
+"""Protocol version, AE titles and reserved bytes before the variable items (PS3.8 Table 9-11)."""
+
+_ITEM_HEADER = struct.Struct(">BxH")
+_VARIABLE_ITEMS = frozenset({0x10, 0x20, 0x50})
+_USER_INFORMATION = 0x50
+_USER_INFORMATION_ITEMS = frozenset({0x51, 0x52, 0x53, 0x54, 0x55, 0x56, 0x57, 0x58})
+
+_STORAGE_EXTENDED_NEGOTIATION = bytes((2, 0, 3, 0, 0))
+"""Level 2 (all attributes are kept), signature level 3 (bits are preserved), no coercion (PS3.4 Table B.3-1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptedContext:
+    """A presentation context as agreed."""
+
+    sop_class_uid: str
+    transfer_syntax_uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Fields of an A-ASSOCIATE-RJ PDU (PS3.8 Table 9-21), and the reason for the log."""
+
+    result: int
+    source: int
+    diagnostic: int
+    reason_code: str
+
+    def encode(self) -> bytes:
+        """The PDU."""
+        primitive = A_ASSOCIATE()
+        primitive.result, primitive.result_source, primitive.diagnostic = self.result, self.source, self.diagnostic
+        pdu = A_ASSOCIATE_RJ()
+        pdu.from_primitive(primitive)
+        return bytes(pdu.encode())
+
+
+PROTOCOL_VERSION_NOT_SUPPORTED = Rejection(1, 2, 2, "protocol_version_not_supported")
+APPLICATION_CONTEXT_NOT_SUPPORTED = Rejection(1, 1, 2, "application_context_not_supported")
+CALLED_AE_TITLE_NOT_RECOGNIZED = Rejection(1, 1, 7, "called_ae_title_not_recognized")
+LOCAL_LIMIT_EXCEEDED = Rejection(2, 3, 2, "local_limit_exceeded")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """An A-ASSOCIATE-RQ, decoded."""
+
+    calling_ae_title: str
+    called_ae_title: str
+    maximum_length: int
+    """Bytes of a P-DATA-TF PDU's variable field that the requestor takes; 0: any number."""
+    primitive: A_ASSOCIATE
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """What was agreed, and the A-ASSOCIATE-AC PDU that says so."""
+
+    contexts: dict[int, AcceptedContext]
+    """By presentation context ID."""
+    encoded: bytes
+
+
+def _supported_contexts() -> list[PresentationContext]:
+    contexts = []
+    for sop_class_uid in (VERIFICATION_SOP_CLASS, *STORAGE_SOP_CLASSES):
+        context = build_context(sop_class_uid, list(TRANSFER_SYNTAXES))
+        # of the roles that a requestor proposes: it may be the SCU, it may not be the SCP (PS3.7 D.3.3.4)
+        context.scu_role, context.scp_role = True, False
+        contexts.append(context)
+    return contexts
+
+
+_SUPPORTED_CONTEXTS = _supported_contexts()
+
+
+def decode_request(body: bytes) -> Request | Rejection:
+    """Decode what follows the header of an A-ASSOCIATE-RQ PDU, or say with what it is to be rejected.
+
+    Raises
+    ------
+    AssociationError
+        It can't be decoded, or is not what PS3.8 9.3.2 allows.
+    """
+    if len(body) < _FIXED_FIELDS:
+        raise _malformed()
+    if not int.from_bytes(body[:2], "big") & 1:
+        return PROTOCOL_VERSION_NOT_SUPPORTED
+    variable_items = b"".join(_known_items(body[_FIXED_FIELDS:], _VARIABLE_ITEMS))
+    known = body[:_FIXED_FIELDS] + variable_items
+    pdu = A_ASSOCIATE_RQ()
+    try:
+        pdu.decode(HEADER.pack(PDUType.A_ASSOCIATE_RQ, len(known)) + known)
+        primitive = pdu.to_primitive()
+        maximum_length = primitive.maximum_length_received or 0
+    except Exception:  # noqa: BLE001 - pynetdicom meets malformed items with whatever its code runs into
+        raise _malformed() from None
+    if primitive.application_context_name != APPLICATION_CONTEXT_NAME:
+        return APPLICATION_CONTEXT_NOT_SUPPORTED
+    contexts = primitive.presentation_context_definition_list
+    identifiers = {context.context_id for context in contexts}
+    complete = all(context.abstract_syntax and context.transfer_syntax for context in contexts)
+    if not contexts or not complete or len(identifiers) != len(contexts):
+        raise _malformed()
+    return Request(
+        calling_ae_title=primitive.calling_ae_title.strip(),
+        called_ae_title=primitive.called_ae_title.strip(),
+        maximum_length=maximum_length,
+        primitive=primitive,
+    )
+
+
+def _malformed() -> AssociationError:
+    return AssociationError(AbortReason.INVALID_PDU_PARAMETER, "malformed_association_request")
+
+
+def _known_items(encoded: bytes, known: frozenset[int]) -> Iterator[bytes]:
+    """The items whose types are in `known`: those of other types shall be ignored (PS3.8 9.3.1, PS3.7 D.3.3)."""
+    position = 0
+    while position < len(encoded):
+        if position + _ITEM_HEADER.size > len(encoded):
+            raise _malformed()
+        kind, length = _ITEM_HEADER.unpack_from(encoded, position)
+        begin = position + _ITEM_HEADER.size
+        position = begin + length
+        if position > len(encoded):
+            raise _malformed()
+        if kind not in known:
+            continue
+        value = encoded[begin:position]
+        if kind == _USER_INFORMATION:
+            value = b"".join(_known_items(value, _USER_INFORMATION_ITEMS))
+        yield _ITEM_HEADER.pack(kind, len(value)) + value
+
+
+def accept(request: Request) -> Acceptance:
+    """Agree with a request on presentation contexts and the rest (PS3.8 7.1.1, PS3.7 D.3.3).
+
+    A user identity is taken note of by nobody: it is neither checked nor confirmed nor logged, which PS3.7 D.3.3.7
+    allows for an acceptor that doesn't support it. Asynchronous operations are answered with a window of one.
+
+    Raises
+    ------
+    AssociationError
+        An item of the request is inconsistent.
+    """
+    proposed = request.primitive.user_information
+    roles = {
+        item.sop_class_uid: (item.scu_role, item.scp_role)
+        for item in proposed
+        if isinstance(item, SCP_SCU_RoleSelectionNegotiation) and item.sop_class_uid
+    }
+    try:
+        results, role_items = negotiate_as_acceptor(
+            request.primitive.presentation_context_definition_list, _SUPPORTED_CONTEXTS, roles
+        )
+    except (KeyError, ValueError, TypeError):
+        raise _malformed() from None
+    contexts = {
+        context.context_id: AcceptedContext(str(context.abstract_syntax), str(context.transfer_syntax[0]))
+        for context in results
+        if context.result == 0 and context.context_id is not None
+    }
+
+    maximum_length = MaximumLengthNotification()
+    maximum_length.maximum_length_received = MAXIMUM_LENGTH_RECEIVED
+    implementation_class = ImplementationClassUIDNotification()
+    implementation_class.implementation_class_uid = IMPLEMENTATION_CLASS_UID
+    implementation_version = ImplementationVersionNameNotification()
+    implementation_version.implementation_version_name = IMPLEMENTATION_VERSION_NAME
+    answer: list[Any] = [maximum_length, implementation_class, implementation_version, *role_items]
+    if any(isinstance(item, AsynchronousOperationsWindowNegotiation) for item in proposed):
+        window = AsynchronousOperationsWindowNegotiation()
+        window.maximum_number_operations_invoked = 1
+        window.maximum_number_operations_performed = 1
+        answer.append(window)
+    accepted_sop_classes = {context.sop_class_uid for context in contexts.values()}
+    for item in proposed:
+        if isinstance(item, SOPClassExtendedNegotiation) and item.sop_class_uid in accepted_sop_classes:
+            answer += _extended_negotiation(str(item.sop_class_uid))
+
+    primitive = A_ASSOCIATE()
+    primitive.application_context_name = APPLICATION_CONTEXT_NAME
+    primitive.calling_ae_title = request.primitive.calling_ae_title
+    primitive.called_ae_title = request.primitive.called_ae_title
+    primitive.result, primitive.result_source = 0, 1
+    primitive.presentation_context_definition_results_list = results
+    primitive.user_information = answer
+    pdu = A_ASSOCIATE_AC()
+    pdu.from_primitive(primitive)
+    return Acceptance(contexts, bytes(pdu.encode()))
+
+
+def _extended_negotiation(sop_class_uid: str) -> list[SOPClassExtendedNegotiation]:
+    """The answer for a storage SOP class (PS3.4 B.3.1); Verification defines none."""
+    if sop_class_uid not in STORAGE_SOP_CLASSES:
+        return []
+    item = SOPClassExtendedNegotiation()
+    item.sop_class_uid = sop_class_uid
+    item.service_class_application_information = _STORAGE_EXTENDED_NEGOTIATION
+    return [item]

@@ -1,0 +1,238 @@
+"""A transport connection read and written in whole protocol data units (PS3.8 9.3.1).
+
+Type and length of a PDU are judged from its six header bytes, before anything of its body is read or any memory is
+taken for it, and every wait has a deadline.
+"""
+
+import enum
+import math
+import socket
+import struct
+import threading
+import time
+from collections.abc import Mapping
+from typing import Final
+
+from dicomnlp.errors import DicomnlpError
+
+HEADER: Final = struct.Struct(">BxI")
+"""PDU type, reserved, length of what follows."""
+
+PDV_HEADER: Final = struct.Struct(">IBB")
+"""Item length (counting what follows it), presentation context ID, message control header (PS3.8 9.3.5.1, E.2)."""
+
+_INITIAL_BUFFER: Final = 16384
+
+
+class PDUType(enum.IntEnum):
+    """PDU types (PS3.8 9.3)."""
+
+    A_ASSOCIATE_RQ = 0x01
+    A_ASSOCIATE_AC = 0x02
+    A_ASSOCIATE_RJ = 0x03
+    P_DATA_TF = 0x04
+    A_RELEASE_RQ = 0x05
+    A_RELEASE_RP = 0x06
+    A_ABORT = 0x07
+
+
+_KNOWN_TYPES: Final = frozenset(PDUType)
+
+
+class AbortReason(enum.Enum):
+    """(source, reason) of an A-ABORT PDU that this side sends (PS3.8 Table 9-26)."""
+
+    SERVICE_USER = (0, 0)
+    NOT_SPECIFIED = (2, 0)
+    UNRECOGNIZED_PDU = (2, 1)
+    UNEXPECTED_PDU = (2, 2)
+    UNEXPECTED_PDU_PARAMETER = (2, 5)
+    INVALID_PDU_PARAMETER = (2, 6)
+
+
+class AssociationError(DicomnlpError):
+    """The association must end with an A-ABORT; `reason_code` says why in the log."""
+
+    reason_code = "association_error"
+
+    def __init__(self, abort_reason: AbortReason, reason_code: str) -> None:
+        super().__init__(reason_code, reason_code=reason_code)
+        self.abort_reason = abort_reason
+
+
+class ConnectionClosedError(DicomnlpError):
+    """The peer closed or reset the transport connection, or this side shut it down to end a wait."""
+
+    reason_code = "connection_closed"
+
+
+class Connection:
+    """A TCP connection to a peer.
+
+    One thread reads. `send`, `send_abort` and `shut_down` may be called by any thread.
+
+    Parameters
+    ----------
+    transport
+        The connected socket; it belongs to this object from here on.
+    send_seconds
+        How long the peer may take to accept what is sent to it.
+    """
+
+    def __init__(self, transport: socket.socket, *, send_seconds: float) -> None:
+        self._socket = transport
+        self._send_seconds = send_seconds
+        self._send_lock = threading.Lock()
+        self._socket_seconds: float | None = None
+        self._buffer = bytearray(_INITIAL_BUFFER)
+        self._start = 0
+        self._end = 0
+        self.bytes_received = 0
+        # a response must not wait for the acknowledgement of the one before it (Nagle's algorithm)
+        transport.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def read_pdu(
+        self, maximum_lengths: Mapping[int, int], deadline: float, *, seconds_once_begun: float | None = None
+    ) -> tuple[int, memoryview]:
+        """The type of the next PDU and what follows its header.
+
+        Parameters
+        ----------
+        maximum_lengths
+            The PDU types expected here, each with the greatest length, in bytes, that it may announce.
+        deadline
+            On the clock of `time.monotonic`: by then the PDU must be there whole.
+        seconds_once_begun
+            If given, `deadline` is for the first byte only, and the rest may take so many seconds from then.
+
+        Returns
+        -------
+        tuple[int, memoryview]
+            The view is valid until the next call.
+
+        Raises
+        ------
+        AssociationError
+            The type is unknown or not expected, or the length above what is allowed (all before reading on).
+        ConnectionClosedError
+            The connection ended.
+        TimeoutError
+            The deadline passed.
+        """
+        if seconds_once_begun is not None:
+            self._fill(1, deadline)
+            deadline = time.monotonic() + seconds_once_begun
+        self._fill(HEADER.size, deadline)
+        kind, length = HEADER.unpack_from(self._buffer, self._start)
+        maximum = maximum_lengths.get(kind)
+        if maximum is None and kind in _KNOWN_TYPES:
+            raise AssociationError(AbortReason.UNEXPECTED_PDU, "unexpected_pdu")
+        if maximum is None:
+            raise AssociationError(AbortReason.UNRECOGNIZED_PDU, "unrecognized_pdu")
+        if length > maximum:
+            raise AssociationError(AbortReason.INVALID_PDU_PARAMETER, "pdu_too_long")
+        self._fill(HEADER.size + length, deadline)
+        begin = self._start + HEADER.size
+        self._start = begin + length
+        return kind, memoryview(self._buffer)[begin : begin + length]
+
+    def _fill(self, count: int, deadline: float) -> None:
+        while self._end - self._start < count:
+            self._make_room(count)
+            self._receive(deadline)
+
+    def _make_room(self, count: int) -> None:
+        """Space for at least `count` bytes from `_start` on, and for one more byte to be received."""
+        if self._start == self._end:
+            self._start = self._end = 0
+        if len(self._buffer) - self._start >= count and self._end < len(self._buffer):
+            return
+        # a new buffer, not a longer one: the caller may still hold a view of the old one
+        size = len(self._buffer)
+        while size < count:
+            size *= 2
+        pending = self._buffer[self._start : self._end]
+        self._buffer = bytearray(size)
+        self._buffer[: len(pending)] = pending
+        self._start, self._end = 0, len(pending)
+
+    def _receive(self, deadline: float) -> None:
+        # rounded up to tenths: setting a timeout is a system call, and most waits begin with the same one
+        seconds = math.ceil((deadline - time.monotonic()) * 10) / 10
+        if seconds <= 0:
+            raise TimeoutError
+        if seconds != self._socket_seconds:
+            self._socket.settimeout(seconds)
+            self._socket_seconds = seconds
+        try:
+            count = self._socket.recv_into(memoryview(self._buffer)[self._end :])
+        except TimeoutError:
+            raise
+        except OSError:
+            raise ConnectionClosedError("the peer reset the connection") from None
+        if count == 0:
+            raise ConnectionClosedError("the peer closed the connection")
+        self._end += count
+        self.bytes_received += count
+        self._acknowledge()
+
+    def _acknowledge(self) -> None:
+        """Have the kernel acknowledge at once what came.
+
+        Senders that leave Nagle's algorithm on hold back the data set until the command before it is acknowledged, and
+        a delayed acknowledgement costs them 40 ms a message. Linux clears the option by itself, so it is set each time.
+        """
+        if hasattr(socket, "TCP_QUICKACK"):
+            try:
+                self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+            except OSError:
+                raise ConnectionClosedError("the connection was closed on this side") from None
+
+    def send(self, data: bytes) -> None:
+        """Send `data` whole.
+
+        Raises
+        ------
+        ConnectionClosedError
+            The connection ended, or the peer didn't take the data in time.
+        """
+        with self._send_lock:
+            try:
+                if self._socket_seconds is None or self._socket_seconds < self._send_seconds:
+                    self._socket.settimeout(self._send_seconds)
+                    self._socket_seconds = self._send_seconds
+                self._socket.sendall(data)
+            except OSError:
+                raise ConnectionClosedError("the peer doesn't take what is sent to it") from None
+
+    def send_abort(self, reason: AbortReason) -> None:
+        """Send an A-ABORT PDU (PS3.8 9.3.8), if the peer still listens."""
+        source, diagnostic = reason.value
+        try:
+            self.send(HEADER.pack(PDUType.A_ABORT, 4) + bytes((0, 0, source, diagnostic)))
+        except ConnectionClosedError:
+            return
+
+    def await_close(self, deadline: float) -> None:
+        """Wait for the peer to close the connection, discarding what it still sends (PS3.8 9.2, Sta13).
+
+        What was sent before still arrives: closing at once instead could destroy it together with unread input.
+        """
+        try:
+            self._socket.shutdown(socket.SHUT_WR)
+            while True:
+                self._start = self._end = 0
+                self._receive(deadline)
+        except (OSError, ConnectionClosedError):  # TimeoutError is an OSError
+            return
+
+    def shut_down(self) -> None:
+        """End the connection from another thread: whoever reads gets `ConnectionClosedError`."""
+        try:
+            self._socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            return
+
+    def close(self) -> None:
+        """Give the socket back."""
+        self._socket.close()
