@@ -38,11 +38,30 @@ TRANSFER_SYNTAXES = {
     "ImplicitVRLittleEndian": uid.ImplicitVRLittleEndian,
 }
 REQUIRED_KEYS = frozenset(
-    "sop_class title study study_date study_time study_description accession_number modality patient items".split()
+    {
+        "sop_class",
+        "title",
+        "study",
+        "study_date",
+        "study_time",
+        "study_description",
+        "accession_number",
+        "modality",
+        "patient",
+        "items",
+    }
 )
 OPTIONAL_KEYS = frozenset(
-    "transfer_syntax content_date content_time completion_flag verification_flag preliminary_flag predecessor "
-    "compared_with".split()
+    {
+        "transfer_syntax",
+        "content_date",
+        "content_time",
+        "completion_flag",
+        "verification_flag",
+        "preliminary_flag",
+        "predecessor",
+        "compared_with",
+    }
 )
 PATIENT_KEYS = frozenset({"name", "id", "birth_date", "sex"})
 ITEM_KEYS = frozenset({"concept", "relationship", "continuity", "text", "number", "unit", "code", "items"})
@@ -122,8 +141,8 @@ def sop_instance_uid(name: str) -> str:
     return _uid("report", name)
 
 
-def _uid(kind: str, name: str) -> str:
-    return str(uid.generate_uid(entropy_srcs=["dicomnlp demonstration", kind, name]))
+def _uid(kind: str, name: str) -> uid.UID:
+    return uid.generate_uid(entropy_srcs=["dicomnlp demonstration", kind, name])
 
 
 def _check_keys(
@@ -144,13 +163,14 @@ def _build(name: str, samples: dict[str, dict[str, Any]]) -> FileDataset:
     sample = samples[name]
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = SOP_CLASSES[sample["sop_class"]]
-    meta.MediaStorageSOPInstanceUID = sop_instance_uid(name)
+    meta.MediaStorageSOPInstanceUID = _uid("report", name)
     meta.TransferSyntaxUID = TRANSFER_SYNTAXES[sample.get("transfer_syntax", "ExplicitVRLittleEndian")]
     # pydicom would write its own version here, and the bytes would change with it
     meta.ImplementationClassUID = _uid("implementation", "make_samples")
     meta.ImplementationVersionName = "DICOMNLP_DEMO"
 
-    dataset = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
+    implicit = meta.TransferSyntaxUID.is_implicit_VR
+    dataset = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128, is_implicit_VR=implicit)
     dataset.SpecificCharacterSet = "ISO_IR 192"
     dataset.SOPClassUID = meta.MediaStorageSOPClassUID
     dataset.SOPInstanceUID = meta.MediaStorageSOPInstanceUID
