@@ -1,0 +1,69 @@
+"""A narrative to its analysis: pure, on medspaCy, one engine for every language.
+
+>>> from dicomnlp.model import Narrative
+>>> [f.assertion.value for f in analyse(Narrative("No pneumothorax."), language="en").findings]
+['absent']
+"""
+
+from collections.abc import Sequence
+
+from dicomnlp.analyse.engine import load_engine
+from dicomnlp.analyse.language import choose_language, languages
+from dicomnlp.analyse.pack import Pack
+from dicomnlp.analyse.public import analysis_to_json
+from dicomnlp.errors import LanguageNotSupportedError
+from dicomnlp.model import Analysis, Narrative
+
+__all__ = ["Pack", "analyse", "analysis_to_json", "choose_language", "languages", "load_pack", "pipeline_name"]
+
+
+def load_pack(language: str = "en") -> Pack:
+    """The pack of `language`, checked and tried on its own cases; held for the life of the process.
+
+    Raises
+    ------
+    LanguageNotSupportedError
+        There is no such pack.
+    LanguagePackError
+        The pack is malformed, or fails its own cases.
+    """
+    _known(language)
+    return load_engine(language).pack
+
+
+def analyse(narrative: Narrative, *, language: str | None = None, targets: Sequence[tuple[int, int]] = ()) -> Analysis:
+    """What `narrative` says.
+
+    Parameters
+    ----------
+    narrative
+        The prose of a report; `narrative.sections` are taken as boundaries.
+    language
+        Declared language (RFC 5646); None or "" to go by the script.
+    targets
+        Half-open character offsets that are judged as findings, whatever the lexicon knows; the findings are then
+        these spans alone.
+
+    Raises
+    ------
+    LanguageNotSupportedError
+        No pack reads the language.
+    LanguagePackError
+        The language's pack is malformed, or fails its own cases.
+    ValueError
+        A target is empty or outside the text.
+    """
+    if any(not 0 <= start < end <= len(narrative.text) for start, end in targets):
+        raise ValueError("a target must be a non-empty span of the text")
+    return load_engine(choose_language(narrative.text, language or "")).analyse(narrative, targets)
+
+
+def pipeline_name(language: str = "en") -> str:
+    """Pack, version and digest of everything that can change the answer: "en-2026.1+3f9c0d21a4b7"."""
+    _known(language)
+    return load_engine(language).pipeline
+
+
+def _known(language: str) -> None:
+    if language not in languages():
+        raise LanguageNotSupportedError(f"no language pack {language!r}; there are packs for {', '.join(languages())}")

@@ -1,0 +1,234 @@
+"""A report's text to its analysis: sections, sentences, and what each sentence says in its section."""
+
+import hashlib
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+from dicomnlp.analyse import labels
+from dicomnlp.analyse.context import FAMILY, HISTORICAL, HYPOTHETICAL, NEGATED, UNCERTAIN
+from dicomnlp.analyse.library import VERSIONS
+from dicomnlp.analyse.pack import LABELS, LANGUAGES, Pack, concept_of, read_pack
+from dicomnlp.analyse.reading import TARGET, Mention, SentenceReader
+from dicomnlp.analyse.sections import SectionFinder
+from dicomnlp.analyse.sentences import SentenceSplitter
+from dicomnlp.errors import LanguagePackError
+from dicomnlp.model import (
+    Analysis,
+    Assertion,
+    Change,
+    Concept,
+    Cue,
+    Finding,
+    Measurement,
+    Narrative,
+    Section,
+)
+
+_WITHOUT_ATTRIBUTES = frozenset({Assertion.ABSENT, Assertion.HYPOTHETICAL, Assertion.FAMILY})
+
+
+class Engine:
+    """One language, ready to read.
+
+    Parameters
+    ----------
+    pack
+        The language's data.
+    cache
+        Whether to keep results of sentences.
+    """
+
+    def __init__(self, pack: Pack, *, cache: bool = True) -> None:
+        self.pack = pack
+        self.pipeline = f"{pack.language}-{pack.about.version}+{digest(pack.folder)}"
+        self._sections = SectionFinder(pack.sections)
+        self._sentences = SentenceSplitter(pack.sentences, pack.about.limits.sentence_characters)
+        self._reader = SentenceReader(pack, cache=cache)
+        self._complaints = frozenset(word.lower() for word in pack.context.complaints)
+        self._concepts = {i: concept_of(i, entry) for i, entry in pack.concepts.items()}
+        self._concepts[TARGET] = Concept(TARGET, None, None, "Span given by the caller")
+        self._sites = {i: concept_of(i, entry) for i, entry in pack.anatomy.items()}
+        self._critical = {i for i in pack.concepts if pack.critical(i)}
+
+    def analyse(self, narrative: Narrative, targets: Sequence[tuple[int, int]] = ()) -> Analysis:
+        """What the narrative says; with `targets` these spans are the findings, whatever the lexicon knows."""
+        text = narrative.text
+        sections = self._sections.find(narrative)
+        findings: list[Finding] = []
+        measurements: list[Measurement] = []
+        open_targets = sorted(set(targets))
+        for section in sections:
+            for start, end in self._sentences.split(text, section.body_start, section.end):
+                inside = [t for t in open_targets if t[0] < end and t[1] > start]
+                open_targets = [t for t in open_targets if t not in inside]
+                here = tuple((max(a, start) - start, min(b, end) - start) for a, b in inside)
+                reading = self._reader.read(text[start:end], here)
+                measurements += [_shifted(m, start) for m in reading.measurements]
+                if targets and not inside:
+                    continue
+                found = [self._finding(narrative, section, start, end, m) for m in reading.mentions]
+                if inside:
+                    found = [_at(f, text, _whole(f, inside)) for f in found]
+                findings += [f for group in found for f in [group, *self._implied(group)]] if not targets else found
+        findings += [self._unplaced(narrative, sections, target) for target in open_targets]
+        findings.sort(key=lambda f: (f.start, f.end))
+        return Analysis(
+            language=self.pack.language,
+            pipeline=self.pipeline,
+            sections=sections,
+            findings=tuple(findings),
+            measurements=tuple(measurements),
+            labels=labels.label(self.pack, findings),
+        )
+
+    def _finding(self, narrative: Narrative, section: Section, start: int, end: int, mention: Mention) -> Finding:
+        text = narrative.text
+        place = start + mention.start, start + mention.end
+        assertion = mention.assertion or self._uncued(section, text[slice(*place)])
+        entry = self.pack.concepts.get(mention.concept)
+        if entry is not None and entry.assertion == "absent" and assertion is Assertion.PRESENT and not entry.implies:
+            assertion = Assertion.ABSENT
+        read = mention.attributes
+        bare = assertion in _WITHOUT_ATTRIBUTES
+        change = read.change if not bare or read.change is Change.RESOLVED else None
+        return Finding(
+            concept=self._concepts[mention.concept],
+            text=text[slice(*place)],
+            start=place[0],
+            end=place[1],
+            sentence=text[start:end],
+            section=section.name,
+            assertion=assertion,
+            is_negated=NEGATED in mention.flags,
+            is_uncertain=UNCERTAIN in mention.flags,
+            is_historical=HISTORICAL in mention.flags,
+            is_hypothetical=HYPOTHETICAL in mention.flags,
+            is_family=FAMILY in mention.flags,
+            cues=tuple(Cue(c.text, c.start + start, c.end + start, c.category) for c in mention.cues),
+            anatomy=self._sites[read.anatomy] if read.anatomy else None,
+            laterality=read.laterality,
+            severity=None if bare else read.severity,
+            change=change,
+            measurements=tuple(_shifted(m, start) for m in read.measurements),
+            critical=self._is_critical(mention.concept, assertion),
+            item_path=_item_path(narrative, place[0]),
+        )
+
+    def _is_critical(self, concept: str, assertion: Assertion) -> bool:
+        return concept in self._critical and assertion in (Assertion.PRESENT, Assertion.POSSIBLE)
+
+    def _uncued(self, section: Section, words: str) -> Assertion:
+        """What a mention without cues is in its section: an indication asks, a comparison remembers."""
+        assumed = self.pack.context.sections.get(section.name, Assertion.PRESENT)
+        last = words.lower().rsplit(maxsplit=1)[-1] if words.strip() else ""
+        return Assertion.PRESENT if last in self._complaints else assumed
+
+    def _implied(self, finding: Finding) -> Iterable[Finding]:
+        """What a normal statement says is absent ("lungs are clear")."""
+        entry = self.pack.concepts.get(finding.concept.id)
+        if entry is None or not entry.implies or finding.assertion is not Assertion.PRESENT:
+            return
+        for identifier in entry.implies:
+            yield replace(
+                finding,
+                concept=self._concepts[identifier],
+                assertion=Assertion.ABSENT,
+                is_negated=True,
+                severity=None,
+                change=None,
+                measurements=(),
+                critical=False,
+            )
+
+    def _unplaced(self, narrative: Narrative, sections: Sequence[Section], target: tuple[int, int]) -> Finding:
+        """A target outside every sentence, in a heading."""
+        i = bisect_right([s.start for s in sections], target[0]) - 1
+        section = sections[max(i, 0)]
+        words = narrative.text[slice(*target)]
+        return Finding(
+            concept=self._concepts[TARGET],
+            text=words,
+            start=target[0],
+            end=target[1],
+            sentence=narrative.text[section.start : section.body_start],
+            section=section.name,
+            assertion=self._uncued(section, words),
+            item_path=_item_path(narrative, target[0]),
+        )
+
+
+def _whole(finding: Finding, targets: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    """The target that `finding` was clipped from at the sentence's ends."""
+    return next(t for t in targets if t[0] <= finding.start and finding.end <= t[1])
+
+
+def _at(finding: Finding, text: str, place: tuple[int, int]) -> Finding:
+    return replace(finding, text=text[slice(*place)], start=place[0], end=place[1])
+
+
+def _shifted(measurement: Measurement, by: int) -> Measurement:
+    return replace(measurement, start=measurement.start + by, end=measurement.end + by)
+
+
+def _item_path(narrative: Narrative, place: int) -> str | None:
+    i = bisect_right(narrative.segments, place, key=lambda s: s.start) - 1
+    return narrative.segments[i].path if i >= 0 and place < narrative.segments[i].end else None
+
+
+@cache
+def digest(folder: Path) -> str:
+    """Twelve hexadecimal digits over everything that can change the answer of the pack in `folder`.
+
+    That is the pack's and the label sets' data, the source of analyse and extract, and the versions of spaCy and
+    medspaCy.
+    """
+    package = Path(__file__).parents[1]
+    code = [p for part in ("analyse", "extract") for p in sorted((package / part).rglob("*.py"))]
+    seen = hashlib.sha256(repr(sorted(VERSIONS.items())).encode())
+    for path in [*sorted(folder.glob("*.toml")), *sorted(LABELS.glob("*.toml")), *code]:
+        seen.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return seen.hexdigest()[:12]
+
+
+@cache
+def load_engine(language: str) -> Engine:
+    """The engine of `language`, read, checked and tried on the pack's own cases; one per process.
+
+    Raises
+    ------
+    LanguagePackError
+        The pack is malformed, or fails its own cases.
+    """
+    return checked(Engine(read_pack(LANGUAGES / language)))
+
+
+def checked(engine: Engine) -> Engine:
+    """`engine`, if its pack passes its own cases.
+
+    Raises
+    ------
+    LanguagePackError
+        Names each case that fails.
+    """
+    failed = []
+    for case in engine.pack.cases:
+        start = case.text.find(case.span)
+        if start < 0:
+            failed.append(f"{case.text!r}: {case.span!r} isn't in it")
+            continue
+        target = start, start + len(case.span)
+        finding = engine.analyse(Narrative(case.text), targets=() if case.concept else (target,)).findings
+        here = [f for f in finding if f.start < target[1] and f.end > target[0]]
+        if case.concept:
+            here = [f for f in here if f.concept.id == case.concept]
+        got = [(f.assertion, f.laterality, f.change) for f in here]
+        want = (case.assertion, case.laterality, case.change)
+        if not any(all(w is None or w is g for w, g in zip(want, have, strict=True)) for have in got):
+            said = ", ".join(f"{a.value}" for a, _, _ in got) or "nothing"
+            failed.append(f"{case.text!r}: {case.span!r} should be {case.assertion.value}, came out as {said}")
+    if failed:
+        raise LanguagePackError(f"language pack {engine.pack.language} fails its own cases: " + "; ".join(failed))
+    return engine

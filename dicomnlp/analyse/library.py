@@ -1,0 +1,35 @@
+"""The parts of spaCy and medspaCy that the engine stands on, imported without their side effects.
+
+``import medspacy`` installs a filter that silences every warning of the process, and PyRuSH, which it imports, prints
+each token of a report to standard error through loguru. The filters are put back, and PyRuSH is muted and never used.
+"""
+
+import warnings
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    import medspacy
+    import spacy
+    from loguru import logger
+    from medspacy.common.medspacy_matcher import MedspacyMatcher
+    from medspacy.context import ConText, ConTextRule
+    from medspacy.context.context_graph import ConTextGraph
+    from medspacy.context.context_modifier import ConTextModifier
+    from medspacy.target_matcher import TargetMatcher, TargetRule
+
+logger.disable("PyRuSH")
+logger.disable("medspacy")
+
+VERSIONS = {"medspacy": str(medspacy.__version__), "spacy": spacy.__version__}
+
+__all__ = [
+    "VERSIONS",
+    "ConText",
+    "ConTextGraph",
+    "ConTextModifier",
+    "ConTextRule",
+    "MedspacyMatcher",
+    "TargetMatcher",
+    "TargetRule",
+    "spacy",
+]

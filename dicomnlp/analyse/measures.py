@@ -1,0 +1,180 @@
+"""Quantities in a sentence: sizes in one to three dimensions, ranges, lists, densities, volumes, ratios.
+
+Lengths become millimetres. Numbers without a unit are no quantity, so series and image numbers, levels (L4-L5) and
+sequences (T2) never are.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from dicomnlp.analyse.schema import MeasuresFile, UnitEntry
+from dicomnlp.model import Measurement, Temporality
+
+_NUMBER = r"(?<![\w.,])[-\u2212]?(?:\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:[.,]\d+)?|[.,]\d+)"
+_REACH = 40
+"""Characters before a quantity in which a word decides what it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Quantity:
+    values: tuple[float, ...]
+    unit: str
+    kind: str
+    start: int
+    end: int
+
+
+class MeasureReader:
+    """Reads quantities by the words of one pack.
+
+    Parameters
+    ----------
+    rules
+        ``measures.toml`` of the pack.
+    """
+
+    def __init__(self, rules: MeasuresFile) -> None:
+        self.rules = rules
+        self._units: dict[str, UnitEntry] = {}
+        self._cased: dict[str, UnitEntry] = {}
+        for entry in rules.units:
+            for term in entry.terms:
+                (self._cased if entry.cased else self._units)[_squeeze(term, cased=entry.cased)] = entry
+        plain = _any([t for e in rules.units if not e.cased for t in e.terms])
+        cased = _any([t for e in rules.units if e.cased for t in e.terms])
+        unit = rf"(?:(?i:{plain})|{cased})(?![A-Za-z\d/\u00b2\u00b3^])"
+        number = _NUMBER
+        follow = number.replace(r"(?<![\w.,])", "")
+        axes = rf"(?:\s*\(?(?i:{_any(rules.axes)})\)?){{0,2}}" if rules.axes else ""
+        times = rf"\s*(?i:{_any(rules.times)})\s*"
+        ranges = rf"\s*(?i:{_any(rules.ranges)})\s*"
+        joins = rf"(?:\s*(?:{_any(rules.joins)}))+\s*" if rules.joins else r"(?!)"
+        gap = r"[ \t\n\r-]{0,3}"
+        units = rf"(?:{gap}(?P<u>{unit}))?"
+        self._first = re.compile(rf"(?P<n>{number}){units}{axes}")
+        self._next = {
+            "times": re.compile(rf"\.?{times}(?P<n>{follow}){units}{axes}"),
+            "range": re.compile(rf"\.?{ranges}(?P<n>{follow}){units}{axes}"),
+            "list": re.compile(rf"{gap}{joins}(?P<n>{follow}){units}{axes}"),
+        }
+        self._not_after = re.compile(rf"\.?\s*(?i:{_any(rules.not_after)})(?!\w)") if rules.not_after else None
+        self._prior_before = _free(rules.prior_before)
+        self._current_before = _free(rules.current_before)
+        self._prior_after = re.compile(rf"\s*(?i:{_any(rules.prior_after)})(?!\w)") if rules.prior_after else None
+        self._distance_before = _free(rules.distance_before)
+        after = _any(rules.distance_after)
+        self._distance_after = re.compile(rf"\.?\s*(?i:{after})(?!\w)") if rules.distance_after else None
+        self._from_to = [(_free((a,)), re.compile(rf"(?<!\w)(?i:{re.escape(b)})(?!\w)")) for a, b in rules.from_to]
+
+    def read(self, text: str) -> tuple[Measurement, ...]:
+        """The quantities that `text` states, in order; offsets are into `text`."""
+        quantities = list(self._quantities(text))
+        return tuple(
+            Measurement(
+                values=q.values,
+                unit=q.unit,
+                kind=self._kind(text, q),
+                temporality=self._temporality(text, q, quantities),
+                text=text[q.start : q.end],
+                start=q.start,
+                end=q.end,
+            )
+            for q in quantities
+        )
+
+    def _quantities(self, text: str) -> Iterator[_Quantity]:
+        at = 0
+        while match := self._first.search(text, at):
+            chain = [match]
+            shape = ""
+            while True:
+                options = [shape] if shape else ["times", "range", "list"]
+                found = next(((o, m) for o in options if (m := self._next[o].match(text, chain[-1].end()))), None)
+                if found is None or (found[0] == "range" and len(chain) > 1):
+                    break
+                shape = found[0]
+                chain.append(found[1])
+            quantity = self._quantity(text, chain)
+            while quantity is None and len(chain) > 1:
+                chain.pop()
+                quantity = self._quantity(text, chain)
+            if quantity:
+                yield quantity
+                at = quantity.end
+            else:
+                at = match.end("n")
+
+    def _quantity(self, text: str, chain: Sequence["re.Match[str]"]) -> _Quantity | None:
+        """The quantity of numbers that share or repeat a unit; None where the last has none."""
+        last = chain[-1]
+        if last["u"] is None:
+            return None
+        if self._not_after and self._not_after.match(text, last.end("u")):
+            return None
+        units = [self._unit(m["u"]) if m["u"] else None for m in chain]
+        final = units[-1]
+        assert final is not None
+        if any(u is not None and u.kind != final.kind for u in units):
+            return None
+        values: list[float] = []
+        unit = final
+        for match, own in zip(reversed(chain), reversed(units), strict=True):
+            unit = own or unit
+            values.insert(0, round(_number(match["n"]) * unit.factor, 6))
+        return _Quantity(tuple(values), final.unit, final.kind, chain[0].start("n"), last.end("u"))
+
+    def _unit(self, text: str) -> UnitEntry | None:
+        return self._cased.get(_squeeze(text, cased=True)) or self._units.get(_squeeze(text, cased=False))
+
+    def _kind(self, text: str, quantity: _Quantity) -> str:
+        if quantity.kind != "size" or len(quantity.values) > 1:
+            return quantity.kind
+        after = self._distance_after and self._distance_after.match(text, quantity.end)
+        before = self._distance_before and self._distance_before.search(text, *_reach(text, quantity.start))
+        return "distance" if after or before else "size"
+
+    def _temporality(self, text: str, quantity: _Quantity, quantities: list[_Quantity]) -> Temporality:
+        low, high = _reach(text, quantity.start)
+        low = max([low, *(q.end for q in quantities if q.end <= quantity.start)])
+        prior = self._prior_before.search(text, low, high) if self._prior_before else None
+        current = self._current_before.search(text, low, high) if self._current_before else None
+        if prior and not (current and current.start() > prior.start()):
+            return Temporality.PRIOR
+        if self._prior_after and self._prior_after.match(text, quantity.end):
+            return Temporality.PRIOR
+        following = next((q.start for q in quantities if q.start > quantity.start and q.unit == quantity.unit), None)
+        for first, second in self._from_to:
+            opened = first.search(text, low, high) if first else None
+            if opened and following is not None and second.search(text, quantity.end):
+                return Temporality.PRIOR
+        return Temporality.CURRENT
+
+
+def _reach(text: str, start: int) -> tuple[int, int]:
+    return max(0, start - _REACH), start
+
+
+def _free(words: Sequence[str]) -> "re.Pattern[str] | None":
+    """A pattern for any of `words` standing free, None where there are none."""
+    if not words:
+        return None
+    return re.compile(rf"(?<!\w)(?i:{_any(words)})(?!\w)")
+
+
+def _number(text: str) -> float:
+    text = text.replace("\u2212", "-")
+    if re.fullmatch(r"-?\d{1,3}(?:,\d{3})+(?:\.\d+)?", text):
+        return float(text.replace(",", ""))
+    return float(text.replace(",", "."))
+
+
+def _any(words: Sequence[str]) -> str:
+    """A pattern for any of `words`, longest first; white space in a word is any white space."""
+    parts = sorted(set(words), key=lambda word: (-len(word), word))
+    return "(?!)" if not parts else "(?:" + "|".join(r"\s*".join(map(re.escape, part.split())) for part in parts) + ")"
+
+
+def _squeeze(text: str, *, cased: bool) -> str:
+    squeezed = "".join(text.split())
+    return squeezed if cased else squeezed.lower()

@@ -1,0 +1,131 @@
+"""One sentence read: its findings judged, with their cues and attributes.
+
+What a sentence says depends on its text and the pack alone, so results are kept in a bounded cache: radiology repeats
+itself. What the section adds is put on top by the caller.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from dicomnlp.analyse.attributes import AttributeReader, Attributes
+from dicomnlp.analyse.context import (
+    FAMILY,
+    HISTORICAL,
+    HYPOTHETICAL,
+    NEGATED,
+    UNCERTAIN,
+    ClauseConText,
+    CueMatch,
+    cue_words,
+)
+from dicomnlp.analyse.library import spacy
+from dicomnlp.analyse.lexicon import Lexicon, Match
+from dicomnlp.analyse.measures import MeasureReader
+from dicomnlp.analyse.pack import Pack
+from dicomnlp.analyse.tokens import RuleTokenizer, tokenize
+from dicomnlp.model import Assertion, Cue, Measurement
+
+TARGET = "target"
+"""The concept id of a span that the caller asked for and the lexicon doesn't know."""
+CACHE_SIZE = 8192
+"""Sentences that a process keeps; at some 2 kB each about 16 MB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mention:
+    """A finding in a sentence; offsets are into the sentence."""
+
+    concept: str
+    start: int
+    end: int
+    assertion: Assertion | None
+    """What the cues make of it, None without cues."""
+    flags: frozenset[str]
+    """ConText categories that act on it."""
+    cues: tuple[Cue, ...]
+    attributes: Attributes
+
+
+@dataclass(frozen=True, slots=True)
+class SentenceReading:
+    """All that one sentence says; offsets are into the sentence."""
+
+    mentions: tuple[Mention, ...]
+    measurements: tuple[Measurement, ...]
+
+
+class SentenceReader:
+    """Reads sentences by one pack. One per process: it isn't safe to share between threads.
+
+    Parameters
+    ----------
+    pack
+        The language.
+    cache
+        Whether to keep results.
+    """
+
+    def __init__(self, pack: Pack, *, cache: bool = True) -> None:
+        nlp = spacy.blank("xx")
+        self._tokenizer = RuleTokenizer(nlp.vocab)
+        nlp.tokenizer = self._tokenizer
+        self._fold = str.maketrans(pack.about.fold)
+        self._lexicon = Lexicon(pack, nlp)
+        self._context = ClauseConText(nlp, pack.context)
+        self._tokenizer.known |= cue_words(pack.context) | set(pack.attributes.clause_breaks)
+        self._attributes = AttributeReader(pack)
+        self._measures = MeasureReader(pack.measures)
+        self.read = lru_cache(CACHE_SIZE)(self._read) if cache else self._read
+
+    def _read(self, sentence: str, targets: tuple[tuple[int, int], ...] = ()) -> SentenceReading:
+        """What `sentence` says; with `targets` (character offsets) these spans are judged, else what the lexicon finds."""
+        text = sentence.translate(self._fold)
+        measurements = self._measures.read(text)
+        tokens = tokenize(text)
+        if not len(tokens):
+            return SentenceReading((), measurements)
+        doc = self._tokenizer.document(tokens.words)
+        matches = self._lexicon(doc)
+        places = list(targets)
+        found: list[Match] = list(matches.concepts)
+        if targets:
+            found = [_target(matches.concepts, *tokens.span(a, b)) for a, b in targets]
+        else:
+            places = [(tokens.starts[m.start], tokens.ends[m.end - 1]) for m in found]
+        acting = self._context.cues(doc, [m.predicate for m in found])
+        words = [word.lower() for word in tokens.words]
+        measured = [(m, tokens.span(m.start, m.end)) for m in measurements]
+        attributes = self._attributes.read(words, matches, found, measured)
+        mentions = []
+        for match, (start, end), cues, instances in zip(found, places, acting, attributes, strict=True):
+            spans = [(tokens.starts[c.start], tokens.ends[c.end - 1], c.category) for c in cues]
+            shown = tuple(Cue(sentence[a:b], a, b, category) for a, b, category in spans)
+            assertion = judge(match.predicate, cues)
+            flags = frozenset(c.category for c in cues)
+            mentions += [Mention(match.identifier, start, end, assertion, flags, shown, x) for x in instances]
+        return SentenceReading(tuple(mentions), measurements)
+
+
+def _target(concepts: Sequence[Match], first: int, last: int) -> Match:
+    """The span as a finding: the concept that stands on exactly these tokens, else the plain target."""
+    exact = next((m for m in concepts if (m.start, m.end) == (first, last)), None)
+    return exact or Match(TARGET, first, last, (first, last))
+
+
+def judge(target: tuple[int, int], cues: Sequence[CueMatch]) -> Assertion | None:
+    """The one label that a reader gives, None where no cue speaks.
+
+    Another person's finding is that, whatever else is said. A finding that is only asked for isn't negated or hedged.
+    Negation outweighs a hedge and the past ("no evidence of prior infarct").
+    """
+    categories = {c.category for c in cues}
+    if FAMILY in categories:
+        return Assertion.FAMILY
+    if NEGATED in categories:
+        return Assertion.ABSENT
+    if HYPOTHETICAL in categories:
+        return Assertion.HYPOTHETICAL
+    if HISTORICAL in categories:
+        return Assertion.HISTORICAL
+    return Assertion.POSSIBLE if UNCERTAIN in categories else None

@@ -1,0 +1,239 @@
+"""What each file of a language pack may hold, checked when the pack is read.
+
+The files are described for their writers in ``docs/reference/language-pack.md``.
+"""
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+
+from dicomnlp.model import Assertion, Change, Laterality, SectionName, Severity
+
+Word = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
+Words = tuple[Word, ...]
+Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_]*$")]
+
+
+def _compiles(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error}") from error
+    return pattern
+
+
+Pattern = Annotated[str, AfterValidator(_compiles)]
+
+
+class Table(BaseModel):
+    """A table of a pack: unknown keys are errors, nothing is converted silently."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Limits(Table):
+    """Bounds that keep the cost of a report linear in its length."""
+
+    sentence_characters: int = Field(ge=80, le=5000)
+    compose_gap: int = Field(ge=0, le=20)
+    """Most tokens between the two parts of a composed concept."""
+
+
+class PackFile(Table):
+    """``pack.toml``: what the pack is."""
+
+    language: Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}$")]
+    version: Annotated[str, StringConstraints(pattern=r"^\d{4}\.\d+$")]
+    name: Word
+    script: Pattern
+    """Characters of the language's script: the pack whose script fills most of a report reads it."""
+    limits: Limits
+    fold: dict[
+        Annotated[str, StringConstraints(min_length=1, max_length=1)],
+        Annotated[str, StringConstraints(min_length=1, max_length=1)],
+    ] = {}
+    """Characters that are read as another one: one to one, so that offsets stay true."""
+    inflections: tuple[tuple[str, str], ...] = ()
+    """(ending, replacement): the first whose ending fits makes the plural of a term's head word."""
+    head_before: Words = ()
+    """Words such as "of" whose predecessor is the head of a term."""
+
+
+class Composition(Table):
+    """Two sets of phrases that mean the concept when they stand near each other in one clause."""
+
+    change: Words = Field(min_length=1)
+    """The predicate, which cues act on: "enlarged", "blunting"."""
+    of: Words = Field(min_length=1)
+    """What it is said of: "heart", "costophrenic angle"."""
+
+
+class ConceptEntry(Table):
+    """One concept of ``concepts.toml``."""
+
+    meaning: Word
+    code: Word | None = None
+    scheme: Word | None = None
+    parent: Identifier | None = None
+    critical: Literal[1, 2, 3] | None = None
+    """Category of actionable finding (ACR; CID 7035)."""
+    terms: Words = ()
+    cased: Words = ()
+    compose: tuple[Composition, ...] = ()
+    normal: bool = False
+    """The concept states that something is as it should be."""
+    assertion: Literal["absent"] | None = None
+    """Naming the concept says that what it implies is absent."""
+    implies: tuple[Identifier, ...] = ()
+
+
+class ConceptsFile(Table):
+    """``concepts.toml``."""
+
+    concepts: dict[Identifier, ConceptEntry]
+
+
+class AnatomyEntry(Table):
+    """One site of ``anatomy.toml``."""
+
+    meaning: Word
+    code: Word | None = None
+    scheme: Word | None = None
+    parent: Identifier | None = None
+    laterality: Laterality | None = None
+    terms: Words = ()
+    cased: Words = ()
+
+
+class AnatomyFile(Table):
+    """``anatomy.toml``."""
+
+    anatomy: dict[Identifier, AnatomyEntry]
+
+
+class SectionsFile(Table):
+    """``sections.toml``: the words of headings."""
+
+    headings: dict[SectionName, Words]
+    qualifiers: Words = ()
+    """Words that may stand before a heading's own: "clinical", "final", "ct"."""
+    joins: Words = ()
+    """What joins two headings in one: "and", "/"."""
+    priority: tuple[SectionName, ...]
+    """Which name a joined heading takes."""
+    examinations: Words = ()
+    """Words that begin a heading which names an examination ("CT ABDOMEN:") and opens findings."""
+    one_paragraph: tuple[SectionName, ...] = ()
+    """Sections that a blank line ends where the report has no heading for its findings."""
+
+
+class SentencesFile(Table):
+    """``sentences.toml``: where a sentence ends and where it doesn't."""
+
+    ends: Word
+    """Characters that end a sentence wherever they stand (。) or before white space (.)."""
+    ends_anywhere: str = ""
+    abbreviations: Words = ()
+    units: Words = ()
+    """Abbreviations that end a sentence only before a capital."""
+    clause_marks: Word
+    """Characters at which an overlong sentence may be cut."""
+    list_marker: Pattern
+    """What begins an item of a list."""
+
+
+class CueGroup(Table):
+    """Cues that act alike."""
+
+    category: Annotated[str, StringConstraints(pattern=r"^[A-Z_]+$")]
+    direction: Literal["forward", "backward", "bidirectional", "terminate", "pseudo"]
+    terms: Words = Field(min_length=1)
+    stops: Literal["forward", "backward", "both"] = "both"
+    """Of a terminating group: which cues it ends, those that look forward or those that look backward."""
+    stopped_by: Words = ()
+    """Tokens that end this group's scope."""
+    max_scope: int | None = Field(default=None, ge=1)
+    max_targets: int | None = Field(default=None, ge=1)
+
+
+class ContextFile(Table):
+    """``context.toml``: ConText cues and how their answer becomes one label."""
+
+    gap_marks: Words
+    """Tokens that a gap of a cue pattern doesn't step over."""
+    sections: dict[SectionName, Assertion] = {}
+    """What an uncued mention in a section is, where that isn't "present"."""
+    complaints: Words = ()
+    """Last words of mentions (pain, cough) that stay present even where a section asks."""
+    cues: tuple[CueGroup, ...] = Field(min_length=1)
+
+
+class AttributesFile(Table):
+    """``attributes.toml``: the words of side, degree and course."""
+
+    laterality: dict[Laterality, Words]
+    severity: dict[Severity, Words]
+    change: dict[Change, Words]
+    joins: Words
+    """Words that join members of a list."""
+    clause_breaks: Words
+    """Tokens over which no attribute reaches."""
+
+
+class UnitEntry(Table):
+    """A unit of measurement."""
+
+    unit: Word
+    """UCUM."""
+    kind: Word
+    factor: float = Field(default=1.0, gt=0)
+    terms: Words = Field(min_length=1)
+    cased: bool = False
+
+
+class MeasuresFile(Table):
+    """``measures.toml``: quantities."""
+
+    units: tuple[UnitEntry, ...]
+    times: Words
+    """Between two dimensions: "x", "by"."""
+    ranges: Words
+    """Between the ends of a range: "-", "to"."""
+    joins: Words = ()
+    """Between members of a list with one unit: ",", "and"."""
+    axes: Words = ()
+    """Words after a number that name its axis."""
+    not_after: Words = ()
+    """What stands after the unit where a quantity is not a size: "per second", "Hg"."""
+    prior_before: Words = ()
+    prior_after: Words = ()
+    current_before: Words = ()
+    from_to: tuple[tuple[Word, Word], ...] = ()
+    """Pairs such as ("from", "to"): the quantity after the first is prior when the second follows."""
+    distance_before: Words = ()
+    distance_after: Words = ()
+
+
+class Case(Table):
+    """A case of ``cases.toml``: what the pack must say of a span."""
+
+    text: Word
+    span: Word
+    assertion: Assertion
+    concept: Identifier | None = None
+    laterality: Laterality | None = None
+    change: Change | None = None
+
+
+class CasesFile(Table):
+    """``cases.toml``."""
+
+    cases: tuple[Case, ...] = Field(min_length=1)
+
+
+class LabelSet(Table):
+    """One file of ``labels/``: a label set over concept ids."""
+
+    set: Identifier
+    labels: dict[Word, tuple[Identifier, ...]]

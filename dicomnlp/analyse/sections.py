@@ -1,0 +1,146 @@
+"""Sections of a report: from coded headings of the SR tree and from headings in its text.
+
+A heading is known by its words (``sections.toml``) and by its place: at the start of a line with a colon, or alone on
+the line; in running text only with a colon, after the end of a sentence, written with a capital. Organ sub-headings
+("LUNGS:") are not in the list of headings, so they stay within their section.
+"""
+
+import re
+from collections.abc import Iterator
+from itertools import pairwise
+
+from dicomnlp.analyse.schema import SectionsFile
+from dicomnlp.model import Narrative, Section, SectionName
+
+_LINE_LEAD = r"(?:^|(?<=\n))[ \t]*(?:[*#_>=\u2022]+[ \t]*|\(?(?:\d{1,2}|[ivxIVX]{1,4})[.)][ \t]+)?[*_]*"
+_LINE_TAIL = (
+    r"[*_ \t]*(?:(?P<colon>[:\uff1a][*_]*|[ \t]+[-\u2013\u2014][ \t]|\.(?=[ \t]*(?:\n|$)))|(?=[ \t]*(?:\r?\n|$)))"
+)
+_INLINE_LEAD = r"(?<=[.!?;:,)\]\u3002])[ \t\n]+"
+_HEADING_AT_MOST = 90
+"""Characters of the longest heading."""
+
+
+class SectionFinder:
+    """Finds sections by the words of one pack.
+
+    Parameters
+    ----------
+    rules
+        ``sections.toml`` of the pack.
+    """
+
+    def __init__(self, rules: SectionsFile) -> None:
+        self.rules = rules
+        self._names = {_key(words): name for name, all_words in rules.headings.items() for words in all_words}
+        self._rank = {name: i for i, name in enumerate(rules.priority)}
+        core = _alternatives(self._names)
+        qualifier = _alternatives(rules.qualifiers)
+        join = _alternatives(rules.joins)
+        exam = _alternatives(rules.examinations)
+        bracket = r"(?:[ \t]*\([^()\n]{1,40}\))?"
+        body = rf"(?:{qualifier}[ \t]+){{0,3}}(?:{core})(?:[ \t]*(?:{join})[ \t]*(?:{qualifier}[ \t]+)?(?:{core})){{0,3}}{bracket}"
+        named = rf"(?P<title>{body})(?!\w)"
+        examined = rf"(?P<exam>(?:{exam})\b[^:\n.]{{0,60}}(?=:))" if rules.examinations else r"(?P<exam>(?!))"
+        self._line = re.compile(_LINE_LEAD + rf"(?:{named}|{examined})" + _LINE_TAIL, re.IGNORECASE)
+        self._inline = re.compile(_INLINE_LEAD + named + r"[ \t]*(?P<colon>[:\uff1a])", re.IGNORECASE)
+        self._core = re.compile(rf"(?<!\w)(?:{core})(?!\w)", re.IGNORECASE)
+        self._exam_line = re.compile(rf"(?:^|(?<=\n))[ \t]*(?:{exam})\b[^\n]{{0,100}}(?=\n|$)", re.IGNORECASE)
+
+    def find(self, narrative: Narrative) -> tuple[Section, ...]:
+        """Sections that together cover the text, in order; none where there is no text."""
+        text = narrative.text
+        if not text.strip():
+            return ()
+        heads = self._heads(narrative)
+        has_findings = any(name is SectionName.FINDINGS for _, _, _, name in heads)
+        sections: list[Section] = []
+        first = heads[0][0] if heads else len(text)
+        if text[:first].strip():
+            sections += self._untitled(text, 0, first, has_findings=has_findings)
+        bounds = [*heads, (len(text), len(text), None, SectionName.OTHER)]
+        for (start, body, title, name), (following, *_) in pairwise(bounds):
+            if name in self.rules.one_paragraph and not has_findings:
+                sections += self._one_paragraph(text, start, body, following, title, name)
+            else:
+                sections.append(Section(name, title, start, following, body))
+        return tuple(sections)
+
+    def _heads(self, narrative: Narrative) -> list[tuple[int, int, str | None, SectionName]]:
+        """(start of heading, start of body, title, name), in order, without overlaps; coded sections first."""
+        found: list[tuple[int, int, str | None, SectionName]] = [
+            (s.start, s.body_start, s.title, s.name) for s in narrative.sections
+        ]
+        taken = [(start, max(body, start + 1)) for start, body, _, _ in found]
+        ends = {s.end for s in narrative.sections} - {s.start for s in narrative.sections}
+        found += [(e, e, None, SectionName.OTHER) for e in ends if narrative.text[e:].strip()]
+        for head in self._text_heads(narrative.text):
+            if all(head[1] <= a or b <= head[0] for a, b in taken):
+                found.append(head)
+        return sorted(found, key=lambda head: head[0])
+
+    def _text_heads(self, text: str) -> Iterator[tuple[int, int, str | None, SectionName]]:
+        matches = {m.start("title") if m["title"] else m.start("exam"): m for m in self._line.finditer(text)}
+        for m in self._inline.finditer(text):
+            if m["title"][0].isupper():
+                matches.setdefault(m.start("title"), m)
+        end = 0
+        for _, m in sorted(matches.items()):
+            group = "title" if m["title"] else "exam"
+            start = m.start(group)
+            title = m[group].strip()
+            if start < end or len(title) > _HEADING_AT_MOST:
+                continue
+            if not m["colon"] and not _stands_alone(title):
+                continue
+            name = SectionName.FINDINGS if group == "exam" else self._name(title)
+            lead = re.search(r"[*#_]+[ \t]*$", text[max(0, start - 4) : start])
+            end = m.end()
+            yield (start - len(lead.group()) if lead else start), end, title, name
+
+    def _name(self, title: str) -> SectionName:
+        names = [self._names[_key(m.group())] for m in self._core.finditer(title) if _key(m.group()) in self._names]
+        return min(names, key=lambda name: self._rank.get(name, len(self._rank)), default=SectionName.OTHER)
+
+    def _untitled(self, text: str, start: int, end: int, *, has_findings: bool) -> Iterator[Section]:
+        """Text before the first heading: lines that name the examination, then findings that have no heading."""
+        at = start
+        while at < end:
+            line = self._exam_line.match(text, at, end)
+            blank = re.compile(r"\s*\n").match(text, at, end)
+            if line and len(line.group()) < end:
+                at = min(line.end() + 1, end)
+            elif blank and blank.end() > at:
+                at = blank.end()
+            else:
+                break
+        if text[start:at].strip():
+            yield Section(SectionName.EXAM, None, start, at, start)
+        if text[at:end].strip():
+            yield Section(SectionName.OTHER if has_findings else SectionName.FINDINGS, None, at, end, at)
+
+    def _one_paragraph(
+        self, text: str, start: int, body: int, end: int, title: str | None, name: SectionName
+    ) -> Iterator[Section]:
+        lead = re.compile(r"\s*").match(text, body, end)
+        begin = lead.end() if lead else body
+        gap = re.compile(r"\n[ \t]*\r?\n").search(text, begin, end)
+        cut = gap.end() if gap else end
+        yield Section(name, title, start, cut, body)
+        if text[cut:end].strip():
+            yield Section(SectionName.FINDINGS, None, cut, end, cut)
+
+
+def _stands_alone(title: str) -> bool:
+    """Without a colon, a heading alone on its line must look like one: capitals, or a capital at each main word."""
+    return title.isupper() or title[0].isupper() or not title[0].isascii()
+
+
+def _key(words: str) -> str:
+    return " ".join(words.lower().split())
+
+
+def _alternatives(words: "Iterator[str] | dict[str, SectionName] | tuple[str, ...]") -> str:
+    """A regular expression for any of `words`, longest first, white space of any width between their parts."""
+    parts = sorted({_key(word) for word in words}, key=lambda word: (-len(word), word))
+    return "(?:" + "|".join(r"[ \t]+".join(map(re.escape, part.split())) for part in parts) + ")" if parts else "(?!)"

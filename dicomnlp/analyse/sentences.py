@@ -1,0 +1,148 @@
+"""Sentences of a report: prose, numbered lists, lists without full stops, hard-wrapped lines.
+
+Lines come first: a line break ends a sentence unless the next line plainly goes on (it begins in lower case, or the
+line was broken only because it was full). Then full stops are judged inside the joined lines. Linear in the text.
+"""
+
+import re
+from bisect import bisect_left
+from collections.abc import Iterator
+
+from dicomnlp.analyse.schema import SentencesFile
+
+_LINE = re.compile(r"[^\n\r]+")
+_LABEL = re.compile(r"[^\W\d_][\w /&,()'-]{0,50}:(?!\d)")
+_BULLET = re.compile(r"[-*\u2022\u00b7>]\s+")
+_WRAP_AT_LEAST = 50
+"""No printer breaks lines shorter than this, in characters."""
+
+
+class SentenceSplitter:
+    """Splits by the rules of one pack.
+
+    Parameters
+    ----------
+    rules
+        ``sentences.toml`` of the pack.
+    limit
+        The most characters of a sentence.
+    """
+
+    def __init__(self, rules: SentencesFile, limit: int) -> None:
+        self.limit = limit
+        self.abbreviations = frozenset(word.lower().rstrip(".") for word in rules.abbreviations)
+        self.units = frozenset(word.lower().rstrip(".") for word in rules.units)
+        self.marker = re.compile(rules.list_marker)
+        self.ends_anywhere = frozenset(rules.ends_anywhere)
+        ends = re.escape(rules.ends)
+        anywhere = f"|[{re.escape(rules.ends_anywhere)}]+" if rules.ends_anywhere else ""
+        self.end = re.compile(f"[{ends}]+[\"'\u201d\u2019)\\]]*(?=\\s|$){anywhere}")
+        self.clause = re.compile(f"[{re.escape(rules.clause_marks)}]|\\s")
+        self.clause_marks = frozenset(rules.clause_marks)
+
+    def split(self, text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """Half-open offsets of the sentences of ``text[start:end]``, white space trimmed, never empty."""
+        for first, last in self._blocks(text, start, end):
+            for a, b in self._sentences(text, first, last):
+                yield from self._bounded(text, a, b)
+
+    def _blocks(self, text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """Runs of lines that belong together."""
+        lines = [m.span() for m in _LINE.finditer(text, start, end) if not m.group().isspace()]
+        width = max((b - a for a, b in lines), default=0)
+        block: tuple[int, int] | None = None
+        for a, b in lines:
+            if block is not None and self._goes_on(text, block, (a, b), width):
+                block = (block[0], b)
+                continue
+            if block is not None:
+                yield block
+            block = (a, b)
+        if block is not None:
+            yield block
+
+    def _goes_on(self, text: str, block: tuple[int, int], line: tuple[int, int], width: int) -> bool:
+        if text.count("\n", block[1], line[0]) > 1:
+            return False
+        following = text[line[0] : line[1]].lstrip()
+        if self.marker.match(following) or _BULLET.match(following) or _LABEL.match(following):
+            return False
+        previous = text[block[0] : block[1]].rstrip()
+        if previous.endswith((",", "-", "/", "(")):
+            return True
+        if following[0].islower() or following[0].isdigit() and not previous.endswith((".", ":")):
+            return True
+        if previous[-1] in ".:!?;":
+            return previous.endswith(".")  # the full stop decides inside the block
+        last_line = previous[previous.rfind("\n") + 1 :]
+        return width >= _WRAP_AT_LEAST and len(last_line) + 1 + len(following.split(maxsplit=1)[0]) > width * 0.85
+
+    def _sentences(self, text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+        cuts = [match.end() for match in self.end.finditer(text, start, end) if self._ends(text, match, start, end)]
+        at = start
+        for cut in [*cuts, end]:
+            a, b = _trim(text, at, cut)
+            if a < b:
+                yield a, b
+            at = cut
+
+    def _ends(self, text: str, match: "re.Match[str]", start: int, end: int) -> bool:
+        at = match.start()
+        if text[at] in self.ends_anywhere or text[at] != ".":
+            return True
+        before = at
+        while before > start and not text[before - 1].isspace() and at - before < 40:
+            before -= 1
+        word = text[before:at].lstrip("([\"'").lower()
+        after = match.end()
+        while after < end and text[after].isspace():
+            after += 1
+        if after >= end:
+            return True
+        following = text[after]
+        if (
+            self.marker.match(text[before : at + 2])
+            and word.rstrip(".)").isalnum()
+            and len(word) <= 3
+            and not word.isalpha()
+        ):
+            return False  # the number of a list item
+        if word in self.abbreviations or (len(word) == 1 and word.isalpha()):
+            return False
+        last = re.split(r"[\d.\s]", word)[-1]
+        if last in self.units and not (following.isupper() or following.isdigit() and word == last):
+            return False
+        return not (following in ",;" or (following.islower() and len(word) <= 2))
+
+    def _bounded(self, text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """The sentence, cut at clause marks or white space where it is longer than the limit."""
+        if end - start <= self.limit:
+            yield start, end
+            return
+        marks = [m.end() for m in self.clause.finditer(text, start, end)]
+        strong = [m for m in marks if text[m - 1] in self.clause_marks]
+        at = start
+        while end - at > self.limit:
+            cut = _last_before(strong, at + self.limit // 2, at + self.limit)
+            cut = cut or _last_before(marks, at + self.limit // 2, at + self.limit) or at + self.limit
+            a, b = _trim(text, at, cut)
+            if a < b:
+                yield a, b
+            at = cut
+        a, b = _trim(text, at, end)
+        if a < b:
+            yield a, b
+
+
+def _last_before(cuts: list[int], low: int, high: int) -> int | None:
+    """The greatest of the sorted `cuts` that is at most `high` and above `low`."""
+    i = bisect_left(cuts, high + 1) - 1
+    return cuts[i] if i >= 0 and cuts[i] > low else None
+
+
+def _trim(text: str, start: int, end: int) -> tuple[int, int]:
+    while start < end and text[start].isspace():
+        start += 1
+    while end > start and text[end - 1].isspace():
+        end -= 1
+    return start, end

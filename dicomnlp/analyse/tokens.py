@@ -1,0 +1,98 @@
+"""Text to tokens: one Han character, one number, one run of letters, or one mark.
+
+Every language is cut in the same way, so that no word segmenter can glue a cue to its target. Tokens keep their own
+character offsets; spaCy's are not used, because a hyphen inside a word leaves no token ("ground-glass" is two words)
+and white space of any width is one gap.
+
+spaCy keeps every string it has seen for the life of the process. Words that no rule of the pack knows are therefore
+handed to it as one placeholder: its store stays bounded, and nothing of a patient stays in it.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dicomnlp.analyse.library import spacy
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+_LETTER = f"[^\\W\\d_{HAN}]"
+_TOKEN = re.compile(
+    f"[{HAN}]"
+    r"|\d+(?:[.,]\d+)*"
+    f"|{_LETTER}(?:{_LETTER}|\\d|['\u2019](?={_LETTER}))*"
+    r"|[^\s\w]|_|\w"
+)
+_HYPHENS = frozenset("-\u2010\u2011")
+
+UNKNOWN = "\u00a4"
+"""Stands for a word that no rule knows."""
+NUMBER = "0"
+"""Stands for every number that no rule names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """Tokens of a text with their half-open character offsets."""
+
+    words: tuple[str, ...]
+    starts: tuple[int, ...]
+    ends: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def span(self, start: int, end: int) -> tuple[int, int]:
+        """The tokens (first, past the last) that the characters [start, end) touch; empty where they touch none."""
+        first = next((i for i, stop in enumerate(self.ends) if stop > start), len(self))
+        last = next((i for i in range(first, len(self)) if self.starts[i] >= end), len(self))
+        return first, last
+
+
+def tokenize(text: str) -> Tokens:
+    """Cut `text` into tokens; linear in its length."""
+    words: list[str] = []
+    starts: list[int] = []
+    ends: list[int] = []
+    for match in _TOKEN.finditer(text):
+        word = match.group()
+        start, end = match.span()
+        if word in _HYPHENS and 0 < start and end < len(text):
+            before, after = text[start - 1], text[end]
+            if before.isalnum() and after.isalnum() and not (before.isdigit() and after.isdigit()):
+                continue
+        words.append(word.replace("\u2019", "'"))
+        starts.append(start)
+        ends.append(end)
+    return Tokens(tuple(words), tuple(starts), tuple(ends))
+
+
+class RuleTokenizer:
+    """The tokenizer as spaCy and medspaCy call it: while rules are added it learns their words."""
+
+    def __init__(self, vocab: "spacy.Vocab", cased: "Collection[str]" = ()) -> None:
+        self.vocab = vocab
+        self.cased = frozenset(cased)
+        self.known: set[str] = set(cased)
+
+    def __call__(self, text: str) -> "spacy.tokens.Doc":
+        """The Doc of a rule's literal; its words become known."""
+        words = list(tokenize(text).words)
+        self.known.update(words)
+        return spacy.tokens.Doc(self.vocab, words=words)
+
+    def document(self, words: "Sequence[str]") -> "spacy.tokens.Doc":
+        """The Doc of one sentence of a report, reduced to the words that rules know."""
+        shown = [self._shown(word) for word in words]
+        starts = [i == 0 for i in range(len(shown))]
+        return spacy.tokens.Doc(self.vocab, words=shown, sent_starts=starts)
+
+    def _shown(self, word: str) -> str:
+        if word in self.cased:
+            return word
+        lower = word.lower()
+        if lower in self.known:
+            return lower
+        return NUMBER if word[0].isdigit() else UNKNOWN
