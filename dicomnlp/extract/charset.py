@@ -158,7 +158,9 @@ def _decide(declared: Declared, values: Sequence[bytes], fallbacks: Sequence[str
     if best_score >= 0:
         if best != codecs[0] and len(codecs) > 1:
             return _Decision(best, 0.8, (*warnings, "missing_code_extension"))
-        return _Decision(best, 1.0 if best == codecs[0] and best_score >= 0.5 else 0.8, tuple(warnings))
+        if best != codecs[0]:
+            return _Decision(best, 0.9, (*warnings, "character_set_mismatch"))
+        return _Decision(best, 1.0 if best_score >= 0.5 else 0.8, tuple(warnings))
     least_bad = min(["utf_8", *declared_codecs, *fallbacks], key=lambda codec: _replacements(codec, values))
     return _Decision(least_bad, 0.0, (*warnings, "undecodable_text"))
 
@@ -173,7 +175,7 @@ def _decide_iso2022(codecs: Sequence[str], values: Sequence[bytes], warnings: Se
             decode_iso2022(value, initial, other)
     except UnicodeError:
         return None
-    if any(codec not in {"ascii", "utf_8"} for codec in codecs):
+    if len(codecs) > 1 or first in MULTI_BYTE_CODECS:
         return _Decision("iso2022", 1.0, tuple(warnings), initial, other)
     return _Decision("iso2022", 0.8, (*warnings, "undeclared_code_extension"), initial, other)
 

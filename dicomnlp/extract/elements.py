@@ -304,14 +304,13 @@ class _Scanner:
                     stop = end if length == _UNDEFINED else position + length
                     if stop > end:
                         raise self.overrun(stop, last_tag)
+                    if not nested and length != _UNDEFINED:
+                        position = stop
+                        continue
                     stack.append(_Frame(end, delimited, elements, items, encoding, last_tag))
                     elements = {}
                     if nested:
                         items.append(elements)
-                    elif length != _UNDEFINED:
-                        stack.pop()
-                        position = stop
-                        continue
                     items, end, delimited, last_tag = None, stop, length == _UNDEFINED, 0
                     count += 1
                 elif tag == _SEQUENCE_DELIMITATION:
@@ -324,7 +323,7 @@ class _Scanner:
                     raise _damaged(f"an item of sequence {_name(last_tag)}")
                 continue
 
-            if group in {0xFFFE, 0}:
+            if group in {0xFFFE, 0xFFFF, 0}:
                 if tag == _ITEM_DELIMITATION and delimited:
                     position += 8
                     end, delimited, elements, items, encoding, last_tag = stack.pop()

@@ -51,7 +51,7 @@ def _word_weight(word: str) -> float:
         return 0.2
     usual_capitals = word.islower() or word.isupper() or word[1:].islower() or word.lower() == word.upper()
     weight = 1.0 if usual_capitals else 0.2
-    if scripts == {"LATIN"} and non_ascii > 2 and non_ascii * 2 > len(word):
+    if scripts == {"LATIN"} and non_ascii > 3 and non_ascii * 2 > len(word):
         weight *= 0.2
     return weight
 

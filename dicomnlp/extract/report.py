@@ -87,6 +87,11 @@ def extract(
         language = _language(nodes)
     if document is None and _CONTENT_SEQUENCE not in elements and sop_class_uid.startswith(_SR_CLASSES):
         warnings.append("no_content_sequence")
+    warnings.extend(
+        f"no_{name}"
+        for name in ("sop_class_uid", "sop_instance_uid", "study_instance_uid")
+        if not getattr(identity, name)
+    )
 
     root_concept = nodes[0].item.concept if nodes else None
     return Report(
