@@ -1,0 +1,1 @@
+"""Schema, migrations, queries and writes: the only place that speaks SQL."""

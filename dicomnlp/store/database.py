@@ -1,0 +1,256 @@
+"""The connection to the database, the same for SQLite and PostgreSQL."""
+
+import contextlib
+import fcntl
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import sqlalchemy as sa
+import sqlalchemy.exc
+from sqlalchemy.engine import URL, Connection, Engine
+
+from dicomnlp.config import Settings
+from dicomnlp.errors import AlreadyRunningError, ConfigurationError, DatabaseError
+from dicomnlp.store import faults, schema
+
+T = TypeVar("T")
+UPGRADE_HINT = "run `dicomnlp db upgrade`"
+_TRIES = 10
+_WRITE = "dicomnlp_write"
+
+
+class Database:
+    """A pool of connections to a database whose schema is the one that this program speaks.
+
+    Safe for use by many threads; each process opens its own.
+    """
+
+    def __init__(self, engine: Engine, settings: Settings) -> None:
+        self.engine = engine
+        self.large_object_directory = settings.large_object_directory
+        self.large_object_bytes = settings.database.large_object_bytes
+
+    @classmethod
+    def open(cls, settings: Settings) -> Self:
+        """Open the database of `settings`.
+
+        Raises
+        ------
+        DatabaseError
+            reason_code database_missing, database_outdated or database_too_new (the schema is another than this
+            program's), database_locked, database_unreachable or database_failed; the message says what to do.
+        """
+        url = parse_url(settings.database_url)
+        if url.database is not None and is_sqlite(url) and not Path(url.database).exists():
+            raise DatabaseError(
+                f"the database {url.database} does not exist; {UPGRADE_HINT}", reason_code="database_missing"
+            )
+        database = cls(create_engine(settings), settings)
+        try:
+            with database.read() as connection:
+                check_revision(read_revision(connection))
+        except BaseException:
+            database.close()
+            raise
+        return database
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether this is a SQLite file; else it is PostgreSQL."""
+        return is_sqlite(self.engine.url)
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A transaction that only reads. Never waits for a writer."""
+        with self._transaction(write=False) as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction that is durable when the block has ended, and undone when the block raises.
+
+        SQLite has one writer at a time: waiting for it ends after `database.lock_timeout_seconds`.
+
+        Raises
+        ------
+        DatabaseError
+            With the reason_code of what failed; nothing has been written.
+        """
+        with self._transaction(write=True) as connection:
+            yield connection
+
+    def transact(self, work: Callable[[Connection], T]) -> T:
+        """Do `work` in a `write` transaction, again from its start when another writer came into its way.
+
+        `work` must have no effect outside of the connection.
+        """
+        for _ in range(_TRIES - 1):
+            try:
+                with self.write() as connection:
+                    return work(connection)
+            except DatabaseError as error:
+                if error.reason_code != faults.CONFLICT:
+                    raise
+        with self.write() as connection:
+            return work(connection)
+
+    @contextlib.contextmanager
+    def _transaction(self, *, write: bool) -> Iterator[Connection]:
+        try:
+            with self.engine.connect() as connection, connection.execution_options(**{_WRITE: write}).begin():
+                yield connection
+        except sqlalchemy.exc.SQLAlchemyError as error:
+            faults.raise_translated(error)
+
+    @contextlib.contextmanager
+    def hold(self, role: str) -> Iterator[None]:
+        """Be the only process in `role` ("service", "dispatcher") on this database, as long as the block lasts.
+
+        The operating system, or the database server, lets go when the process dies.
+
+        Raises
+        ------
+        AlreadyRunningError
+            At once, when another process (or another block in this one) holds the role.
+        DatabaseError
+            The database can't be reached.
+        """
+        holder = self._hold_file(role) if self.is_sqlite else self._hold_advisory_lock(role)
+        with holder:
+            yield
+
+    @contextlib.contextmanager
+    def _hold_file(self, role: str) -> Iterator[None]:
+        path = f"{self.engine.url.database}.{role}.lock"
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            faults.raise_translated(error)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise _already_running(role) from None
+            # the file stays: were it removed, two processes could each lock a file of that name
+            yield
+        finally:
+            os.close(descriptor)
+
+    @contextlib.contextmanager
+    def _hold_advisory_lock(self, role: str) -> Iterator[None]:
+        # a connection outside of the pool: the lock lasts as long as the session
+        engine = sa.create_engine(self.engine.url, poolclass=sa.NullPool, isolation_level="AUTOCOMMIT")
+        with contextlib.ExitStack() as stack:
+            try:
+                connection = stack.enter_context(engine.connect())
+                taken = connection.scalar(sa.select(sa.func.pg_try_advisory_lock(lock_key(f"role {role}"))))
+            except sqlalchemy.exc.SQLAlchemyError as error:
+                faults.raise_translated(error)
+            if not taken:
+                raise _already_running(role)
+            yield
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+
+def _already_running(role: str) -> AlreadyRunningError:
+    return AlreadyRunningError(
+        f"another {role} works on this database; stop it first, or give this one a database of its own"
+    )
+
+
+def lock_key(name: str) -> int:
+    """The number of PostgreSQL's advisory lock for `name`; two names that share one only wait for each other."""
+    return int.from_bytes(hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()[:8], "big", signed=True)
+
+
+def parse_url(text: str) -> URL:
+    """`database.url` as SQLAlchemy takes it.
+
+    Raises
+    ------
+    ConfigurationError
+        It names neither a SQLite file nor a PostgreSQL server.
+    """
+    expected = "database.url must be sqlite:///FILE or postgresql+psycopg://USER:PASSWORD@HOST/NAME"
+    try:
+        url = sa.make_url(text)
+    except (sqlalchemy.exc.ArgumentError, ValueError):
+        raise ConfigurationError(expected) from None
+    if url.drivername == "postgresql":
+        url = url.set(drivername="postgresql+psycopg")
+    if url.drivername == "postgresql+psycopg":
+        return url
+    if url.drivername == "sqlite" and url.database and url.database != ":memory:":
+        return url
+    raise ConfigurationError(expected)
+
+
+def is_sqlite(url: URL) -> bool:
+    """Whether `url` is of a SQLite file."""
+    return url.get_backend_name() == "sqlite"
+
+
+def create_engine(settings: Settings) -> Engine:
+    """A pool for the database of `settings`, whatever its schema."""
+    url = parse_url(settings.database_url)
+    timeout = settings.database.lock_timeout_seconds
+    # hide_parameters: an error's text must not quote what was to be written
+    common: dict[str, Any] = {"hide_parameters": True, "pool_timeout": timeout}
+    if not is_sqlite(url):
+        options = f"-c synchronous_commit=on -c lock_timeout={int(timeout * 1000)} -c timezone=UTC"
+        return sa.create_engine(
+            url,
+            pool_pre_ping=True,
+            connect_args={"connect_timeout": max(2, int(timeout)), "options": options},
+            **common,
+        )
+    engine = sa.create_engine(url, connect_args={"timeout": timeout}, **common)
+    sa.event.listen(engine, "connect", _prepare_sqlite)
+    sa.event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    # transactions begin where _begin_sqlite says so, not where the driver guesses
+    connection.isolation_level = None
+    connection.execute("PRAGMA journal_mode = WAL")
+    # NORMAL can lose the last commits when power fails, and these were acknowledged
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # a transaction that begins by reading can't wait for its turn to write: SQLite fails it at once
+    write = connection.get_execution_options().get(_WRITE, True)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+def read_revision(connection: Connection) -> str | None:
+    """The schema revision that the database has, None when it has none of ours."""
+    if not sa.inspect(connection).has_table("alembic_version"):
+        return None
+    revision = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
+    return None if revision is None else str(revision)
+
+
+def check_revision(revision: str | None) -> None:
+    """Refuse a database whose schema is not `schema.REVISION`; revisions are numbers of four digits."""
+    if revision is None:
+        raise DatabaseError(f"the database holds no tables yet; {UPGRADE_HINT}", reason_code="database_missing")
+    if revision < schema.REVISION:
+        raise DatabaseError(
+            f"the database has schema {revision}, this program needs {schema.REVISION}; {UPGRADE_HINT}",
+            reason_code="database_outdated",
+        )
+    if revision > schema.REVISION:
+        raise DatabaseError(
+            f"the database has schema {revision}, made by a newer program than this one ({schema.REVISION}); "
+            "run the newer program",
+            reason_code="database_too_new",
+        )

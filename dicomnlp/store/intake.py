@@ -1,0 +1,293 @@
+"""Arrivals into the database: what has come back from `record_arrivals` is safe."""
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from dicomnlp.errors import CANNOT_UNDERSTAND, DATA_SET_DOES_NOT_MATCH
+from dicomnlp.model import IntakeRecord, Outcome, Receipt, State, is_uid
+from dicomnlp.store.columns import clean
+from dicomnlp.store.database import Database, lock_key
+from dicomnlp.store.originals import write_original
+from dicomnlp.store.records import identity_row
+from dicomnlp.store.schema import LANE_ARRIVAL, finding, ledger, original, sop_instance
+
+STUDY_CONFLICT = "study_conflict"
+"""The SOP Instance UID is held for another study: one of the two is wrong, and which one only people can tell."""
+NO_STUDY = "study_instance_uid_missing"
+
+
+@dataclass(slots=True)
+class _Version:
+    """Bytes held, or about to be, under a SOP Instance UID."""
+
+    version: int
+    study_instance_uid: str
+    quarantined: bool
+    reason_code: str | None
+    is_current: bool
+    object_id: int | None
+    """None until its row is inserted."""
+    row: dict[str, Any] = field(default_factory=dict)
+    data: bytes | None = None
+    sightings: int = 0
+    """How often it is in this group of arrivals."""
+    last_seen_at: dt.datetime | None = None
+
+
+@dataclass(slots=True)
+class _Instance:
+    """All that is held under one SOP Instance UID."""
+
+    versions: dict[str, _Version] = field(default_factory=dict)
+    """By SHA-256."""
+
+    @property
+    def current(self) -> _Version | None:
+        return next((v for v in self.versions.values() if v.is_current), None)
+
+
+@dataclass(slots=True)
+class _Decision:
+    outcome: Outcome
+    status: int
+    reason_code: str | None
+    version: _Version | None
+
+
+def record_arrivals(database: Database, records: Sequence[IntakeRecord]) -> list[Receipt]:
+    """Write arrivals in one durable transaction; all of them or none.
+
+    Each gets a row in the ledger. Those to keep are stored: the same bytes under the same SOP Instance UID once, other
+    bytes as a further version, of which the last that came is current. An object that can't be linked to a study, or
+    whose SOP Instance UID is held for another study, is kept in quarantine and changes nothing else.
+
+    Returns
+    -------
+    list[Receipt]
+        One a record, in their order.
+
+    Raises
+    ------
+    DatabaseError
+        Nothing has been recorded.
+    """
+    if not records:
+        return []
+    for record in records:
+        if record.keep and len(record.arrival.data) > database.large_object_bytes:
+            write_original(database.large_object_directory, record.sha256, record.arrival.data)
+    return database.transact(lambda connection: _record(connection, database, records))
+
+
+def _record(connection: Connection, database: Database, records: Sequence[IntakeRecord]) -> list[Receipt]:
+    kept = sorted({_instance_uid(r) for r in records if r.keep})
+    instances = _load_instances(connection, kept)
+    decisions = []
+    for record in records:
+        decision = _decide(instances, record, database.large_object_bytes)
+        if decision.version is not None:
+            decision.version.sightings += 1
+            decision.version.last_seen_at = record.received_at
+        decisions.append(decision)
+    # in order of arrival, which is the order of analysis
+    touched = list({id(d.version): d.version for d in decisions if d.version}.values())
+    seen_again = [v for v in touched if v.object_id is not None]
+    new = [v for v in touched if v.object_id is None]
+    if new:
+        _write_versions(connection, instances, new)
+    if seen_again:
+        _count_sightings(connection, seen_again)
+    ids = [d.version.object_id if d.version else None for d in decisions]
+    connection.execute(
+        sa.insert(ledger), [_ledger_row(r, d, i) for r, d, i in zip(records, decisions, ids, strict=True)]
+    )
+    return [
+        Receipt(
+            outcome=d.outcome,
+            status=d.status,
+            reason_code=d.reason_code,
+            sop_instance_uid=_instance_uid(r),
+            study_instance_uid=r.identity.study_instance_uid,
+            object_id=i,
+        )
+        for r, d, i in zip(records, decisions, ids, strict=True)
+    ]
+
+
+def _instance_uid(record: IntakeRecord) -> str:
+    return clean(record.identity.sop_instance_uid or record.arrival.sop_instance_uid)
+
+
+def _load_instances(connection: Connection, uids: Sequence[str]) -> dict[str, _Instance]:
+    instances = {uid: _Instance() for uid in uids}
+    if not uids:
+        return instances
+    if connection.dialect.name == "postgresql":
+        # other listeners that hold the same SOP instance wait here; in one order, so that none waits for ever
+        keys = sa.func.unnest(sa.cast(sorted({lock_key(f"instance {u}") for u in uids}), sa.ARRAY(sa.BigInteger)))
+        ordered = sa.select(keys.column_valued("key")).subquery()
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(ordered.c.key)))
+    columns = sop_instance.c
+    found = connection.execute(
+        sa.select(
+            columns.id,
+            columns.sop_instance_uid,
+            columns.version,
+            columns.sha256,
+            columns.study_instance_uid,
+            columns.state,
+            columns.reason_code,
+            columns.is_current,
+        ).where(columns.sop_instance_uid.in_(uids))
+    )
+    for row in found:
+        instances[row.sop_instance_uid].versions[row.sha256] = _Version(
+            version=row.version,
+            study_instance_uid=row.study_instance_uid,
+            quarantined=row.state == State.QUARANTINED,
+            reason_code=row.reason_code,
+            is_current=row.is_current,
+            object_id=row.id,
+        )
+    return instances
+
+
+def _decide(instances: dict[str, _Instance], record: IntakeRecord, large_object_bytes: int) -> _Decision:
+    if not record.keep:
+        return _Decision(Outcome.REFUSED, record.status, record.reason_code, None)
+    instance = instances[_instance_uid(record)]
+    known = instance.versions.get(record.sha256)
+    if known is not None:
+        if known.quarantined:
+            return _Decision(Outcome.QUARANTINED, _status(record, known.reason_code), known.reason_code, known)
+        return _Decision(Outcome.DUPLICATE, record.status, None, known)
+    current = instance.current
+    reason_code = record.reason_code
+    if reason_code is None and not is_uid(record.identity.study_instance_uid):
+        reason_code = NO_STUDY
+    settled = current is not None and not current.quarantined
+    if (
+        reason_code is None
+        and current is not None
+        and settled
+        and current.study_instance_uid != record.identity.study_instance_uid
+    ):
+        reason_code = STUDY_CONFLICT
+    quarantined = reason_code is not None
+    version = _Version(
+        version=max((v.version for v in instance.versions.values()), default=0) + 1,
+        study_instance_uid=record.identity.study_instance_uid,
+        quarantined=quarantined,
+        reason_code=reason_code,
+        is_current=not (quarantined and settled),
+        object_id=None,
+        row=_object_row(record),
+        data=record.arrival.data if len(record.arrival.data) <= large_object_bytes else None,
+    )
+    if current is not None and version.is_current:
+        current.is_current = False
+    instance.versions[record.sha256] = version
+    if quarantined:
+        return _Decision(Outcome.QUARANTINED, _status(record, reason_code), reason_code, version)
+    return _Decision(Outcome.NEW_VERSION if current else Outcome.STORED, record.status, None, version)
+
+
+def _status(record: IntakeRecord, reason_code: str | None) -> int:
+    """What a quarantined object is answered with: intake's own status if it had found the fault."""
+    if record.reason_code is not None:
+        return record.status
+    return DATA_SET_DOES_NOT_MATCH if reason_code == STUDY_CONFLICT else CANNOT_UNDERSTAND
+
+
+def _object_row(record: IntakeRecord) -> dict[str, Any]:
+    arrival, identity = record.arrival, record.identity
+    return {
+        "sop_instance_uid": _instance_uid(record),
+        "sha256": record.sha256,
+        "size": len(arrival.data),
+        "sop_class_uid": identity.sop_class_uid or arrival.sop_class_uid,
+        "transfer_syntax_uid": arrival.transfer_syntax_uid,
+        "study_instance_uid": identity.study_instance_uid,
+        **identity_row(identity),
+        "door": arrival.door.value,
+        "calling_ae_title": arrival.calling_ae_title,
+        "received_at": record.received_at,
+        "state_changed_at": record.received_at,
+        "attempts": 0,
+        "lane": LANE_ARRIVAL,
+    }
+
+
+def _write_versions(connection: Connection, instances: dict[str, _Instance], new: Sequence[_Version]) -> None:
+    superseded = [
+        v.object_id
+        for i in instances.values()
+        for v in i.versions.values()
+        if v.object_id is not None and not v.is_current
+    ]
+    if superseded:
+        # the object first: whoever is saving findings of it holds its row until these can be seen here
+        for table, key in ((sop_instance, sop_instance.c.id), (finding, finding.c.object_id)):
+            connection.execute(sa.update(table).where(key.in_(superseded), table.c.is_current).values(is_current=False))
+    rows = [
+        {
+            **v.row,
+            "version": v.version,
+            "is_current": v.is_current,
+            "state": (State.QUARANTINED if v.quarantined else State.PENDING).value,
+            "reason_code": v.reason_code,
+            "last_seen_at": v.last_seen_at,
+            "seen_count": v.sightings,
+        }
+        for v in new
+    ]
+    inserted = connection.execute(
+        sa.insert(sop_instance).returning(sop_instance.c.id, sort_by_parameter_order=True), rows
+    )
+    for version, (object_id,) in zip(new, inserted, strict=True):
+        version.object_id = object_id
+    small = [{"object_id": v.object_id, "data": v.data} for v in new if v.data is not None]
+    if small:
+        connection.execute(sa.insert(original), small)
+
+
+def _count_sightings(connection: Connection, seen_again: Sequence[_Version]) -> None:
+    connection.execute(
+        sa.update(sop_instance)
+        .where(sop_instance.c.id == sa.bindparam("object_id"))
+        .values(
+            seen_count=sop_instance.c.seen_count + sa.bindparam("sightings"),
+            last_seen_at=sa.bindparam("at"),
+        ),
+        [{"object_id": v.object_id, "sightings": v.sightings, "at": v.last_seen_at} for v in seen_again],
+    )
+
+
+def _ledger_row(record: IntakeRecord, decision: _Decision, object_id: int | None) -> dict[str, Any]:
+    arrival = record.arrival
+
+    def uid(text: str) -> str | None:
+        return text if is_uid(text) else None
+
+    return {
+        "received_at": record.received_at,
+        "door": arrival.door.value,
+        "calling_ae_title": arrival.calling_ae_title,
+        "called_ae_title": arrival.called_ae_title,
+        "peer_address": arrival.peer_address,
+        "sop_class_uid": uid(record.identity.sop_class_uid or arrival.sop_class_uid),
+        "sop_instance_uid": uid(_instance_uid(record)),
+        "study_instance_uid": uid(record.identity.study_instance_uid),
+        "transfer_syntax_uid": uid(arrival.transfer_syntax_uid),
+        "sha256": record.sha256,
+        "size": len(arrival.data),
+        "outcome": decision.outcome.value,
+        "status": decision.status,
+        "reason_code": decision.reason_code,
+        "object_id": object_id,
+    }

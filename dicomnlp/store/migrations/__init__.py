@@ -1,0 +1,1 @@
+"""Alembic migrations; each module in versions/ is one step."""

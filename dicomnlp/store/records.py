@@ -1,0 +1,243 @@
+"""Rows to records of the model and back."""
+
+import dataclasses
+import datetime as dt
+import enum
+import functools
+import types
+import typing
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from sqlalchemy.engine import RowMapping as Row
+
+from dicomnlp.model import (
+    Analysis,
+    Assertion,
+    Change,
+    CharacterSet,
+    Code,
+    CodedMeasurement,
+    Concept,
+    ContentItem,
+    Cue,
+    Evidence,
+    Finding,
+    Identity,
+    Laterality,
+    Measurement,
+    Narrative,
+    Processed,
+    Report,
+    Section,
+    SectionName,
+    Segment,
+    Severity,
+    State,
+    StoredFinding,
+    StoredReport,
+    to_json,
+)
+from dicomnlp.store.schema import IDENTITY_COLUMNS
+
+T = TypeVar("T")
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _make_builder(kind: Any) -> Callable[[Any], Any]:
+    """A function that makes a value of the type `kind` of what `to_json` made of one."""
+    if dataclasses.is_dataclass(kind):
+        hints = typing.get_type_hints(kind)
+        builders = [(f.name, _builder(hints[f.name])) for f in dataclasses.fields(kind)]
+        maker = typing.cast("Callable[..., Any]", kind)
+        # a field that the stored JSON lacks is newer than the row: its default holds
+        return lambda v: maker(**{name: build(v[name]) for name, build in builders if name in v})
+    if isinstance(kind, type) and issubclass(kind, enum.Enum):
+        return kind
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is tuple:
+        if len(arguments) == 2 and arguments[1] is Ellipsis:
+            one = _builder(arguments[0])
+            return lambda v: tuple(one(e) for e in v)
+        each = [_builder(a) for a in arguments]
+        return lambda v: tuple(build(e) for build, e in zip(each, v, strict=True))
+    if origin in {types.UnionType, typing.Union} and type(None) in arguments and len(arguments) == 2:
+        some = _builder(next(a for a in arguments if a is not type(None)))
+        return lambda v: None if v is None else some(v)
+    return _same
+
+
+_builder: Callable[[Any], Callable[[Any], Any]] = functools.cache(_make_builder)
+
+
+def from_json(kind: type[T], value: Any) -> T:
+    """The record of type `kind` that `model.to_json` turned into `value`."""
+    return typing.cast("T", _builder(kind)(value))
+
+
+def _many(kind: type[T], values: list[Any]) -> tuple[T, ...]:
+    build = _builder(kind)
+    return tuple(build(v) for v in values)
+
+
+def identity_row(identity: Identity) -> dict[str, str]:
+    """The columns of `sop_instance` that only carry the identity."""
+    return {name: getattr(identity, name) for name in IDENTITY_COLUMNS}
+
+
+def analysis_row(processed: Processed, analysed_at: dt.datetime) -> dict[str, Any]:
+    """The row of `analysis` for a result that has a report."""
+    report, analysis = processed.report, processed.analysis
+    assert report is not None
+    return {
+        "object_id": processed.object_id,
+        "pipeline": processed.pipeline,
+        "is_current": True,
+        "state": processed.state.value,
+        "analysed_at": analysed_at,
+        "title": report.title,
+        "document_code": to_json(report.document_code),
+        "completion_flag": report.completion_flag,
+        "verification_flag": report.verification_flag,
+        "preliminary_flag": report.preliminary_flag,
+        "declared_language": report.language,
+        "character_set": to_json(report.character_set),
+        "narrative": report.narrative.text,
+        "narrative_sections": to_json(report.narrative.sections),
+        "segments": to_json(report.narrative.segments),
+        "items": to_json(report.items),
+        "coded_measurements": to_json(report.measurements),
+        "evidence": to_json(report.evidence),
+        "predecessors": to_json(report.predecessors),
+        "report_warnings": to_json(report.warnings),
+        "language": analysis.language if analysis else None,
+        "sections": to_json(analysis.sections) if analysis else None,
+        "measurements": to_json(analysis.measurements) if analysis else None,
+        "labels": to_json(analysis.labels) if analysis else None,
+        "analysis_warnings": to_json(analysis.warnings) if analysis else None,
+    }
+
+
+def stored_report(row: Row) -> StoredReport:
+    """A report of one object, from a row that joins `sop_instance` and (with the prefix analysis_) `analysis`."""
+    analysed = row["analysis_id"] is not None
+    return StoredReport(
+        object_id=row["id"],
+        sop_instance_uid=row["sop_instance_uid"],
+        study_instance_uid=row["study_instance_uid"],
+        version=row["version"],
+        is_current=row["is_current"] and (not analysed or row["analysis_is_current"]),
+        state=State(row["state"]),
+        reason_code=row["reason_code"],
+        received_at=row["received_at"],
+        report=_report(row) if analysed else None,
+        analysis=_analysis(row) if analysed and row["analysis_language"] is not None else None,
+        analysed_at=row["analysis_analysed_at"],
+    )
+
+
+def _report(row: Row) -> Report:
+    return Report(
+        identity=Identity(
+            sop_class_uid=row["sop_class_uid"],
+            sop_instance_uid=row["sop_instance_uid"],
+            study_instance_uid=row["study_instance_uid"],
+            **{name: row[name] for name in IDENTITY_COLUMNS},
+        ),
+        narrative=Narrative(
+            text=row["analysis_narrative"],
+            sections=_many(Section, row["analysis_narrative_sections"]),
+            segments=_many(Segment, row["analysis_segments"]),
+        ),
+        # what extract says is that there is text, not that it has been analysed
+        state=State.PENDING if row["analysis_state"] == State.ANALYSED else State(row["analysis_state"]),
+        title=row["analysis_title"],
+        document_code=from_json(Code, row["analysis_document_code"]) if row["analysis_document_code"] else None,
+        completion_flag=row["analysis_completion_flag"],
+        verification_flag=row["analysis_verification_flag"],
+        preliminary_flag=row["analysis_preliminary_flag"],
+        language=row["analysis_declared_language"],
+        character_set=from_json(CharacterSet, row["analysis_character_set"]),
+        items=_many(ContentItem, row["analysis_items"]),
+        measurements=_many(CodedMeasurement, row["analysis_coded_measurements"]),
+        evidence=_many(Evidence, row["analysis_evidence"]),
+        predecessors=tuple(row["analysis_predecessors"]),
+        warnings=tuple(row["analysis_report_warnings"]),
+    )
+
+
+def _analysis(row: Row) -> Analysis:
+    return Analysis(
+        language=row["analysis_language"],
+        pipeline=row["analysis_pipeline"],
+        sections=_many(Section, row["analysis_sections"]),
+        measurements=_many(Measurement, row["analysis_measurements"]),
+        labels=row["analysis_labels"],
+        warnings=tuple(row["analysis_analysis_warnings"]),
+    )
+
+
+def finding_row(finding: Finding) -> dict[str, Any]:
+    """The columns of `finding` that the finding itself decides."""
+    return {
+        "concept_id": finding.concept.id,
+        "concept_code": finding.concept.code,
+        "concept_scheme": finding.concept.scheme,
+        "concept_meaning": finding.concept.meaning,
+        "text": finding.text,
+        "start_offset": finding.start,
+        "end_offset": finding.end,
+        "sentence": finding.sentence,
+        "section": finding.section.value,
+        "assertion": finding.assertion.value,
+        "is_negated": finding.is_negated,
+        "is_uncertain": finding.is_uncertain,
+        "is_historical": finding.is_historical,
+        "is_hypothetical": finding.is_hypothetical,
+        "is_family": finding.is_family,
+        "cues": to_json(finding.cues),
+        "anatomy": to_json(finding.anatomy),
+        "laterality": finding.laterality,
+        "severity": finding.severity,
+        "change": finding.change,
+        "measurements": to_json(finding.measurements),
+        "critical": finding.critical,
+        "item_path": finding.item_path,
+    }
+
+
+def stored_finding(row: Row) -> StoredFinding:
+    """A finding from a row of `finding`."""
+    return StoredFinding(
+        id=row["id"],
+        study_instance_uid=row["study_instance_uid"],
+        sop_instance_uid=row["sop_instance_uid"],
+        finding=Finding(
+            concept=Concept(row["concept_id"], row["concept_code"], row["concept_scheme"], row["concept_meaning"]),
+            text=row["text"],
+            start=row["start_offset"],
+            end=row["end_offset"],
+            sentence=row["sentence"],
+            section=SectionName(row["section"]),
+            assertion=Assertion(row["assertion"]),
+            is_negated=row["is_negated"],
+            is_uncertain=row["is_uncertain"],
+            is_historical=row["is_historical"],
+            is_hypothetical=row["is_hypothetical"],
+            is_family=row["is_family"],
+            cues=_many(Cue, row["cues"]),
+            anatomy=from_json(Concept, row["anatomy"]) if row["anatomy"] else None,
+            laterality=Laterality(row["laterality"]) if row["laterality"] else None,
+            severity=Severity(row["severity"]) if row["severity"] else None,
+            change=Change(row["change"]) if row["change"] else None,
+            measurements=_many(Measurement, row["measurements"]),
+            critical=row["critical"],
+            item_path=row["item_path"],
+        ),
+        language=row["language"],
+        pipeline=row["pipeline"],
+        analysed_at=row["analysed_at"],
+    )

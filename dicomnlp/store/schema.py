@@ -1,0 +1,228 @@
+"""The tables. docs/reference/database.md says what each column means; migrations/ must lead to the same."""
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    UniqueConstraint,
+    text,
+)
+
+from dicomnlp.store.columns import CleanText, Json, RowId, UTCDateTime
+
+REVISION = "0001"
+"""The schema that this program speaks: the newest migration."""
+
+LANE_ARRIVAL = 0
+LANE_REPROCESS = 1
+"""Taken only when no arrival waits, so that reprocessing an archive never delays a new report."""
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+reprocess_run = Table(
+    "reprocess_run",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("selection", CleanText, nullable=False),
+    Column("total", Integer, nullable=False),
+    Column("marked_to_object_id", RowId, nullable=False),
+    Column("last_object_id", RowId, nullable=False),
+    Column("started_at", UTCDateTime, nullable=False),
+    Index(None, "selection"),
+)
+
+IDENTITY_COLUMNS = (
+    "series_instance_uid",
+    "patient_id",
+    "issuer_of_patient_id",
+    "patient_birth_date",
+    "patient_sex",
+    "accession_number",
+    "modality",
+    "study_date",
+    "study_time",
+    "content_date",
+    "content_time",
+    "study_description",
+    "series_description",
+    "institution_name",
+    "station_name",
+    "manufacturer",
+    "body_part_examined",
+)
+"""Fields of model.Identity that are only carried, not used as keys."""
+
+sop_instance = Table(
+    "sop_instance",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("sop_instance_uid", CleanText, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("is_current", Boolean, nullable=False),
+    Column("sha256", CleanText, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("sop_class_uid", CleanText, nullable=False),
+    Column("transfer_syntax_uid", CleanText, nullable=False),
+    Column("study_instance_uid", CleanText, nullable=False),
+    *(Column(name, CleanText, nullable=False) for name in IDENTITY_COLUMNS),
+    Column("door", CleanText, nullable=False),
+    Column("calling_ae_title", CleanText, nullable=False),
+    Column("received_at", UTCDateTime, nullable=False),
+    Column("last_seen_at", UTCDateTime, nullable=False),
+    Column("seen_count", Integer, nullable=False),
+    Column("state", CleanText, nullable=False),
+    Column("state_changed_at", UTCDateTime, nullable=False),
+    Column("reason_code", CleanText),
+    Column("attempts", Integer, nullable=False),
+    Column("lane", SmallInteger, nullable=False),
+    Column("reprocess_run_id", RowId, ForeignKey("reprocess_run.id", ondelete="SET NULL")),
+    UniqueConstraint("sop_instance_uid", "sha256"),
+    UniqueConstraint("sop_instance_uid", "version"),
+    Index(
+        "uq_sop_instance_current",
+        "sop_instance_uid",
+        unique=True,
+        sqlite_where=text("is_current"),
+        postgresql_where=text("is_current"),
+    ),
+    Index(None, "study_instance_uid"),
+    Index(None, "state", "lane", "id"),
+    Index(None, "state", "size"),
+    Index(
+        None,
+        "reprocess_run_id",
+        "state",
+        sqlite_where=text("reprocess_run_id IS NOT NULL"),
+        postgresql_where=text("reprocess_run_id IS NOT NULL"),
+    ),
+    # else SQLite gives the number of a deleted row to the next, and a late result would go to another object
+    sqlite_autoincrement=True,
+)
+
+# apart from sop_instance because SQLite writes a whole row anew for each change of state
+original = Table(
+    "original",
+    metadata,
+    Column("object_id", RowId, ForeignKey("sop_instance.id", ondelete="CASCADE"), primary_key=True),
+    Column("data", LargeBinary, nullable=False),
+)
+
+ledger = Table(
+    "ledger",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("received_at", UTCDateTime, nullable=False),
+    Column("door", CleanText, nullable=False),
+    Column("calling_ae_title", CleanText, nullable=False),
+    Column("called_ae_title", CleanText, nullable=False),
+    Column("peer_address", CleanText, nullable=False),
+    Column("sop_class_uid", CleanText),
+    Column("sop_instance_uid", CleanText),
+    Column("study_instance_uid", CleanText),
+    Column("transfer_syntax_uid", CleanText),
+    Column("sha256", CleanText, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("outcome", CleanText, nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("reason_code", CleanText),
+    Column("object_id", RowId, ForeignKey("sop_instance.id", ondelete="SET NULL")),
+    Index(None, "received_at"),
+    Index(None, "outcome", "reason_code", "id"),
+    Index(None, "object_id"),
+)
+
+analysis = Table(
+    "analysis",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("object_id", RowId, ForeignKey("sop_instance.id", ondelete="CASCADE"), nullable=False),
+    Column("pipeline", CleanText, nullable=False),
+    Column("is_current", Boolean, nullable=False),
+    Column("state", CleanText, nullable=False),
+    Column("analysed_at", UTCDateTime, nullable=False),
+    # what extract read
+    Column("title", CleanText, nullable=False),
+    Column("document_code", Json),
+    Column("completion_flag", CleanText, nullable=False),
+    Column("verification_flag", CleanText, nullable=False),
+    Column("preliminary_flag", CleanText, nullable=False),
+    Column("declared_language", CleanText, nullable=False),
+    Column("character_set", Json, nullable=False),
+    Column("narrative", CleanText, nullable=False),
+    Column("narrative_sections", Json, nullable=False),
+    Column("segments", Json, nullable=False),
+    Column("items", Json, nullable=False),
+    Column("coded_measurements", Json, nullable=False),
+    Column("evidence", Json, nullable=False),
+    Column("predecessors", Json, nullable=False),
+    Column("report_warnings", Json, nullable=False),
+    # what analyse made of it; NULL when there was no text
+    Column("language", CleanText),
+    Column("sections", Json),
+    Column("measurements", Json),
+    Column("labels", Json),
+    Column("analysis_warnings", Json),
+    UniqueConstraint("object_id", "pipeline"),
+    Index(
+        "uq_analysis_current",
+        "object_id",
+        unique=True,
+        sqlite_where=text("is_current"),
+        postgresql_where=text("is_current"),
+    ),
+    Index(None, "is_current", "pipeline", "object_id"),
+    Index(None, "analysed_at"),
+)
+
+finding = Table(
+    "finding",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("analysis_id", RowId, ForeignKey("analysis.id", ondelete="CASCADE"), nullable=False),
+    Column("object_id", RowId, ForeignKey("sop_instance.id", ondelete="CASCADE"), nullable=False),
+    Column("study_instance_uid", CleanText, nullable=False),
+    Column("sop_instance_uid", CleanText, nullable=False),
+    Column("is_current", Boolean, nullable=False),
+    Column("concept_id", CleanText, nullable=False),
+    Column("concept_code", CleanText),
+    Column("concept_scheme", CleanText),
+    Column("concept_meaning", CleanText, nullable=False),
+    Column("text", CleanText, nullable=False),
+    Column("start_offset", Integer, nullable=False),
+    Column("end_offset", Integer, nullable=False),
+    Column("sentence", CleanText, nullable=False),
+    Column("section", CleanText, nullable=False),
+    Column("assertion", CleanText, nullable=False),
+    Column("is_negated", Boolean, nullable=False),
+    Column("is_uncertain", Boolean, nullable=False),
+    Column("is_historical", Boolean, nullable=False),
+    Column("is_hypothetical", Boolean, nullable=False),
+    Column("is_family", Boolean, nullable=False),
+    Column("cues", Json, nullable=False),
+    Column("anatomy", Json),
+    Column("laterality", CleanText),
+    Column("severity", CleanText),
+    Column("change", CleanText),
+    Column("measurements", Json, nullable=False),
+    Column("critical", Boolean, nullable=False),
+    Column("item_path", CleanText),
+    Column("language", CleanText, nullable=False),
+    Column("pipeline", CleanText, nullable=False),
+    Column("analysed_at", UTCDateTime, nullable=False),
+    Index(None, "study_instance_uid", "is_current"),
+    Index(None, "object_id"),
+    Index(None, "analysis_id"),
+)
