@@ -145,7 +145,9 @@ def when_ready(attempt: Callable[[], Answer], *, seconds: float, still_starting:
                 raise DemoError("the service has ended before it was ready; its own message says why") from None
             if time.monotonic() >= deadline:
                 waited = f" after {seconds:.0f} s" if seconds else ""
-                raise DemoError(f"the service is not ready{waited}: {error}. Start it with scripts/serve") from None
+                raise DemoError(
+                    f"the service is not ready{waited}: {str(error).rstrip('.')}. Start it with scripts/serve"
+                ) from None
         time.sleep(PAUSE_SECONDS)
 
 
