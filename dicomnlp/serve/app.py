@@ -1,0 +1,58 @@
+"""The HTTP application: its routes behind one gate, errors as problem documents."""
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+
+from fastapi import FastAPI
+
+from dicomnlp import __version__
+from dicomnlp.config import Settings, is_loopback
+from dicomnlp.serve import operation, pages, problems, schemas, studies
+from dicomnlp.serve.connection import Connection
+from dicomnlp.serve.gate import Gate
+from dicomnlp.serve.metrics import Metrics
+from dicomnlp.store.database import Database
+from dicomnlp.store.status import read_status
+
+_DESCRIPTION = (
+    "Findings that radiology reports state, by Study Instance UID. Offsets are half-open character offsets into the "
+    "report's text; lengths are millimetres. Errors are problem documents (RFC 9457) with a stable `reason_code`."
+)
+
+
+def create_app(settings: Settings, open_database: Callable[[], Database]) -> FastAPI:
+    """The application that answers all HTTP requests.
+
+    Parameters
+    ----------
+    settings
+        `web.host` decides which Host headers are answered.
+    open_database
+        Called when a request first needs the database, and again after it failed with DatabaseError; what it gave is
+        closed when the application's lifespan ends.
+    """
+    connection = Connection(open_database)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        connection.close()
+
+    metrics = Metrics(lambda: read_status(connection.get()))
+    app = FastAPI(
+        title="dicomnlp",
+        version=__version__,
+        description=_DESCRIPTION,
+        docs_url=None,  # FastAPI's own pages load scripts from the internet, which a hospital's network doesn't reach
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,  # a redirect would repeat the Host header and the path to the client
+        lifespan=lifespan,
+    )
+    problems.install(app)
+    studies.register(app, connection)
+    operation.register(app, settings, connection, metrics)
+    pages.register(app)
+    app.openapi()["components"]["schemas"] |= schemas.components()
+    app.add_middleware(Gate, only_loopback=is_loopback(settings.web.host), observe=metrics.observe)
+    return app

@@ -1,0 +1,106 @@
+"""What every request passes on its way in and every response on its way out, whatever route it is for.
+
+In: limits, and the Host check. Out: security headers, a line in the log, a count in the metrics; an exception that
+nobody foresaw becomes a problem document.
+"""
+
+import time
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from dicomnlp.config import is_loopback
+from dicomnlp.logs import Event, describe, log
+from dicomnlp.serve.problems import problem
+
+MAXIMUM_BODY_BYTES = 65536
+"""No request needs a body; a small one does no harm."""
+UNMATCHED = "unmatched"
+"""Stands for the route where a path matched none: what was asked for is the client's text and is not kept."""
+SECURITY_HEADERS = {
+    "Content-Security-Policy": "default-src 'self'; base-uri 'none'; object-src 'none'; form-action 'self'; "
+    "frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+Observe = Callable[[str, int, float], None]
+
+
+def _host_of(header: str) -> str:
+    """The host part of a Host header, without port and brackets; "" when it is none."""
+    try:
+        return urlsplit(f"//{header}").hostname or ""
+    except ValueError:
+        return ""
+
+
+class Gate:
+    """ASGI middleware around the whole application.
+
+    Parameters
+    ----------
+    app
+        What is behind.
+    only_loopback
+        Answer only requests whose Host header names loopback. Without it a web page of a stranger could, by pointing
+        its own name at 127.0.0.1, read findings through the browser of someone on this machine (DNS rebinding).
+    observe
+        Called once for each request with route template, status and seconds.
+    """
+
+    def __init__(self, app: ASGIApp, *, only_loopback: bool, observe: Observe) -> None:
+        self._app = app
+        self._only_loopback = only_loopback
+        self._observe = observe
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass one request through."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        # GET's handlers also answer HEAD (RFC 9110 9.3.2); the server leaves the body out by its own copy of the scope
+        inner: Scope = {**scope, "method": "GET"} if scope["method"] == "HEAD" else dict(scope)
+        started = time.perf_counter()
+        status = 0
+
+        async def send_on(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                for name, value in SECURITY_HEADERS.items():
+                    headers.setdefault(name, value)
+                headers.setdefault("Cache-Control", "no-store")
+            await send(message)
+
+        try:
+            refusal = self._refuse(Headers(scope=scope))
+            await (refusal or self._app)(inner, receive, send_on)
+        except Exception as error:
+            log(Event.REQUEST_FAILED, route=_route_of(inner), **describe(error))
+            if status:  # too late for another answer: the connection must break, so that nobody takes half for whole
+                raise
+            await problem("internal_error")(inner, receive, send_on)
+        finally:
+            seconds = time.perf_counter() - started
+            self._observe(_route_of(inner), status, seconds)
+            log(Event.REQUEST, route=_route_of(inner), status=status, seconds=round(seconds, 6))
+
+    def _refuse(self, headers: Headers) -> Response | None:
+        if self._only_loopback and not is_loopback(_host_of(headers.get("host", ""))):
+            return problem("host_not_served")
+        if "transfer-encoding" in headers:
+            return problem("length_required", headers={"Connection": "close"})
+        if int(headers.get("content-length", "0")) > MAXIMUM_BODY_BYTES:  # the server admits digits only
+            return problem("body_too_large", headers={"Connection": "close"})
+        return None
+
+
+def _route_of(scope: Scope) -> str:
+    return getattr(scope.get("route"), "path", UNMATCHED)

@@ -1,0 +1,80 @@
+"""What those who run the service ask: whether it lives, whether it is ready, how it stands."""
+
+from fastapi import Depends, FastAPI, Response
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from dicomnlp.config import Settings
+from dicomnlp.serve import schemas
+from dicomnlp.serve.connection import Connection
+from dicomnlp.serve.metrics import Metrics
+from dicomnlp.serve.parameters import check_query
+from dicomnlp.serve.problems import problem
+from dicomnlp.serve.readiness import ReadinessCheck
+from dicomnlp.store.status import Status, read_status
+
+
+def register(app: FastAPI, settings: Settings, connection: Connection, metrics: Metrics) -> None:
+    """Add the routes of this module to `app`."""
+    readiness = ReadinessCheck(settings, connection)
+    query = [Depends(check_query)]
+    strict = schemas.refused("unknown_parameter")
+    database = schemas.refused(*schemas.DATABASE_PROBLEMS)
+
+    @app.get(
+        "/api/v1/status",
+        tags=["operation"],
+        summary="How the service stands",
+        response_model=Status,
+        responses={**schemas.answered("Counts, rates and sizes.", schemas.STATUS_EXAMPLE), **strict, **database},
+        dependencies=query,
+    )
+    def status() -> JSONResponse:
+        """Objects by state, arrivals by outcome and reason, the oldest that waits, rates, sizes, pipelines, schema."""
+        return JSONResponse(read_status(connection.get()).to_json())
+
+    @app.get(
+        "/healthz",
+        tags=["operation"],
+        summary="Liveness",
+        response_model=schemas.Alive,
+        responses={**schemas.answered("The process answers.", {"status": "alive"}), **strict},
+        dependencies=query,
+    )
+    async def healthz() -> JSONResponse:
+        """Answers as long as the process does; looks at nothing else, so that no restart is tried for a database."""
+        return JSONResponse({"status": "alive"})
+
+    @app.get(
+        "/readyz",
+        tags=["operation"],
+        summary="Readiness",
+        response_model=schemas.Ready,
+        responses={
+            **schemas.answered("Nothing is missing.", schemas.READY_EXAMPLE),
+            **strict,
+            **schemas.refused("not_ready"),
+        },
+        dependencies=query,
+    )
+    def readyz() -> Response:
+        """Whether the database can be reached, has this program's schema, and has a dispatcher that works on it."""
+        now = readiness.read()
+        if now.missing:
+            return problem("not_ready", " ".join(now.missing), checks=now.checks, missing=list(now.missing))
+        return JSONResponse({"status": "ready", "checks": now.checks})
+
+    @app.get(
+        "/metrics",
+        tags=["operation"],
+        summary="Metrics for Prometheus",
+        response_class=Response,
+        responses={
+            **schemas.answered("Prometheus text format.", schemas.METRICS_EXAMPLE, "text/plain"),
+            **strict,
+        },
+        dependencies=query,
+    )
+    def read_metrics() -> Response:
+        """State of the database at this moment, requests of this process. Answers while the database is away, too."""
+        return Response(metrics.exposition(), headers={"Content-Type": CONTENT_TYPE_LATEST})

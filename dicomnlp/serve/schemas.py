@@ -1,0 +1,258 @@
+"""The bodies as the OpenAPI document describes them, with examples.
+
+The shapes come from the records of `dicomnlp.model`, whose ``to_json`` makes the bodies; nothing is validated twice.
+"""
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from dicomnlp.model import (
+    Analysis,
+    Assertion,
+    Change,
+    CharacterSet,
+    Code,
+    CodedMeasurement,
+    Concept,
+    Finding,
+    Identity,
+    Laterality,
+    Measurement,
+    Narrative,
+    Report,
+    Section,
+    SectionName,
+    State,
+    StoredFinding,
+    StoredReport,
+    Temporality,
+)
+from dicomnlp.serve.problems import KINDS, MEDIA_TYPE
+from dicomnlp.store.status import Status
+
+STUDY_INSTANCE_UID = "1.2.826.0.1.3680043.8.498.1"
+SOP_INSTANCE_UID = "1.2.826.0.1.3680043.8.498.2"
+_TEXT = "FINDINGS: A 6 mm nodule in the right upper lobe, previously 4 mm."
+_BODY = len("FINDINGS: ")
+_PIPELINE = "en-2026.1+3f9c0d21a4b7"
+_MOMENT = dt.datetime(2026, 11, 22, 6, 0, tzinfo=dt.UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FindingOfStudy(Finding):
+    """One mention of a concept, judged, and what links it to its study."""
+
+    id: int
+    study_instance_uid: str
+    sop_instance_uid: str
+    language: str
+    pipeline: str
+    analysed_at: dt.datetime
+
+
+class Findings(BaseModel):
+    """The findings of a study in the order of its reports and of their text."""
+
+    study_instance_uid: str
+    findings: list[FindingOfStudy]
+
+
+class SectionOfReport(BaseModel):
+    """A named stretch of the text, heading included."""
+
+    name: SectionName
+    title: str | None
+    start: int
+    end: int
+
+
+class ReportOfStudy(BaseModel):
+    """One version of a report: its state, its text with sections, and what the object states as coded numbers."""
+
+    sop_instance_uid: str
+    study_instance_uid: str
+    version: int
+    is_current: bool
+    state: State
+    reason_code: str | None
+    received_at: dt.datetime
+    title: str | None
+    completion_flag: str | None
+    verification_flag: str | None
+    preliminary_flag: str | None
+    language: str | None
+    character_set: CharacterSet | None
+    text: str | None
+    sections: list[SectionOfReport]
+    measurements: list[CodedMeasurement]
+    predecessors: list[str]
+    warnings: list[str]
+    pipeline: str | None
+    analysed_at: dt.datetime | None
+
+
+class Reports(BaseModel):
+    """The reports of a study."""
+
+    study_instance_uid: str
+    reports: list[ReportOfStudy]
+
+
+class ReportsOfInstance(BaseModel):
+    """The versions held under one SOP Instance UID."""
+
+    sop_instance_uid: str
+    reports: list[ReportOfStudy]
+
+
+class Alive(BaseModel):
+    """The process answers."""
+
+    status: str
+
+
+class Ready(BaseModel):
+    """Nothing is missing."""
+
+    status: str
+    checks: dict[str, str]
+
+
+class FaultyParameter(BaseModel):
+    """A parameter with a wrong value, and what it should be."""
+
+    parameter: str
+    detail: str
+
+
+class Problem(BaseModel):
+    """RFC 9457 problem document."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    reason_code: str
+    errors: list[FaultyParameter] | None = None
+    checks: dict[str, str] | None = None
+    missing: list[str] | None = None
+
+
+def _example_finding() -> StoredFinding:
+    finding = Finding(
+        concept=Concept("nodule", "27925004", "SCT", "Nodule"),
+        text="nodule",
+        start=_TEXT.index("nodule"),
+        end=_TEXT.index("nodule") + len("nodule"),
+        sentence=_TEXT[_BODY:],
+        section=SectionName.FINDINGS,
+        assertion=Assertion.PRESENT,
+        anatomy=Concept("right_upper_lobe", None, None, "Upper lobe of right lung"),
+        laterality=Laterality.RIGHT,
+        change=Change.INCREASED,
+        measurements=(
+            Measurement(
+                (6.0,), "mm", "size", Temporality.CURRENT, "6 mm", _TEXT.index("6 mm"), _TEXT.index("6 mm") + 4
+            ),
+            Measurement((4.0,), "mm", "size", Temporality.PRIOR, "4 mm", _TEXT.index("4 mm"), _TEXT.index("4 mm") + 4),
+        ),
+        item_path="1.3.1",
+    )
+    return StoredFinding(812, STUDY_INSTANCE_UID, SOP_INSTANCE_UID, finding, "en", _PIPELINE, _MOMENT)
+
+
+def _example_report() -> StoredReport:
+    sections = (Section(SectionName.FINDINGS, "FINDINGS:", 0, len(_TEXT), _BODY),)
+    report = Report(
+        identity=Identity(sop_instance_uid=SOP_INSTANCE_UID, study_instance_uid=STUDY_INSTANCE_UID),
+        narrative=Narrative(_TEXT, sections),
+        state=State.PENDING,
+        title="Chest CT Report",
+        completion_flag="COMPLETE",
+        verification_flag="VERIFIED",
+        preliminary_flag="FINAL",
+        measurements=(
+            CodedMeasurement("1.3.2", Code("81827009", "SCT", "Diameter"), (6.0,), Code("mm", "UCUM", "millimeter")),
+        ),
+    )
+    analysis = Analysis("en", _PIPELINE, sections)
+    return StoredReport(
+        411, SOP_INSTANCE_UID, STUDY_INSTANCE_UID, 1, True, State.ANALYSED, None, _MOMENT, report, analysis, _MOMENT
+    )
+
+
+FINDINGS_EXAMPLE = {"study_instance_uid": STUDY_INSTANCE_UID, "findings": [_example_finding().to_json()]}
+REPORTS_EXAMPLE = {"study_instance_uid": STUDY_INSTANCE_UID, "reports": [_example_report().to_json()]}
+INSTANCE_EXAMPLE = {"sop_instance_uid": SOP_INSTANCE_UID, "reports": [_example_report().to_json()]}
+STATUS_EXAMPLE = Status(
+    objects={"pending": 12, "analysed": 9871, "no_text": 40, "needs_ocr": 0, "failed": 3, "quarantined": 0},
+    ledger={"stored": 9926, "duplicate": 17, "new_version": 0, "quarantined": 0, "refused": 5},
+    reason_codes={"identity_mismatch": 1, "unreadable": 4},
+    failure_reason_codes={"unreadable": 3},
+    oldest_pending_seconds=1.25,
+    received_last_minute=64,
+    received_last_hour=2210,
+    received_last_day=9948,
+    analysed_last_hour=2198,
+    original_bytes=31764210,
+    database_bytes=88473600,
+    pipelines={_PIPELINE: 9911},
+    schema_revision="0001",
+).to_json()
+READY_EXAMPLE = {"status": "ready", "checks": {"database": "ok", "dispatcher": "ok"}}
+METRICS_EXAMPLE = (
+    "# HELP dicomnlp_objects Objects held, by state.\n"
+    "# TYPE dicomnlp_objects gauge\n"
+    'dicomnlp_objects{state="analysed"} 9871.0\n'
+    'dicomnlp_objects{state="pending"} 12.0\n'
+)
+
+
+def components() -> dict[str, Any]:
+    """Schemas that only problem documents refer to, for the OpenAPI document."""
+    _, document = models_json_schema([(Problem, "serialization")], ref_template="#/components/schemas/{model}")
+    schemas: dict[str, Any] = document["$defs"]
+    return schemas
+
+
+def answered(description: str, example: Any, media_type: str = "application/json") -> dict[int | str, dict[str, Any]]:
+    """The 200 response of a route, for its ``responses``."""
+    return {200: {"description": description, "content": {media_type: {"example": example}}}}
+
+
+def refused(*reason_codes: str) -> dict[int | str, dict[str, Any]]:
+    """The problems that a route can end with, for its ``responses``; one entry a status, one example a reason."""
+    responses: dict[int | str, dict[str, Any]] = {}
+    for reason_code in reason_codes:
+        kind = KINDS[reason_code]
+        entry = responses.setdefault(
+            kind.status.value,
+            {
+                "description": kind.status.phrase,
+                "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}, "examples": {}}},
+            },
+        )
+        example = {
+            "type": f"/docs#{reason_code}",
+            "title": kind.title,
+            "status": kind.status.value,
+            "detail": kind.advice,
+            "reason_code": reason_code,
+        }
+        entry["content"][MEDIA_TYPE]["examples"][reason_code] = {"summary": kind.title, "value": example}
+    return responses
+
+
+DATABASE_PROBLEMS = (
+    "database_failed",
+    "database_missing",
+    "database_outdated",
+    "database_too_new",
+    "database_unreachable",
+    "database_locked",
+)
+"""Reason codes that every route that reads the database can end with."""
