@@ -50,7 +50,8 @@ STYLES = {
 
 Answer = TypeVar("Answer")
 
-out = Console()
+# into a file or a pipe there is no terminal to fit, and sentences in 16 columns can hardly be read
+out = Console(width=None if sys.stdout.isatty() else 160)
 err = Console(stderr=True)
 
 
