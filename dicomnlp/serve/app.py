@@ -53,6 +53,6 @@ def create_app(settings: Settings, open_database: Callable[[], Database]) -> Fas
     studies.register(app, connection)
     operation.register(app, settings, connection, metrics)
     pages.register(app)
-    app.openapi()["components"]["schemas"] |= schemas.components()
+    schemas.complete(app)
     app.add_middleware(Gate, only_loopback=is_loopback(settings.web.host), observe=metrics.observe)
     return app

@@ -7,6 +7,8 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import Any
 
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
@@ -212,11 +214,16 @@ METRICS_EXAMPLE = (
 )
 
 
-def components() -> dict[str, Any]:
-    """Schemas that only problem documents refer to, for the OpenAPI document."""
-    _, document = models_json_schema([(Problem, "serialization")], ref_template="#/components/schemas/{model}")
-    schemas: dict[str, Any] = document["$defs"]
-    return schemas
+def complete(app: FastAPI) -> None:
+    """Add to the OpenAPI document of `app` what FastAPI leaves out: the schema of problems, nulls in examples."""
+    document = app.openapi()
+    _, problems = models_json_schema([(Problem, "serialization")], ref_template="#/components/schemas/{model}")
+    document["components"]["schemas"] |= problems["$defs"]
+    for route in app.routes:
+        if isinstance(route, APIRoute) and route.include_in_schema:
+            content = document["paths"][route.path]["get"]["responses"]["200"]["content"]
+            for media_type, declared in route.responses[200]["content"].items():
+                content[media_type]["example"] = declared["example"]
 
 
 def answered(description: str, example: Any, media_type: str = "application/json") -> dict[int | str, dict[str, Any]]:

@@ -3,6 +3,7 @@
 import asyncio
 import datetime as dt
 import hashlib
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -149,10 +150,19 @@ def settings(tmp_path: Path) -> Settings:
     )
 
 
+@pytest.fixture(scope="session")
+def empty_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file with the current schema, to be copied: the migrations take longer than most tests here."""
+    file = tmp_path_factory.mktemp("empty") / "dicomnlp.db"
+    upgrade(Settings(database=DatabaseSettings(url=f"sqlite:///{file}")))
+    return file
+
+
 @pytest.fixture
-def database(settings: Settings) -> Iterator[Database]:
+def database(settings: Settings, empty_file: Path, tmp_path: Path) -> Iterator[Database]:
     """An open database with an empty, current schema."""
-    upgrade(settings)
+    (tmp_path / "var").mkdir()
+    shutil.copyfile(empty_file, tmp_path / "var" / "dicomnlp.db")
     database = Database.open(settings)
     yield database
     database.close()

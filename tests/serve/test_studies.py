@@ -59,7 +59,7 @@ def test_findings_of_a_study_have_the_keys_of_the_contract(client, archive):
     first, second = document["findings"]
     assert (first["text"], first["assertion"], first["sop_instance_uid"]) == ("nodule", "present", archive.instance)
     assert (second["text"], second["is_negated"]) == ("effusion", True)
-    assert second["cues"] == [{"text": "No", "start": 42, "end": 44, "category": "NEGATED_EXISTENCE"}]
+    assert second["cues"] == [{"text": "No", "start": 38, "end": 40, "category": "NEGATED_EXISTENCE"}]
 
 
 def test_offsets_of_findings_point_into_the_text_of_the_report(client, archive):

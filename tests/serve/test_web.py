@@ -246,6 +246,7 @@ def test_announced_body_of_four_gigabytes_is_refused_unread(server):
 
 PROCESS = """
 import signal, sys, threading
+from pathlib import Path
 from dicomnlp import config, logs
 from dicomnlp.serve.web import run_web
 logs.configure("debug", "web")
