@@ -28,7 +28,7 @@ from dicomnlp.model import is_uid
 MALFORMED = "(malformed)"
 
 _CODE = re.compile(r"[a-z0-9_]{1,64}\Z")
-_ADDRESS = re.compile(r"[0-9A-Za-z.:%\[\]-]{1,128}\Z")
+_ADDRESS = re.compile(r"[0-9A-Za-z.:%/\[\]-]{1,128}\Z")
 _PLACE = re.compile(r"[\w.<>:/ ()-]{1,400}\Z", re.ASCII)
 
 
@@ -110,6 +110,10 @@ class Event(enum.Enum):
 
     OBJECT_PROCESSED = ("debug", ("object_id", "sop_instance_uid", "state", "reason_code", "pipeline"))
     OBJECT_FAILED = ("warning", ("object_id", "sop_instance_uid", "reason_code", "attempts"))
+    OBJECT_CRASHED = ("error", ("object_id", "sop_instance_uid", "error_type", "place"))
+    """Reading the object raised what no object may raise: it has failed with "internal_error"."""
+    TASK_FAILED = ("error", ("count", "reason_code", "error_type", "place"))
+    """Objects or their results can't be carried to or from a worker."""
     WORKER_LOST = ("warning", ("count", "reason_code"))
     """A worker died or was stopped with objects in hand; they are tried again."""
     ENGINE_RESTARTED = ("warning", ("reason_code",))
