@@ -180,6 +180,15 @@ def client(settings: Settings, database: Database) -> Client:
     return Client(create_app(settings, lambda: database))
 
 
+@pytest.fixture(scope="session")
+def empty_client(empty_file: Path) -> Iterator[Client]:
+    """Asks an application on an empty database: for tests that put nothing into it."""
+    settings = Settings(database=DatabaseSettings(url=f"sqlite:///{empty_file}"))
+    database = Database.open(settings)
+    yield Client(create_app(settings, lambda: database))
+    database.close()
+
+
 @pytest.fixture
 def make_client(settings: Settings) -> Callable[..., Client]:
     """A client of an application whose database is opened by a function of the test's own."""

@@ -23,9 +23,9 @@ PATHS = {
 
 
 @pytest.fixture
-def document(client):
+def document(empty_client):
     """The OpenAPI document."""
-    response = client.get("/openapi.json")
+    response = empty_client.get("/openapi.json")
     assert response.headers["content-type"] == "application/json"
     return response.json()
 
@@ -121,9 +121,9 @@ class Links(HTMLParser):
 
 
 @pytest.mark.parametrize("path", ["/", "/docs"])
-def test_pages_need_nothing_from_elsewhere_and_their_links_lead_somewhere(client, path):
+def test_pages_need_nothing_from_elsewhere_and_their_links_lead_somewhere(empty_client, path):
     """No script, no style in the page (the policy forbids both), no other host."""
-    response = client.get(path)
+    response = empty_client.get(path)
     assert response.headers["content-type"] == "text/html; charset=utf-8"
     page = Links()
     page.feed(response.text)
@@ -136,12 +136,12 @@ def test_pages_need_nothing_from_elsewhere_and_their_links_lead_somewhere(client
         else:
             assert target.startswith("/")
             # readyz is red here: no dispatcher runs in this test
-            assert client.get(target).status_code == (503 if target == "/readyz" else 200)
+            assert empty_client.get(target).status_code == (503 if target == "/readyz" else 200)
 
 
-def test_documentation_page_shows_every_route_parameter_and_problem(client, document):
+def test_documentation_page_shows_every_route_parameter_and_problem(empty_client, document):
     """Made from the document, so that it can't lag behind."""
-    page = client.get("/docs").text
+    page = empty_client.get("/docs").text
     for path, methods in document["paths"].items():
         assert f"GET {path}</code>" in page
         for parameter in methods["get"].get("parameters", []):
@@ -150,8 +150,8 @@ def test_documentation_page_shows_every_route_parameter_and_problem(client, docu
         assert f'<tr id="{reason_code}">' in page
 
 
-def test_style_sheet_is_one(client):
+def test_style_sheet_is_one(empty_client):
     """With the type that a browser asks for under nosniff."""
-    response = client.get("/style.css")
+    response = empty_client.get("/style.css")
     assert response.headers["content-type"].startswith("text/css")
     assert "main {" in response.text

@@ -22,17 +22,17 @@ def assert_problem(response, status, reason_code):
 
 
 @pytest.mark.parametrize("path", ["/nothing", "/api/v1", "/healthz/", "/docs/../etc", "/api/v2/status", f"/{CANARY}"])
-def test_unknown_path_is_a_problem(client, path):
+def test_unknown_path_is_a_problem(empty_client, path):
     """Also a known one with a slash too many: there are no redirects, which would repeat the Host header."""
-    response = client.get(path)
+    response = empty_client.get(path)
     assert_problem(response, 404, "no_such_path")
     assert CANARY not in response.text
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", CANARY.upper()])
-def test_other_methods_are_a_problem_that_names_those_taken(client, method):
+def test_other_methods_are_a_problem_that_names_those_taken(empty_client, method):
     """405 with Allow."""
-    response = client.request(method, "/healthz")
+    response = empty_client.request(method, "/healthz")
     assert_problem(response, 405, "method_not_allowed")
     assert response.headers["allow"] == "GET"
     assert CANARY.upper() not in response.text
@@ -112,25 +112,25 @@ def test_database_is_opened_again_after_it_failed(make_client, archive, monkeypa
         ({"Transfer-Encoding": "chunked"}, 411, "length_required"),
     ],
 )
-def test_bodies_are_refused_before_they_are_read(client, headers, status, reason_code):
+def test_bodies_are_refused_before_they_are_read(empty_client, headers, status, reason_code):
     """And the connection ends, so that nobody goes on sending one."""
-    response = client.get("/healthz", headers=headers)
+    response = empty_client.get("/healthz", headers=headers)
     assert_problem(response, status, reason_code)
     assert response.headers["connection"] == "close"
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.1:8080", "localhost:9", "LOCALHOST", "[::1]:8080", "127.9.9.9"])
-def test_loopback_names_are_answered(client, host):
+def test_loopback_names_are_answered(empty_client, host):
     """Whatever the port."""
-    assert client.get("/healthz", headers={"Host": host}).status_code == 200
+    assert empty_client.get("/healthz", headers={"Host": host}).status_code == 200
 
 
 @pytest.mark.parametrize(
     "host", ["evil.example", "127.0.0.1.evil.example", "", "[::1", "user@evil.example", "10.0.0.1"]
 )
-def test_foreign_host_is_not_answered_on_loopback(client, host):
+def test_foreign_host_is_not_answered_on_loopback(empty_client, host):
     """DNS rebinding: a stranger's name that points here must not read findings through a browser on this machine."""
-    response = client.get("/healthz", headers={"Host": host})
+    response = empty_client.get("/healthz", headers={"Host": host})
     assert_problem(response, 421, "host_not_served")
     assert "evil" not in response.text
 
@@ -159,9 +159,9 @@ def test_any_host_is_answered_where_others_may_reach_the_service(make_client, ar
         ("GET", "/healthz?x=1"),
     ],
 )
-def test_security_headers_are_on_every_response(client, method, path):
+def test_security_headers_are_on_every_response(empty_client, method, path):
     """Errors too; and nothing tells what program answers."""
-    headers = client.request(method, path).headers
+    headers = empty_client.request(method, path).headers
     policy = headers["content-security-policy"]
     assert "default-src 'self'" in policy
     assert "frame-ancestors 'none'" in policy
@@ -187,7 +187,7 @@ def test_log_has_route_status_and_time_and_nothing_that_was_asked(client, archiv
     assert archive.study not in str(entries)
 
 
-def test_every_kind_of_problem_has_words(client):
+def test_every_kind_of_problem_has_words():
     """A title, an advice, and an error status."""
     for kind in problems.KINDS.values():
         assert kind.title
