@@ -1,0 +1,206 @@
+"""Upgrading, checking, backing up; and that migrations lead to the tables that the program speaks of."""
+
+import re
+import sqlite3
+import threading
+from pathlib import Path
+
+import alembic.config
+import alembic.script
+import pytest
+import sqlalchemy as sa
+from support.records import instance_uid, make_record
+
+import dicomnlp.store
+from dicomnlp.config import DatabaseSettings, Settings
+from dicomnlp.errors import DatabaseError, UsageError
+from dicomnlp.store import admin, queries, schema
+from dicomnlp.store.database import Database, parse_url
+from dicomnlp.store.intake import record_arrivals
+
+
+def describe_schema(engine):
+    """All tables, columns, keys and indexes as the database itself tells them."""
+    if engine.dialect.name == "sqlite":
+        query = "SELECT type, name, sql FROM sqlite_master WHERE tbl_name <> 'alembic_version'"
+        with engine.connect() as connection:
+            rows = connection.exec_driver_sql(query).all()
+        # a line a column or constraint; their order within a table is of no account
+        return {(kind, name, *sorted(re.split(r",?\s*\n\s*", sql or ""))) for kind, name, sql in rows}
+    statements = [
+        "SELECT table_name, column_name, data_type, is_nullable, column_default FROM information_schema.columns"
+        " WHERE table_schema = 'public' AND table_name <> 'alembic_version'",
+        "SELECT indexname, indexdef, '', '', '' FROM pg_indexes"
+        " WHERE schemaname = 'public' AND tablename <> 'alembic_version'",
+        "SELECT conname, pg_get_constraintdef(oid), '', '', '' FROM pg_constraint"
+        " WHERE connamespace = 'public'::regnamespace AND conrelid <> 'alembic_version'::regclass",
+    ]
+    with engine.connect() as connection:
+        return {tuple(row) for statement in statements for row in connection.exec_driver_sql(statement)}
+
+
+def test_migrations_lead_to_the_tables_of_the_schema(settings, tmp_path, request):
+    """A database migrated from nothing is the same as one made from `schema.metadata`."""
+    admin.upgrade(settings)
+    migrated = sa.create_engine(parse_url(settings.database_url))
+    if migrated.dialect.name == "sqlite":
+        made = sa.create_engine(f"sqlite:///{tmp_path}/made.db")
+    else:
+        server = request.getfixturevalue("postgres")
+        made = sa.create_engine(server.url(server.create_database()))
+        with made.begin() as connection:
+            connection.exec_driver_sql("CREATE TABLE alembic_version (version_num text)")
+    schema.metadata.create_all(made)
+    found, expected = describe_schema(migrated), describe_schema(made)
+    assert found == expected
+    assert len(found) > 20
+    migrated.dispose()
+    made.dispose()
+
+
+def test_revision_of_the_program_is_the_newest_migration():
+    """`schema.REVISION` is kept by hand and held against the migrations; they are one line of four-digit numbers."""
+    configuration = alembic.config.Config()
+    configuration.set_main_option("script_location", str(Path(dicomnlp.store.__file__).parent / "migrations"))
+    script = alembic.script.ScriptDirectory.from_config(configuration)
+    assert script.get_heads() == [schema.REVISION]
+    numbers = [s.revision for s in script.walk_revisions()]
+    assert all(re.fullmatch(r"\d{4}", n) for n in numbers)
+    assert numbers == sorted(numbers, reverse=True)
+
+
+def test_upgrade_makes_folder_and_database_and_may_be_repeated(settings):
+    """Nothing is lost by a second upgrade."""
+    assert not admin.check(settings).is_current
+    assert admin.upgrade(settings).is_current
+    database = Database.open(settings)
+    record_arrivals(database, [make_record(1)])
+    database.close()
+    assert admin.upgrade(settings).revision == schema.REVISION
+    database = Database.open(settings)
+    assert len(queries.reports_of_instance(database, instance_uid(1))) == 1
+    database.close()
+
+
+def test_upgrades_at_the_same_time_wait_for_each_other(settings):
+    """Two services that start together on an empty database both find it ready."""
+    failures = []
+
+    def upgrade():
+        try:
+            admin.upgrade(settings)
+        except DatabaseError as error:
+            failures.append(error.reason_code)
+
+    threads = [threading.Thread(target=upgrade) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert admin.check(settings).is_current
+
+
+def test_interrupted_upgrade_leaves_nothing_behind(settings, monkeypatch):
+    """A migration is one transaction: after a failure in its midst the next one begins from where it was."""
+    real = sa.engine.Connection.execute
+    count = 0
+
+    def failing(self, statement, *args, **kwargs):
+        nonlocal count
+        count += isinstance(statement, sa.schema.CreateTable)
+        if count == 4:
+            raise KeyboardInterrupt
+        return real(self, statement, *args, **kwargs)
+
+    monkeypatch.setattr(sa.engine.Connection, "execute", failing)
+    with pytest.raises(KeyboardInterrupt):
+        admin.upgrade(settings)
+    monkeypatch.undo()
+    assert admin.check(settings).revision is None
+    assert admin.upgrade(settings).is_current
+
+
+def test_newer_database_is_not_touched(settings):
+    """An upgrade by an older program refuses."""
+    admin.upgrade(settings)
+    engine = sa.create_engine(parse_url(settings.database_url))
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0999'")
+    engine.dispose()
+    with pytest.raises(DatabaseError) as caught:
+        admin.upgrade(settings)
+    assert caught.value.reason_code == "database_too_new"
+    assert admin.check(settings).revision == "0999"
+
+
+def test_check_hides_the_password():
+    """What is shown of the address is without it, also when the server is away only an error is told."""
+    shown = parse_url("postgresql://user:Passw0rd@host/name").render_as_string(hide_password=True)
+    assert "Passw0rd" not in shown
+    with pytest.raises(DatabaseError) as caught:
+        admin.check(
+            Settings(database=DatabaseSettings(url="postgresql://u:Passw0rd@127.0.0.1:1/n", lock_timeout_seconds=2))
+        )
+    assert "Passw0rd" not in str(caught.value)
+
+
+def test_backup_is_a_whole_database_of_its_own(sqlite_settings, tmp_path):
+    """Made while a connection is open; it can be opened in place of the original."""
+    admin.upgrade(sqlite_settings)
+    database = Database.open(sqlite_settings)
+    record_arrivals(database, [make_record(n) for n in range(5)])
+    target = tmp_path / "backup.db"
+    admin.backup(sqlite_settings, target)
+    record_arrivals(database, [make_record(6)])
+    database.close()
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith("backup")] == ["backup.db"]
+    copy = Database.open(Settings(database=DatabaseSettings(url=f"sqlite:///{target}")))
+    with copy.read() as connection:
+        assert connection.scalar(sa.select(sa.func.count()).select_from(schema.sop_instance)) == 5
+    copy.close()
+
+
+def test_backup_overwrites_nothing_and_needs_a_database(sqlite_settings, tmp_path):
+    """An existing file, and a missing database, are told."""
+    target = tmp_path / "backup.db"
+    with pytest.raises(DatabaseError, match="db upgrade"):
+        admin.backup(sqlite_settings, target)
+    assert not target.exists()
+    admin.upgrade(sqlite_settings)
+    target.write_bytes(b"precious")
+    with pytest.raises(UsageError, match="exists"):
+        admin.backup(sqlite_settings, target)
+    assert target.read_bytes() == b"precious"
+
+
+def test_backup_of_a_damaged_database_is_not_called_one(sqlite_settings, tmp_path):
+    """Garbage in the midst of the file is found, and no file of the name is left."""
+    admin.upgrade(sqlite_settings)
+    database = Database.open(sqlite_settings)
+    record_arrivals(database, [make_record(n, bytes([n]) * 5000) for n in range(20)])
+    database.close()
+    file = Path(parse_url(sqlite_settings.database_url).database)
+    with sqlite3.connect(file) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    content = bytearray(file.read_bytes())
+    content[8192:40960] = bytes(range(256)) * 128
+    file.write_bytes(content)
+    target = tmp_path / "backup.db"
+    with pytest.raises(DatabaseError):
+        admin.backup(sqlite_settings, target)
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith("backup")] == []
+
+
+def test_backup_to_a_folder_that_is_not_there_is_told(sqlite_settings, tmp_path):
+    """It ends as an error of ours."""
+    admin.upgrade(sqlite_settings)
+    with pytest.raises(DatabaseError):
+        admin.backup(sqlite_settings, tmp_path / "no" / "such" / "backup.db")
+
+
+def test_postgresql_backup_names_its_tool():
+    """A PostgreSQL database has better means of its own."""
+    with pytest.raises(UsageError, match="pg_dump"):
+        admin.backup(Settings(database=DatabaseSettings(url="postgresql://host/name")), Path("x"))
