@@ -1,0 +1,1 @@
+"""Moves pending objects through extract, analyse and store on Dask distributed."""

@@ -1,0 +1,443 @@
+"""The dispatcher: pending objects to the engine, results to the database.
+
+The database is the only truth. What is in flight is known here and nowhere else, so whatever dies, an object is either
+saved or still pending. Who is to blame when a worker process dies:
+
+- A batch whose worker died is taken apart, and each of its objects is tried alone: sent only to a worker with
+  nothing else in hand. This costs no attempt.
+- An object that was alone with a worker that died has used an attempt; at `work.maximum_attempts` it has failed, as
+  "worker_killed" or, if it had the time it is allowed, as "timeout". Objects with an attempt are always run alone.
+- A lost scheduler or engine, and a stop, cost no attempt.
+"""
+
+import asyncio
+import concurrent.futures
+import functools
+import math
+import queue
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from distributed import KilledWorker
+
+from dicomnlp.config import Settings
+from dicomnlp.errors import DatabaseError
+from dicomnlp.logs import Event, describe, log
+from dicomnlp.model import Processed, State, StoredObject
+from dicomnlp.store.database import Database
+from dicomnlp.store.queue import take_pending
+from dicomnlp.store.reprocess import Run, read_run
+from dicomnlp.work.engine import ANSWER_SECONDS, Engine, EngineError, Function
+from dicomnlp.work.process import process
+from dicomnlp.work.saving import Saver
+
+POLL_SECONDS = 0.05
+"""Between two looks for pending objects when there is nothing else to do: part of a new report's latency."""
+TASKS_PER_WORKER = 2
+"""One that runs and one that waits, so that a worker isn't idle while its result travels."""
+DRAIN_SECONDS = 10.0
+"""What tasks in flight may take to end after a stop."""
+WATCH_SECONDS = 0.5
+"""Between two looks at the state of the workers."""
+VANISHED_SECONDS = 2.0
+"""How long a task may be unheard of after its worker left: the news of its end travels on another connection."""
+SPARE_SECONDS = 30.0
+"""Beyond the sum of its objects' time a task that says nothing is given up; a live worker ends itself before."""
+NO_WORKERS_SECONDS = 120.0
+"""An engine that has been short of workers for so long, with none at work, is rebuilt."""
+LONGEST_PAUSE_SECONDS = 30.0
+RECYCLE_FRACTION = 0.7
+"""A worker above this part of its memory limit is replaced between two tasks, before its nanny ends it during one."""
+PROGRESS_SECONDS = 0.5
+
+
+@dataclass(slots=True, eq=False)
+class _Task:
+    batch: list[StoredObject]
+    address: str
+    alone: bool
+    future: Any
+    started: float | None
+    """When it was seen to be the first in its worker's queue (monotonic seconds)."""
+    missed: float | None = None
+    """When its worker was first seen to be gone."""
+
+
+class _Pause:
+    """Waits that double from 0.25 s up to `LONGEST_PAUSE_SECONDS`, and start afresh after a success."""
+
+    def __init__(self) -> None:
+        self._seconds = 0.0
+        self._until = 0.0
+
+    @property
+    def over(self) -> bool:
+        return time.monotonic() >= self._until
+
+    def begin(self) -> None:
+        self._seconds = min(LONGEST_PAUSE_SECONDS, max(0.25, self._seconds * 2))
+        self._until = time.monotonic() + self._seconds
+
+    def reset(self) -> None:
+        self._seconds = self._until = 0.0
+
+
+def run_dispatcher(
+    settings: Settings, database: Database, *, on_ready: Callable[[str], None], stop: threading.Event
+) -> None:
+    """Process pending objects until `stop` is set; what is in flight then ends within `DRAIN_SECONDS`, and is saved.
+
+    Parameters
+    ----------
+    settings
+        Tables work, extract, analyse, logs.
+    database
+        Where pending objects are and results go.
+    on_ready
+        Called once with the scheduler's address when work can be done.
+    stop
+        Ends the dispatcher.
+
+    Raises
+    ------
+    AlreadyRunningError
+        Another dispatcher works on this database.
+    LanguagePackError
+        The pack of the default language can't be used.
+    """
+    with database.hold("dispatcher"):
+        Dispatcher(settings, database).run(stop, on_ready)
+
+
+def work_through(
+    settings: Settings,
+    database: Database,
+    run_id: int,
+    on_progress: Callable[[int, int], None],
+    stop: threading.Event | None = None,
+) -> None:
+    """Be the dispatcher until nothing of the reprocessing run `run_id` is pending.
+
+    Parameters
+    ----------
+    on_progress
+        Called now and then with how many of the run's objects are done, and of how many.
+
+    Raises
+    ------
+    AlreadyRunningError
+        A dispatcher runs already, and does the work.
+    """
+    seen: tuple[float, Run] | None = None
+
+    def finished() -> bool:
+        nonlocal seen
+        if seen is None or time.monotonic() - seen[0] >= PROGRESS_SECONDS:
+            seen = time.monotonic(), read_run(database, run_id)
+            on_progress(seen[1].done, seen[1].total)
+        return bool(seen[1].done >= seen[1].total)
+
+    with database.hold("dispatcher"):
+        Dispatcher(settings, database).run(stop or threading.Event(), lambda _address: None, finished)
+
+
+class Dispatcher:
+    """The loop, and all that is known only while it runs.
+
+    Parameters
+    ----------
+    settings, database
+        As for `run_dispatcher`.
+    function
+        What a worker does to objects; by default `process` with what the settings say.
+    """
+
+    def __init__(self, settings: Settings, database: Database, function: Function | None = None) -> None:
+        self._settings = settings
+        self._database = database
+        self._function = function or functools.partial(
+            process,
+            fallbacks=tuple(settings.extract.character_set_fallbacks),
+            language=settings.analyse.language,
+        )
+        self._engine: Engine | None = None
+        self._workers: set[str] = set()
+        """Addresses of the worker processes that may get tasks."""
+        self._retired: set[str] = set()
+        """Of those that are to be ended: they get nothing more."""
+        self._ended: set[str] = set()
+        self._tasks: list[_Task] = []
+        self._batches: deque[list[StoredObject]] = deque()
+        self._suspects: deque[StoredObject] = deque()
+        """Objects to be run alone."""
+        self._suspect_last = False
+        self._saver = Saver(database, settings.work.maximum_attempts)
+        self._settled: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._watched = self._enough_workers = 0.0
+        self._database_pause = _Pause()
+        self._engine_pause = _Pause()
+
+    def run(
+        self,
+        stop: threading.Event,
+        on_ready: Callable[[str], None],
+        finished: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Work until `stop` is set or `finished()`."""
+        announced = False
+        try:
+            while not stop.is_set():
+                self._guarded(self._step)
+                if self._engine is not None and not announced:
+                    announced = True
+                    on_ready(self._engine.address)
+                if self._guarded(finished):
+                    break
+                self._wait()
+            self._drain()
+        finally:
+            if self._engine is not None:
+                self._engine.close()
+
+    def _guarded(self, step: Callable[[], Any]) -> Any:
+        """Do `step`; a failing database or engine makes a pause, never an end."""
+        try:
+            return step()
+        except DatabaseError as error:
+            log(Event.WORK_PAUSED, reason_code=error.reason_code, **describe(error))
+            self._database_pause.begin()
+        except EngineError as error:
+            self._lose_engine(error)
+        return None
+
+    def _step(self) -> None:
+        if self._engine is None and self._engine_pause.over:
+            self._engine = Engine(self._settings, self._function)
+            self._watched, self._enough_workers = 0.0, time.monotonic()
+        self._settle_done()
+        if self._engine is not None:
+            self._watch(self._engine)
+        if not self._database_pause.over:
+            return
+        self._suspects += self._saver.save()
+        if self._engine is not None:
+            self._place_suspects(self._engine)
+            self._place_batches(self._engine)
+        self._database_pause.reset()
+
+    def _wait(self) -> None:
+        """Until a task is done, or for `POLL_SECONDS`."""
+        try:
+            self._settled.get(timeout=POLL_SECONDS)
+            while True:
+                self._settled.get_nowait()
+        except queue.Empty:
+            return
+
+    def _drain(self) -> None:
+        """Let what is in flight end, and save it; whatever isn't saved is still pending in the database."""
+        deadline = time.monotonic() + DRAIN_SECONDS
+        while (self._tasks or self._saver.waiting) and time.monotonic() < deadline:
+            self._settle_done(blame=False)
+            if self._database_pause.over:
+                self._guarded(self._saver.save)
+            if self._tasks or self._saver.waiting:
+                self._wait()
+
+    # --- the engine and its workers --------------------------------------------------------------------------------
+
+    def _lose_engine(self, error: EngineError) -> None:
+        log(Event.ENGINE_RESTARTED, reason_code=error.reason_code)
+        if self._engine is not None:
+            self._engine.close()
+        self._engine = None
+        self._workers, self._retired, self._ended = set(), set(), set()
+        for task in self._tasks:
+            self._again(task)
+        self._tasks = []
+        self._engine_pause.begin()
+
+    def _watch(self, engine: Engine) -> None:
+        """See which workers there are, which tasks have lost theirs, and which take too long."""
+        now = time.monotonic()
+        if now - self._watched < WATCH_SECONDS:
+            return
+        self._watched = now
+        self._look(engine)
+        if len(self._workers) >= engine.expected_workers:
+            self._enough_workers = now
+            self._engine_pause.reset()
+        elif now - self._enough_workers > NO_WORKERS_SECONDS:
+            raise EngineError("worker processes are missing and don't come back", reason_code="no_workers")
+        heads: set[str] = set()
+        for task in list(self._tasks):
+            if task.address not in heads:
+                heads.add(task.address)
+                task.started = task.started or now
+            if task.address in self._workers | self._retired:
+                task.missed = None
+            elif task.missed is None:
+                task.missed = now
+            if task.missed is not None and now - task.missed > VANISHED_SECONDS:
+                self._lose(task)
+            elif task.started is not None and now - task.started > self._allowance(task):
+                self._retired.add(task.address)
+                self._end(engine, task.address)
+                self._lose(task)
+
+    def _allowance(self, task: _Task) -> float:
+        return len(task.batch) * self._settings.work.object_timeout_seconds + SPARE_SECONDS
+
+    def _look(self, engine: Engine) -> None:
+        """See which workers there are; those that have grown too large get nothing more, and end when idle."""
+        found = engine.workers()
+        grown = {a for a, w in found.items() if w.memory_bytes > RECYCLE_FRACTION * w.memory_limit_bytes > 0}
+        self._retired = (self._retired | grown) & set(found)
+        self._ended &= set(found)
+        self._workers = set(found) - self._retired
+        for address in self._retired - {task.address for task in self._tasks}:
+            self._end(engine, address)
+
+    def _end(self, engine: Engine, address: str) -> None:
+        if address not in self._ended:
+            self._ended.add(address)
+            engine.end_worker(address)
+
+    # --- what goes out ---------------------------------------------------------------------------------------------
+
+    def _place_suspects(self, engine: Engine) -> None:
+        """Send objects to be run alone to workers with nothing in hand, to half of the workers at the most."""
+        while self._suspects and not self._saver.waiting:
+            idle = self._workers - {task.address for task in self._tasks}
+            if not idle or sum(task.alone for task in self._tasks) >= max(1, len(self._workers) // 2):
+                return
+            if len(self._workers) == 1 and self._suspect_last and (self._batches or self._poll(1)):
+                return
+            # an attempt must not be spent on a worker that has just died of something else
+            self._look(engine)
+            idle &= self._workers
+            if idle:
+                self._submit(engine, idle.pop(), [self._suspects.popleft()], alone=True)
+                self._suspect_last = True
+
+    def _place_batches(self, engine: Engine) -> None:
+        """Give each worker something to do and something to wait for."""
+        if self._saver.waiting:
+            return
+        in_hand = Counter(task.address for task in self._tasks)
+        closed = {task.address for task in self._tasks if task.alone} | self._reserved(in_hand)
+        slots = {a: TASKS_PER_WORKER - in_hand[a] for a in self._workers - closed}
+        free = sum(slots.values())
+        if free and not self._batches and len(self._suspects) < self._most_suspects():
+            self._poll(free)
+        while self._batches and any(slots.values()):
+            address = max(slots, key=lambda a: slots[a])
+            slots[address] -= 1
+            self._submit(engine, address, self._batches.popleft(), alone=False)
+            self._suspect_last = False
+
+    def _reserved(self, in_hand: Counter[str]) -> set[str]:
+        """The worker that gets no batches until it is empty, because an object waits to be run alone."""
+        if not self._suspects or any(task.alone for task in self._tasks) or not self._workers:
+            return set()
+        if len(self._workers) == 1 and self._suspect_last:
+            return set()
+        return {min(self._workers, key=lambda a: in_hand[a])}
+
+    def _most_suspects(self) -> int:
+        """Beyond so many held back, taking more only fills the memory."""
+        return 4 * TASKS_PER_WORKER * max(1, len(self._workers)) * self._settings.work.batch_objects
+
+    def _poll(self, batches: int) -> bool:
+        """Take pending objects for so many batches: small ones when few are pending, so that none waits for others."""
+        work = self._settings.work
+        objects = take_pending(
+            self._database,
+            maximum_objects=batches * work.batch_objects,
+            maximum_bytes=batches * work.batch_bytes,
+            exclude=self._held(),
+        )
+        self._suspects += [stored for stored in objects if stored.attempts]
+        fresh = [stored for stored in objects if not stored.attempts]
+        size = min(work.batch_objects, math.ceil(len(fresh) / batches))
+        self._batches += divide(fresh, maximum_objects=size, maximum_bytes=work.batch_bytes)
+        return bool(self._batches)
+
+    def _held(self) -> set[int]:
+        held = {stored.object_id for task in self._tasks for stored in task.batch}
+        held |= {stored.object_id for batch in self._batches for stored in batch}
+        return held | {stored.object_id for stored in self._suspects} | self._saver.object_ids()
+
+    def _submit(self, engine: Engine, address: str, batch: list[StoredObject], *, alone: bool) -> None:
+        started = None if any(task.address == address for task in self._tasks) else time.monotonic()
+        task = _Task(batch, address, alone, engine.submit(batch, address), started)
+        self._tasks.append(task)
+        task.future.add_done_callback(lambda _future: self._settled.put(None))
+
+    # --- what comes back -------------------------------------------------------------------------------------------
+
+    def _settle_done(self, *, blame: bool = True) -> None:
+        for task in [task for task in self._tasks if task.future.done()]:
+            try:
+                results = task.future.result(timeout=ANSWER_SECONDS)
+            except KilledWorker:
+                self._workers.discard(task.address)
+                self._lose(task, blame=blame)
+            except (concurrent.futures.CancelledError, asyncio.CancelledError, OSError, TimeoutError):
+                self._tasks.remove(task)  # the scheduler is gone, or the worker died with the finished result
+                self._again(task)
+            except Exception as error:  # noqa: BLE001  `run` never raises: the batch or the results can't be sent
+                log(Event.TASK_FAILED, count=len(task.batch), reason_code="internal_error", **describe(error))
+                self._lose(task, reason_code="internal_error", blame=blame)
+            else:
+                self._tasks.remove(task)
+                self._keep(task.batch, results)
+
+    def _keep(self, batch: list[StoredObject], results: list[Processed]) -> None:
+        for stored, result in zip(batch, results, strict=True):
+            failed = result.state is State.FAILED
+            log(
+                Event.OBJECT_FAILED if failed else Event.OBJECT_PROCESSED,
+                object_id=stored.object_id,
+                sop_instance_uid=stored.sop_instance_uid,
+                reason_code=result.reason_code,
+                **({"attempts": stored.attempts} if failed else {"state": result.state, "pipeline": result.pipeline}),
+            )
+        self._saver.results.append(results)
+
+    def _lose(self, task: _Task, reason_code: str | None = None, *, blame: bool = True) -> None:
+        """`task` won't come back: its worker has died, or is being ended, with it in hand."""
+        self._tasks.remove(task)
+        task.future.release()
+        if reason_code is None:
+            age = time.monotonic() - (task.started or time.monotonic())
+            reason_code = "timeout" if age >= self._settings.work.object_timeout_seconds else "worker_killed"
+            log(Event.WORKER_LOST, count=len(task.batch), reason_code=reason_code)
+        if not task.alone:
+            self._suspects += task.batch
+        elif blame:
+            self._saver.losses.append((task.batch[0], reason_code))
+
+    def _again(self, task: _Task) -> None:
+        """Nobody's fault: the same once more."""
+        if task.alone:
+            self._suspects.appendleft(task.batch[0])
+        else:
+            self._batches.appendleft(task.batch)
+
+
+def divide(objects: Sequence[StoredObject], *, maximum_objects: int, maximum_bytes: int) -> list[list[StoredObject]]:
+    """`objects` in order, in batches within both limits; one object alone may be above the limit of bytes."""
+    batches: list[list[StoredObject]] = []
+    size = 0
+    for stored in objects:
+        if not batches or len(batches[-1]) >= maximum_objects or size + len(stored.data) > maximum_bytes:
+            batches.append([])
+            size = 0
+        batches[-1].append(stored)
+        size += len(stored.data)
+    return batches

@@ -1,0 +1,250 @@
+"""The engine that runs tasks: a Dask cluster of our own on this machine, or one that a site runs."""
+
+import contextlib
+import fcntl
+import functools
+import logging
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import dask
+import distributed
+from distributed.security import Security
+
+from dicomnlp import config, logs
+from dicomnlp.config import Settings
+from dicomnlp.errors import ConfigurationError, DicomnlpError, LanguagePackError
+from dicomnlp.model import Processed, StoredObject
+from dicomnlp.work import preload
+
+Function = Callable[[Sequence[StoredObject]], list[Processed]]
+"""What a task does to one or more objects, see `process.process`; picklable, pure, and never raising."""
+
+ANSWER_SECONDS = 10.0
+"""A scheduler that doesn't answer a question within this is taken for dead."""
+SCRATCH_PREFIX = "dicomnlp-work-"
+START_SECONDS = 120.0
+"""A worker process that isn't up within this is taken for dead: most of it is the language pack's first loading."""
+
+DASK_CONFIGURATION = {
+    # each death of a worker is reported at once, and the dispatcher judges it; Dask's own retries know no isolation
+    "distributed.scheduler.allowed-failures": 0,
+    # so long after a death LocalCluster looks once whether that worker is back, and gives its nanny up for good if it
+    # isn't, even when it is only just being restarted from a later death; what stays away is seen by the dispatcher
+    "distributed.deploy.lost-worker-timeout": "3650 days",
+    # nothing of a patient is ever written to a spill file, and a worker that has grown isn't paused for ever with a
+    # task in hand: it is replaced between two tasks, or ended by its nanny
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": False,
+    "distributed.worker.memory.terminate": 0.95,
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.system-monitor.gil.enabled": False,
+    # a single large PDF is a large task, and no news
+    "distributed.admin.large-graph-warning-threshold": "1GiB",
+}
+
+
+class EngineError(DicomnlpError):
+    """The scheduler can't be started or reached, or has died; what was in flight is tried again."""
+
+    reason_code = "engine_unreachable"
+    retryable = True
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStatus:
+    """What the scheduler last heard from a worker process."""
+
+    memory_bytes: int
+    """Resident set, up to a heartbeat (half a second) old."""
+    memory_limit_bytes: int
+    """0: no limit."""
+
+
+class Engine:
+    """A running Dask cluster, seen as worker processes by address.
+
+    Tasks are pinned to a worker, so that when one dies it is known which objects it had in hand.
+
+    Parameters
+    ----------
+    settings
+        `work.scheduler` decides between a cluster of our own and a remote one.
+    function
+        Applied to one object at a time in the worker; must be picklable.
+
+    Raises
+    ------
+    EngineError
+        The cluster can't be started or reached now.
+    LanguagePackError
+        The workers can't load the pack of the default language.
+    ConfigurationError
+        The scheduler's address is remote and not encrypted.
+    """
+
+    def __init__(self, settings: Settings, function: Function) -> None:
+        self._settings = settings
+        self._task = functools.partial(
+            preload.run,
+            function,
+            timeout_seconds=settings.work.object_timeout_seconds,
+            level=settings.logs.level,
+            language=settings.analyse.language,
+        )
+        self._cluster: Any = None
+        self._stack = contextlib.ExitStack()
+        try:
+            self._start()
+            self._check_pack()
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self) -> None:
+        preload.silence_distributed()
+        self._stack.enter_context(dask.config.set(DASK_CONFIGURATION))
+        address = self._settings.work.scheduler
+        try:
+            if address:
+                _refuse_open_network(address)
+                self.expected_workers = self._settings.work.workers or 1
+                target, security = address, Security()  # type: ignore[no-untyped-call]
+            else:
+                self.expected_workers = self._settings.work.workers or len(os.sched_getaffinity(0))
+                target, security = self._start_cluster()
+            client = distributed.Client(  # type: ignore[no-untyped-call]
+                target, security=security, timeout=ANSWER_SECONDS, set_as_default=False, name="dicomnlp"
+            )
+        except (OSError, TimeoutError, RuntimeError) as error:
+            logs.log(logs.Event.WORK_PAUSED, reason_code=EngineError.reason_code, **logs.describe(error))
+            raise EngineError("the Dask scheduler or its workers can't be started or reached") from None
+        self._client: Any = client
+        self._stack.callback(client.close, timeout=ANSWER_SECONDS)
+        preload.silence_distributed()
+
+    def _start_cluster(self) -> tuple[Any, Security]:
+        security = Security.temporary()  # type: ignore[no-untyped-call]
+        folder = self._stack.enter_context(_scratch_folder())
+        self._cluster = distributed.LocalCluster(  # type: ignore[no-untyped-call]
+            n_workers=self.expected_workers,
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            protocol="tls://",
+            security=security,
+            dashboard_address=None,
+            silence_logs=logging.CRITICAL,
+            local_directory=str(folder),
+            memory_limit=self._settings.work.memory_limit_bytes,
+            death_timeout=START_SECONDS,
+            preload=[preload.__name__],
+            # in a worker these name keys of the configuration, and mean the same
+            env={
+                f"{config.ENVIRONMENT_PREFIX}LOGS__LEVEL": self._settings.logs.level,
+                f"{config.ENVIRONMENT_PREFIX}ANALYSE__LANGUAGE": self._settings.analyse.language,
+            },
+        )
+        self._stack.callback(self._close_cluster)
+        return self._cluster, security
+
+    def _check_pack(self) -> None:
+        try:
+            refusal = self._client.submit(
+                preload.prepare, self._settings.logs.level, self._settings.analyse.language, pure=False
+            ).result(timeout=START_SECONDS)
+        except Exception as error:  # noqa: BLE001  whatever it is, nothing can be done with these workers
+            logs.log(logs.Event.WORK_PAUSED, reason_code=EngineError.reason_code, **logs.describe(error))
+            raise EngineError("no worker of the Dask cluster can load this project; install it there") from None
+        if refusal is not None:
+            raise LanguagePackError(refusal)
+
+    @property
+    def address(self) -> str:
+        """Of the scheduler."""
+        return str(self._client.scheduler.address)
+
+    def workers(self) -> dict[str, WorkerStatus]:
+        """The live worker processes, by address.
+
+        Raises
+        ------
+        EngineError
+            The scheduler doesn't answer.
+        """
+        if self._client.status != "running":
+            raise EngineError("the connection to the Dask scheduler is lost")
+        try:
+            identity = self._client.sync(self._client.scheduler.identity, n_workers=-1, callback_timeout=ANSWER_SECONDS)
+        except (OSError, TimeoutError, RuntimeError) as error:
+            raise EngineError(f"the Dask scheduler doesn't answer ({type(error).__name__})") from None
+        return {
+            address: WorkerStatus(int(w["metrics"].get("memory", 0)), int(w["memory_limit"] or 0))
+            for address, w in identity["workers"].items()
+            if w["status"] == "running"
+        }
+
+    def submit(self, batch: Sequence[StoredObject], address: str) -> Any:
+        """Send `batch` to the worker at `address`; the Dask future of its list of `Processed`."""
+        return self._client.submit(self._task, list(batch), workers=[address], allow_other_workers=False, pure=False)
+
+    def end_worker(self, address: str) -> None:
+        """Kill the worker process at `address`, whatever it is doing; its nanny starts another."""
+        with contextlib.suppress(OSError, TimeoutError):
+            self._client.sync(
+                self._client._run,  # noqa: SLF001
+                preload.end_worker,
+                workers=[address],
+                nanny=True,
+                on_error="ignore",
+                callback_timeout=ANSWER_SECONDS,
+            )
+
+    def close(self) -> None:
+        """End the cluster (if it is ours) and the connection; never raises, whatever state they are in."""
+        try:
+            self._stack.close()
+        except Exception as error:  # noqa: BLE001
+            logs.log(logs.Event.WORK_PAUSED, reason_code="engine_close_failed", **logs.describe(error))
+
+    def _close_cluster(self) -> None:
+        nannies = list(self._cluster.workers.values())
+        try:
+            self._cluster.close(timeout=ANSWER_SECONDS)
+        finally:
+            for nanny in nannies:
+                if nanny.pid is not None:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(nanny.pid, signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def _scratch_folder() -> Iterator[Path]:
+    """A folder for the workers' own, removed afterwards; those of dispatchers that were killed are removed first."""
+    for left in Path(tempfile.gettempdir()).glob(f"{SCRATCH_PREFIX}*/lock"):
+        with contextlib.suppress(OSError), left.open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(left.parent, ignore_errors=True)
+    with (
+        tempfile.TemporaryDirectory(prefix=SCRATCH_PREFIX, ignore_cleanup_errors=True) as name,
+        Path(name, "lock").open("wb") as lock,
+    ):
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield Path(name)
+
+
+def _refuse_open_network(address: str) -> None:
+    parts = urlsplit(address)
+    if parts.scheme != "tls" and not config.is_loopback(parts.hostname or ""):
+        raise ConfigurationError(
+            "work.scheduler: reports would cross the network unencrypted and anyone could run code on the workers; "
+            "use a tls:// address with Dask's TLS configuration"
+        )

@@ -1,0 +1,89 @@
+"""What runs inside a worker process: its preparation, and the loop around each object.
+
+A Dask cluster of one's own starts its workers with ``dask worker --nthreads 1 --preload dicomnlp.work.preload``.
+"""
+
+import functools
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from dicomnlp import logs
+from dicomnlp.analyse import load_pack
+from dicomnlp.errors import LanguageNotSupportedError, LanguagePackError
+from dicomnlp.model import Processed, StoredObject
+
+_ONE_AT_A_TIME = threading.Lock()
+"""The timer that bounds an object is the process's only one, and a language pack's pipeline is not made for threads."""
+
+
+def silence_distributed() -> None:
+    """Keep Dask's own log lines off every output: they quote the arguments of tasks, which are reports."""
+    logs.take_over()
+    for name in ["distributed", *logging.root.manager.loggerDict]:
+        if name.partition(".")[0] == "distributed":
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+
+
+@functools.cache
+def prepare(level: str, language: str) -> str | None:
+    """Set this process up for reports: logging first, then the language pack, so that no report waits for it.
+
+    Returns
+    -------
+    str or None
+        Why the language pack of `language` can't be used; None when it can.
+    """
+    logs.configure(level, part="worker")
+    silence_distributed()
+    try:
+        load_pack(language)
+    except (LanguagePackError, LanguageNotSupportedError) as error:
+        logs.log(logs.Event.PACK_REFUSED, message=str(error))
+        return str(error)
+    finally:
+        silence_distributed()  # libraries that the pack imports bring log handlers of their own
+    return None
+
+
+def dask_setup(_worker: Any) -> None:
+    """Called by Dask in a starting worker process, before the scheduler knows of it."""
+    # ctrl-C in a terminal reaches every process of the group; it is for the dispatcher, which lets workers end
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    prepare(os.environ.get("DICOMNLP_LOGS__LEVEL", "info"), os.environ.get("DICOMNLP_ANALYSE__LANGUAGE", "en"))
+
+
+def run(
+    function: Callable[[Sequence[StoredObject]], list[Processed]],
+    batch: Sequence[StoredObject],
+    *,
+    timeout_seconds: float,
+    level: str,
+    language: str,
+) -> list[Processed]:
+    """Apply `function` to each object of `batch`; the process is ended if one takes longer than `timeout_seconds`.
+
+    SIGALRM is left at its default action, so the kernel ends the process even while a regular expression or other
+    compiled code holds the interpreter. The dispatcher sees a lost worker and finds out whose fault it was.
+    """
+    prepare(level, language)
+    results: list[Processed] = []
+    with _ONE_AT_A_TIME:
+        for stored in batch:
+            signal.setitimer(signal.ITIMER_REAL, timeout_seconds)
+            try:
+                results += function([stored])
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+    return results
+
+
+def end_worker(dask_worker: Any) -> None:
+    """Kill the worker process of the nanny that this runs in; the nanny starts another."""
+    process_id = dask_worker.pid
+    if process_id is not None:
+        os.kill(process_id, signal.SIGKILL)

@@ -1,0 +1,48 @@
+"""One object's way from stored bytes to an outcome: a pure function that runs in a worker process."""
+
+from collections.abc import Sequence
+
+from dicomnlp.analyse import analyse, pipeline_name
+from dicomnlp.errors import DicomnlpError
+from dicomnlp.extract import extract
+from dicomnlp.logs import Event, describe, log
+from dicomnlp.model import Processed, State, StoredObject
+
+
+def process(batch: Sequence[StoredObject], fallbacks: Sequence[str], language: str) -> list[Processed]:
+    """Extract and analyse each object of `batch`.
+
+    Parameters
+    ----------
+    batch
+        Objects as stored.
+    fallbacks
+        Python codecs tried for text that no declared character set fits.
+    language
+        Objects without an analysis are filed under the pipeline of this language, so that they too are outdated when
+        it changes.
+
+    Returns
+    -------
+    list of Processed
+        One for each object, in order. Never raises: an engine would log the arguments of a failed task, and these
+        are reports.
+    """
+    return [_process(stored, fallbacks, language) for stored in batch]
+
+
+def _process(stored: StoredObject, fallbacks: Sequence[str], language: str) -> Processed:
+    pipeline = ""
+    try:
+        pipeline = pipeline_name(language)
+        report = extract(stored, fallbacks=fallbacks)
+        if report.state is not State.PENDING:
+            return Processed(stored.object_id, report.state, pipeline, report)
+        analysis = analyse(report.narrative, language=report.language or None)
+        return Processed(stored.object_id, State.ANALYSED, analysis.pipeline, report, analysis)
+    except DicomnlpError as error:
+        return Processed(stored.object_id, State.FAILED, pipeline, reason_code=error.reason_code)
+    except Exception as error:  # noqa: BLE001  whatever it is, it is this object's, and the others go on
+        where = describe(error)
+        log(Event.OBJECT_CRASHED, object_id=stored.object_id, sop_instance_uid=stored.sop_instance_uid, **where)
+        return Processed(stored.object_id, State.FAILED, pipeline, reason_code="internal_error")
