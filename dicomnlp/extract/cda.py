@@ -44,6 +44,11 @@ def read_cda(data: bytes, warnings: list[str]) -> tuple[Narrative, State, str, s
     data = data.rstrip(b"\0")
     if len(data) > MAX_SIZE:
         raise ObjectTooLargeError("The encapsulated CDA document is too large.", reason_code="cda_too_large")
+    if b"<!ENTITY" in data.replace(b"\0", b""):
+        # a bare DOCTYPE is harmless and common enough; entity definitions (in UTF-16 too) have no place in a report
+        raise UnreadableObjectError(
+            "The encapsulated CDA document defines XML entities, which is not allowed.", reason_code="xml_forbidden"
+        )
     parser = etree.XMLParser(
         resolve_entities=False, load_dtd=False, no_network=True, huge_tree=False, remove_comments=True, remove_pis=True
     )
@@ -53,12 +58,6 @@ def read_cda(data: bytes, warnings: list[str]) -> tuple[Narrative, State, str, s
         raise UnreadableObjectError(
             "The encapsulated CDA document is not well-formed.", reason_code="bad_xml"
         ) from None
-    dtd = root.getroottree().docinfo.internalDTD
-    if dtd is not None and next(dtd.iterentities(), None) is not None:
-        # a bare DOCTYPE is harmless and common enough; entity definitions have no place in a report
-        raise UnreadableObjectError(
-            "The encapsulated CDA document defines XML entities, which is not allowed.", reason_code="xml_forbidden"
-        )
     if _name(root) != "ClinicalDocument":
         warnings.append("cda_root")
     title = next((_flat(child) for child in root if _name(child) == "title"), "")

@@ -13,7 +13,7 @@ _HL7_ESCAPE = re.compile(r"\\(\.(?:br|sp|ce|sk|fi|nf|in|ti)\d*|[HNFSTRE]|X[0-9A-
 _HL7_CHARACTER = {"F": "|", "S": "^", "T": "&", "R": "~", "E": "\\", "H": "", "N": ""}
 _HTML_TAG = re.compile(
     r"</?(?:html|head|body|p|br|hr|div|span|table|tbody|tr|td|th|ul|ol|li|h[1-6]|b|i|u|strong|em|font|style|pre|center|"
-    r"sup|sub|a|title|meta)(?:\s[^<>]*)?/?>",
+    r"sup|sub|a|title|meta)(?:\s+[a-z-]+\s*=[^<>]*)?\s*/?>",
     re.IGNORECASE,
 )
 _ENTITY = re.compile(r"&(?:nbsp|amp|lt|gt|quot|#\d{1,7}|#x[0-9a-fA-F]{1,6});")

@@ -7,6 +7,7 @@ hold machine text throughout, except for comments.
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from dicomnlp.extract.headings import Heading, heading_of, is_never_narrative
 from dicomnlp.extract.hygiene import plain_text
@@ -23,6 +24,8 @@ _COMMENT = ("DCM", "121106")
 _CONTEXT = frozenset({"HAS OBS CONTEXT", "HAS CONCEPT MOD", "HAS ACQ CONTEXT", "SELECTED FROM"})
 _NOT_TEXT = frozenset({"DATETIME", "DATE", "TIME", "PNAME", "UIDREF", "NUM", "CODE"})
 _FETUS_IDENTIFIERS = frozenset({("DCM", "121030"), ("DCM", "121037"), ("LN", "11951-1")})
+_SHORT = 40
+"""Characters of a text that may be punctuation or a number within a sentence."""
 _FETUS_CLASS = "121026"
 
 
@@ -118,6 +121,9 @@ def _sentence(nodes: list[Node], children: list[int]) -> tuple[_Piece, ...]:
         else:
             words = _text_of(nodes[child])
             texts += bool(words)
+            if not words and isinstance(item.value, str) and len(item.value) <= _SHORT:
+                # a full stop or a number is no prose by itself, and part of this sentence
+                words = "" if is_never_narrative(item.concept) else plain_text(item.value).strip()
             heading = heading_of(item.concept) if item.concept else None
             if words and heading is not None and heading.section is not None and not heading.is_generic:
                 headings.add(heading.section)
@@ -189,6 +195,8 @@ def _block(
     known = [i for i, (_, _, heading) in enumerate(chain) if heading is not None and heading.section is not None]
     strong = [i for i in known if not (chain[i][2] or Heading(None)).is_generic] or known
     deciding = strong[0] if strong else None
+    if len(strong) > 1 and _are_one_name(chain[strong[0]][0], chain[strong[1]][0]):
+        deciding = strong[1]
     for i in strong:
         heading = chain[i][2]
         # what stands below a previous finding is previous, whatever it is called there
@@ -212,10 +220,16 @@ def _block(
     return _Block(pieces, section, title, title_path, ", ".join(dict.fromkeys(words)))
 
 
+@lru_cache(maxsize=4096)
 def _label(meaning: str) -> str:
     """A concept name's meaning as words above a text; "" when it is a number or a letter only."""
     label = " ".join(plain_text(meaning).split()).rstrip(" :：.")
     return label if len(re.findall(r"[^\W\d_]", label)) > 1 and len(label) <= 120 else ""
+
+
+def _are_one_name(element: str, container: str) -> bool:
+    """Whether they are a heading and its singular: "Impression" (CID 7002) under "Impressions" (CID 7001)."""
+    return element.casefold().rstrip("s") == container.casefold().rstrip("s")
 
 
 def _starts_with(text: str, words: str) -> bool:

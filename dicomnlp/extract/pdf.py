@@ -55,7 +55,7 @@ def read_pdf(data: bytes, warnings: list[str]) -> tuple[Narrative, State]:
     if any(c.isalpha() for c in narrative.text):
         return narrative, State.PENDING
     if not pages:
-        warnings.append("pdf_without_pages")
+        warnings.append("pdf_broken")
         return Narrative(""), State.NO_TEXT
     return Narrative(""), State.NEEDS_OCR
 

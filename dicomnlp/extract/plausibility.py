@@ -33,7 +33,9 @@ def _is_frequent_ideograph(character: str) -> bool:
 def _script(character: str) -> str:
     """The script's name as Unicode character names begin: LATIN, CYRILLIC, CJK, HANGUL ..."""
     name = unicodedata.name(character, "").split(" ", 1)[0]
-    return {"HIRAGANA": "CJK", "KATAKANA": "CJK", "FEMININE": "LATIN", "MASCULINE": "LATIN"}.get(name, name)
+    return {"HIRAGANA": "CJK", "KATAKANA": "CJK", "FEMININE": "LATIN", "MASCULINE": "LATIN", "MICRO": "LATIN"}.get(
+        name, name
+    )
 
 
 def _word_weight(word: str) -> float:

@@ -5,6 +5,7 @@ import re
 
 from dicomnlp.model import UID_PATTERN
 
+_DIGIT = re.compile(r"\d")
 _LETTER = re.compile(r"[^\W\d_]")
 _NUMBER_WITH_UNIT = re.compile(
     r"[<>≤≥~=±\s]*[-+]?\d[\d.,/ ]*\s*(?:[%°]|[a-zµ]{1,5}(?:/[a-z0-9]{1,4})?[23²³]?|mm\s?hg|bpm)?", re.IGNORECASE
@@ -14,7 +15,7 @@ _HTML = re.compile(
     r"<(?:!DOCTYPE\s+html|(?:html|body|p|br|div|span|table|ul|ol|h[1-6]|b|i|u|font|pre|center|strong|em|style|head)\b)",
     re.IGNORECASE,
 )
-_ENCODED = re.compile(r"(?:[A-Za-z0-9+/]{60,}\s*)+={0,2}\s*")
+_ENCODED = re.compile(r"[A-Za-z0-9+/]{60,}(?:\s+[A-Za-z0-9+/]{60,})*(?:\s+[A-Za-z0-9+/]+)?={0,2}")
 _PLACEHOLDER = re.compile(r"#[0-9a-fA-F]{3,8}|[{<%$\[][\w.]+[}>%$\]]")
 """Colours and template variables, as viewers write them beside their annotations."""
 _ASSIGNMENT = re.compile(r"\w\)? = [^\s=]")
@@ -32,7 +33,7 @@ def is_prose(text: str) -> bool:
     stripped = text.strip()
     if not stripped or not _LETTER.search(stripped):
         return False
-    if UID_PATTERN.match(stripped) or _NUMBER_WITH_UNIT.fullmatch(stripped):
+    if UID_PATTERN.match(stripped) or (len(stripped) <= 60 and _NUMBER_WITH_UNIT.fullmatch(stripped)):
         return False
     if _PLACEHOLDER.fullmatch(stripped) or len(_ASSIGNMENT.findall(stripped)) > 2:
         return False
@@ -44,9 +45,8 @@ def is_prose(text: str) -> bool:
     if first == "<" and not _HTML.match(stripped) and _MARKUP.match(stripped):
         return False
     # coordinates and value lists: hardly a letter among the digits
-    letters = sum(c.isalpha() for c in stripped[:2000])
-    digits = sum(c.isdigit() for c in stripped[:2000])
-    return digits <= 8 * letters
+    beginning = stripped[:2000]
+    return len(_DIGIT.findall(beginning)) <= 8 * len(_LETTER.findall(beginning))
 
 
 def _is_json_or_property_list(text: str) -> bool:

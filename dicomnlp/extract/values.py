@@ -8,15 +8,12 @@ from dicomnlp.extract.elements import DataSet
 from dicomnlp.extract.hygiene import printable
 from dicomnlp.model import Code
 
-CODE_VALUE = 0x00080100
-_SCHEME = 0x00080102
-_MEANING = 0x00080104
-_LONG_CODE_VALUE = 0x00080119
-_URN_CODE_VALUE = 0x00080120
+_CODE_TAGS = (0x00080100, 0x00080119, 0x00080120, 0x00080102, 0x00080104)
+"""Code Value, Long Code Value, URN Code Value, Coding Scheme Designator, Code Meaning."""
 _SOP_CLASS = 0x00081150
 _SOP_INSTANCE = 0x00081155
 
-NUMBER_FORMATS = {"FL": "f", "FD": "d", "UL": "I", "US": "H", "SL": "i", "SS": "h"}
+_NUMBER_FORMATS = {"FL": "f", "FD": "d", "UL": "I", "US": "H", "SL": "i", "SS": "h"}
 
 
 class Reader:
@@ -25,6 +22,7 @@ class Reader:
     def __init__(self, character_sets: CharacterSets, *, big_endian: bool) -> None:
         self.character_sets = character_sets
         self.big_endian = big_endian
+        self._codes: dict[tuple[tuple[bytes, ...], Declared | None], Code | None] = {}
 
     def text(self, elements: DataSet, tag: int, declared: Declared | None = None) -> str:
         """The text of an element, its own padding and control characters removed; "" when it is absent."""
@@ -45,7 +43,7 @@ class Reader:
         element = elements.get(tag)
         if element is None or element.items is not None:
             return []
-        kind = NUMBER_FORMATS.get(element.vr)
+        kind = _NUMBER_FORMATS.get(element.vr)
         if kind is None:
             return []
         width = struct.calcsize(kind)
@@ -60,14 +58,17 @@ class Reader:
             return None
         own = declared_in(item)
         scope = declared if own is None else own
-        value = next(
-            (v for t in (CODE_VALUE, _LONG_CODE_VALUE, _URN_CODE_VALUE) if (v := self.text(item, t, scope).strip())), ""
-        )
-        scheme = self.text(item, _SCHEME, scope).strip()
-        meaning = self.text(item, _MEANING, scope).strip()
-        if not (value or meaning):
-            return None
-        return Code(value, scheme, meaning)
+        raw = tuple(item[t].value if t in item else b"" for t in _CODE_TAGS)
+        key = (raw, scope)
+        # a report repeats a few codes all the time
+        if key not in self._codes:
+            self._codes[key] = self._decode_code(raw, scope)
+        return self._codes[key]
+
+    def _decode_code(self, raw: tuple[bytes, ...], scope: Declared | None) -> Code | None:
+        short, long, urn, scheme, meaning = (printable(self.character_sets.decode(v, scope)).strip() for v in raw)
+        value = short or long or urn
+        return Code(value, scheme, meaning) if value or meaning else None
 
     def reference(self, elements: DataSet, tag: int) -> dict[str, Any] | None:
         """The first SOP instance of a reference sequence; None when there is none."""

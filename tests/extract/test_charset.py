@@ -27,6 +27,11 @@ def g1(escape: bytes, text: str, codec: str) -> bytes:
     return escape + text.encode(codec)
 
 
+def g0(text: str) -> bytes:
+    """`text` in JIS X 0208 in G0, and back to ASCII."""
+    return b"\x1b$B" + bytes(b & 0x7F for b in text.encode("euc_jp")) + b"\x1b(B"
+
+
 @pytest.mark.parametrize(
     ("text", "encoded", "declared", "confidence"),
     [
@@ -39,8 +44,7 @@ def g1(escape: bytes, text: str, codec: str) -> bytes:
         (CHINESE, CHINESE.encode("gbk"), b"GBK", 1.0),
         (CHINESE, g1(b"\x1b$)A", CHINESE, "gb2312"), b"\\ISO 2022 IR 58", 1.0),
         (KOREAN, g1(b"\x1b$)C", KOREAN, "euc_kr"), b"\\ISO 2022 IR 149", 1.0),
-        ("ﾔﾏﾀﾞ 所見なし", "ﾔﾏﾀﾞ ".encode("shift_jis") + b"\x1b$B" + bytes(
-            b & 0x7F for b in "所見なし".encode("euc_jp")) + b"\x1b(J", b"ISO 2022 IR 13\\ISO 2022 IR 87", 1.0),
+        ("ﾔﾏﾀﾞ 所見", "ﾔﾏﾀﾞ ".encode("shift_jis") + g0("所見"), b"ISO 2022 IR 13\\ISO 2022 IR 87", 1.0),
         # names that aren't defined terms
         (GERMAN, GERMAN.encode("latin_1"), b"ISO-IR 100", 1.0),
         (GERMAN, GERMAN.encode("latin_1"), b"iso8859-1", 1.0),
@@ -67,8 +71,7 @@ def g1(escape: bytes, text: str, codec: str) -> bytes:
         (CHINESE, CHINESE.encode("gb18030"), b"ISO_IR 100\\GB18030", None),
         # the escape sequence isn't repeated after the line end, as it should be
         (f"{CHINESE}\n{CHINESE}", g1(b"\x1b$)A", f"{CHINESE}\r\n{CHINESE}", "gb2312"), b"\\ISO 2022 IR 58", 1.0),
-        ("所見：\n異常なし", b"\x1b$B" + bytes(b & 0x7F for b in "所見：".encode("euc_jp")) + b"\x1b(B\r\n\x1b$B" + bytes(
-            b & 0x7F for b in "異常なし".encode("euc_jp")) + b"\x1b(B", b"\\ISO 2022 IR 87", 1.0),
+        ("所見：\n異常なし", g0("所見：") + b"\r\n" + g0("異常なし"), b"\\ISO 2022 IR 87", 1.0),
     ],
 )  # fmt: skip
 def test_text_comes_out_as_it_was_meant(sr, text, encoded, declared, confidence):

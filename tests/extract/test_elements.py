@@ -1,5 +1,6 @@
 """The scanner: what it splits right, and what it refuses to take for a data set."""
 
+import contextlib
 import os
 import random
 import struct
@@ -78,14 +79,16 @@ def test_an_object_cut_at_any_byte_is_never_taken_for_a_whole_one(sr, small_repo
     data = sr.encode(small_report, uid)
     whole = extract(sr.stored(data, uid))
     assert whole.narrative.text.endswith("No evidence of pneumothorax.")
+    reasons = set()
     for cut in range(len(data)):
         try:
             report = extract(sr.stored(data[:cut], uid))
         except UnreadableObjectError as error:
-            assert error.reason_code in {"empty", "not_dicom", "truncated", "damaged", "bad_deflate"}
+            reasons.add(error.reason_code)
             continue
         assert {"no_content_sequence", "no_sop_class_uid"} & set(report.warnings)
         assert report.narrative.text == ""
+    assert reasons <= {"empty", "not_dicom", "truncated", "damaged", "bad_deflate"}
 
 
 def test_a_cut_object_has_no_identity_either(sr, small_report):
@@ -248,10 +251,8 @@ def test_damage_ends_in_a_report_or_an_object_error(sr, small_report, damage, sy
     for place, byte in damage:
         data[place % len(data)] = byte
     for read in (lambda: extract(sr.stored(bytes(data), uid)), lambda: read_identity(bytes(data), uid)):
-        try:
+        with contextlib.suppress(ObjectError):
             read()
-        except ObjectError as error:
-            assert error.reason_code
 
 
 def test_messages_hold_nothing_of_the_object(sr):

@@ -1,0 +1,200 @@
+"""Encapsulated PDF and CDA: words come out, bombs don't go off."""
+
+import base64
+
+import pytest
+
+from dicomnlp.errors import ObjectTooLargeError, UnreadableObjectError
+from dicomnlp.extract import cda, extract
+from dicomnlp.model import State
+
+PDF_STORAGE = "1.2.840.10008.5.1.4.1.1.104.1"
+CDA_STORAGE = "1.2.840.10008.5.1.4.1.1.104.2"
+STL_STORAGE = "1.2.840.10008.5.1.4.1.1.104.3"
+
+
+def pdf(*pages: str) -> bytes:
+    """A PDF document with one line of text a page; an empty text leaves the page without any."""
+    contents = [f"BT /F1 12 Tf 50 700 Td ({text}) Tj ET" if text else "0 0 m 100 100 l S" for text in pages]
+    kids = " ".join(f"{4 + 2 * i} 0 R" for i in range(len(pages)))
+    objects = [
+        "<< /Type /Catalog /Pages 2 0 R >>",
+        f"<< /Type /Pages /Kids [{kids}] /Count {len(pages)} >>",
+        "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
+    ]
+    for i, content in enumerate(contents):
+        objects.append(
+            "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Resources << /Font << /F1 3 0 R >> >> "
+            f"/Contents {5 + 2 * i} 0 R >>"
+        )
+        objects.append(f"<< /Length {len(content)} >>\nstream\n{content}\nendstream")
+    out, offsets = b"%PDF-1.4\n", []
+    for number, body in enumerate(objects, 1):
+        offsets.append(len(out))
+        out += f"{number} 0 obj\n{body}\nendobj\n".encode()
+    start = len(out)
+    out += f"xref\n0 {len(objects) + 1}\n0000000000 65535 f \n".encode()
+    out += b"".join(f"{offset:010d} 00000 n \n".encode() for offset in offsets)
+    return out + f"trailer << /Size {len(objects) + 1} /Root 1 0 R >>\nstartxref\n{start}\n%%EOF\n".encode()
+
+
+def read(sr, payload: bytes, sop_class_uid: str, title: bytes = b""):
+    """What extract makes of an object that encapsulates `payload`."""
+    data = sr.element(0x00080016, "UI", sop_class_uid.encode()) + sr.element(0x00080018, "UI", b"1.2.3")
+    data += sr.element(0x0020000D, "UI", sr.STUDY.encode())
+    if title:
+        data += sr.element(0x00420010, "ST", title)
+    data += sr.element(0x00420011, "OB", payload)
+    return extract(sr.stored(data))
+
+
+def test_the_text_layer_of_a_pdf_is_the_narrative(sr):
+    """Pages in order, each a segment of its own."""
+    report = read(sr, pdf("FINDINGS: No pleural effusion.", "IMPRESSION: Normal."), PDF_STORAGE, b"CT Chest")
+    assert report.state is State.PENDING
+    assert report.narrative.text == "FINDINGS: No pleural effusion.\nIMPRESSION: Normal."
+    assert [(s.path, report.narrative.text[s.start : s.end]) for s in report.narrative.segments] == [
+        ("page 1", "FINDINGS: No pleural effusion."),
+        ("page 2", "IMPRESSION: Normal."),
+    ]
+    assert report.title == "CT Chest"
+    assert report.warnings == ()
+
+
+def test_a_pdf_of_images_needs_ocr(sr):
+    """Pages are there, words aren't."""
+    report = read(sr, pdf("", ""), PDF_STORAGE)
+    assert report.state is State.NEEDS_OCR
+    assert report.narrative.text == ""
+
+
+@pytest.mark.parametrize(
+    ("payload", "warning"),
+    [
+        (b"%PDF-1.4 and then nothing of the kind", "pdf_broken"),
+        (b"no document at all", "pdf_broken"),
+        (b"", "empty_document"),
+        (pdf(), "pdf_broken"),
+    ],
+)
+def test_a_pdf_that_cannot_be_read_has_no_text_and_says_why(sr, payload, warning):
+    """It is kept and findable, and nothing fails."""
+    report = read(sr, payload, PDF_STORAGE)
+    assert report.state is State.NO_TEXT
+    assert warning in report.warnings
+
+
+def test_an_encrypted_pdf_is_named_as_such(sr):
+    """A password is asked for that nobody has."""
+    encrypt = (
+        "/Encrypt << /Filter /Standard /V 1 /R 2 /P -4 /O <" + "41" * 32 + "> /U <" + "42" * 32 + "> >> "
+        "/ID [<00112233445566778899AABBCCDDEEFF> <00112233445566778899AABBCCDDEEFF>] "
+    )
+    payload = pdf("Secret").replace(b"trailer << ", f"trailer << {encrypt}".encode())
+    report = read(sr, payload, PDF_STORAGE)
+    assert report.state is State.NO_TEXT
+    assert report.warnings == ("pdf_encrypted",)
+
+
+CDA = """<?xml version="1.0" encoding="UTF-8"?>
+<ClinicalDocument xmlns="urn:hl7-org:v3"><title>Thorax-CT</title><languageCode code="de-DE"/>
+<component><structuredBody>
+ <component><section><code code="59776-5" codeSystem="2.16.840.1.113883.6.1"/><title>Befund</title>
+  <text><paragraph>Kein Erguss.<br/>Größe <content>6 mm</content>.</paragraph>
+   <list><item>Rundherd</item><item>Zyste</item></list>
+   <table><thead><tr><th>Ort</th><th>mm</th></tr></thead><tbody><tr><td>Leber</td><td>12</td></tr></tbody></table></text>
+  <component><section><title>Leber</title><text>Unauffällig.</text></section></component>
+ </section></component>
+ <component><section><code code="19005-8" codeSystem="2.16.840.1.113883.6.1"/><text>Normal.</text></section></component>
+</structuredBody></component></ClinicalDocument>"""
+
+
+def test_a_cda_s_sections_are_the_narrative(sr):
+    """Titles, paragraphs, lists and tables; sections by code or title."""
+    report = read(sr, CDA.encode(), CDA_STORAGE)
+    assert report.state is State.PENDING
+    text = report.narrative.text
+    assert text.startswith("Befund:\nKein Erguss.\nGröße 6 mm.\n- Rundherd\n- Zyste\nOrt\tmm\nLeber\t12")
+    assert "\n\nLeber:\nUnauffällig." in text
+    assert [(s.name.value, s.title) for s in report.narrative.sections] == [
+        ("findings", "Befund"), ("other", "Leber"), ("impression", None),
+    ]  # fmt: skip
+    for section in report.narrative.sections:
+        assert text[section.start : section.end].strip()
+    assert text.endswith("Normal.")
+    assert (report.title, report.language) == ("Thorax-CT", "de-DE")
+
+
+def b64(data: bytes) -> str:
+    """Base64, as CDA carries what isn't XML."""
+    return base64.b64encode(data).decode()
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ('<text mediaType="text/plain">No effusion.\nNormal.</text>', "No effusion.\nNormal."),
+        (f'<text mediaType="application/pdf" representation="B64">{b64(pdf("No effusion."))}</text>', "No effusion."),
+        (f'<text mediaType="text/plain" representation="B64">{b64("Größe".encode())}</text>', "Größe"),
+        ('<text mediaType="text/html">&lt;p&gt;No effusion.&lt;/p&gt;</text>', "No effusion."),
+    ],
+)  # fmt: skip
+def test_bodies_that_are_no_xml_are_read(sr, body, expected):
+    """Plain text, HTML, and base64 of text or PDF."""
+    document = f"<ClinicalDocument><component><nonXMLBody>{body}</nonXMLBody></component></ClinicalDocument>"
+    assert read(sr, document.encode(), CDA_STORAGE).narrative.text == expected
+
+
+def test_another_root_and_a_bare_doctype_are_no_reason_to_reject(sr):
+    """Both occur; the words are there all the same."""
+    document = b"<!DOCTYPE report><report><section><title>Findings</title><text>Normal.</text></section></report>"
+    report = read(sr, document, CDA_STORAGE)
+    assert report.narrative.text == "Findings:\nNormal."
+    assert "cda_root" in report.warnings
+
+
+BOMB = "<!DOCTYPE x [<!ENTITY a 'ha'>" + "".join(
+    f"<!ENTITY {chr(98 + i)} '{f'&{chr(97 + i)};' * 10}'>" for i in range(9)
+) + "]><ClinicalDocument><title>&j;</title></ClinicalDocument>"  # fmt: skip
+XXE = "<!DOCTYPE x [<!ENTITY e SYSTEM 'file:///etc/passwd'>]><ClinicalDocument><title>&e;</title></ClinicalDocument>"
+REMOTE = "<!DOCTYPE x [<!ENTITY % e SYSTEM 'http://127.0.0.1:9/x'> %e;]><ClinicalDocument/>"
+
+
+@pytest.mark.parametrize("document", [BOMB, XXE, REMOTE], ids=["billion laughs", "file", "network"])
+def test_entities_are_forbidden(sr, document):
+    """Entities that grow, read files or fetch addresses end the reading, before any is resolved."""
+    with pytest.raises(UnreadableObjectError) as caught:
+        read(sr, document.encode(), CDA_STORAGE)
+    assert caught.value.reason_code == "xml_forbidden"
+    assert "root:" not in str(caught.value)
+
+
+def test_includes_are_not_followed(sr):
+    """XInclude is just another element."""
+    document = (
+        '<ClinicalDocument xmlns:xi="http://www.w3.org/2001/XInclude"><section><title>Findings</title>'
+        '<text>A<xi:include href="/etc/passwd" parse="text"/></text></section></ClinicalDocument>'
+    )
+    assert read(sr, document.encode(), CDA_STORAGE).narrative.text == "Findings:\nA"
+
+
+@pytest.mark.parametrize("document", [b"<ClinicalDocument><title>", b"<a>" * 5000 + b"</a>" * 5000])
+def test_xml_that_is_broken_or_too_deep_is_refused(sr, document):
+    """Both end as bad XML, without a crash."""
+    with pytest.raises(UnreadableObjectError) as caught:
+        read(sr, document, CDA_STORAGE)
+    assert caught.value.reason_code == "bad_xml"
+
+
+def test_the_size_of_a_cda_is_limited(sr, monkeypatch):
+    """Nobody reads megabytes of report."""
+    monkeypatch.setattr(cda, "MAX_SIZE", 100)
+    with pytest.raises(ObjectTooLargeError):
+        read(sr, CDA.encode(), CDA_STORAGE)
+
+
+def test_models_have_no_text(sr):
+    """STL, OBJ and MTL are kept and have nothing to analyse."""
+    report = read(sr, b"solid model\nfacet normal 0 0 0", STL_STORAGE)
+    assert report.state is State.NO_TEXT
+    assert report.warnings == ()
