@@ -88,6 +88,10 @@ class Archive:
         save_processed(self.database, [make_processed(receipt.object_id, study, instance, text)])
         return receipt.object_id
 
+    def fail(self, object_id: int) -> None:
+        """Let the analysis of an object fail."""
+        save_processed(self.database, [Processed(object_id, State.FAILED, PIPELINE, reason_code="unreadable")])
+
 
 def make_record(study: str, instance: str, *, data: bytes, keep: bool) -> IntakeRecord:
     """An arrival as intake hands it to the store."""

@@ -1,0 +1,69 @@
+"""docs/reference/http-api.md says what is so."""
+
+import re
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from dicomnlp.serve import gate, web
+from dicomnlp.serve.problems import KINDS
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "http-api.md"
+
+
+@pytest.fixture(scope="module")
+def page():
+    """Its text."""
+    return PAGE.read_text(encoding="utf-8")
+
+
+def test_page_lists_the_paths_that_are_answered(page, empty_client):
+    """Those of the OpenAPI document and of the pages, and no others."""
+    document = empty_client.get("/openapi.json").json()
+    listed = set(re.findall(r"`GET (/[^`]*)`", page.split("## Paths")[1].split("## Query")[0]))
+    assert listed == set(document["paths"]) | {"/", "/docs", "/openapi.json"}
+
+
+def test_page_lists_the_query_parameters(page, empty_client):
+    """All, and no others."""
+    document = empty_client.get("/openapi.json").json()
+    known = {
+        p["name"] for m in document["paths"].values() for p in m["get"].get("parameters", []) if p["in"] == "query"
+    }
+    table = page.split("## Query parameters")[1].split("## Findings")[0]
+    assert set(re.findall(r"^\| `(\w+)`", table, re.MULTILINE)) == known
+
+
+def test_page_lists_every_problem_with_its_status(page):
+    """As the program sends them."""
+    rows = re.findall(r"^\| `(\w+)` \| (\d{3}) \|", page, re.MULTILINE)
+    assert {reason_code: int(status) for reason_code, status in rows} == {k: v.status for k, v in KINDS.items()}
+
+
+def test_page_lists_every_metric_with_its_labels(page, client, archive):
+    """Of an archive in which there is one of each."""
+    archive.add()
+    archive.receive(instance="1.2.3.9", keep=False)
+    object_id = archive.receive(instance="1.2.3.10").object_id
+    archive.fail(object_id)
+    client.get("/healthz")
+    found = {}
+    for family in text_string_to_metric_families(client.get("/metrics").text):
+        for sample in family.samples:
+            if family.name.startswith("dicomnlp_") and not sample.name.endswith("_created"):
+                name = re.sub(r"_(bucket|sum|count)$", "", sample.name)
+                found.setdefault(name, set()).update(set(sample.labels) - {"le"})
+    table = page.split("## Metrics")[1]
+    listed = {}
+    for names, labels in re.findall(r"^\| (`dicomnlp_[^|]*) \|([^|]*)\|", table, re.MULTILINE):
+        for name in re.findall(r"`(\w+)`", names):
+            listed[name] = set(re.findall(r"`(\w+)`", labels))
+    assert listed == found
+
+
+def test_page_tells_the_limits_as_they_are(page):
+    """Body, head, and time for a request."""
+    assert f"a body above {gate.MAXIMUM_BODY_BYTES // 1024} KiB" in page
+    assert f"head is above {web.MAXIMUM_HEADER_BYTES // 1024} KiB" in page
+    assert f"within {web.REQUEST_SECONDS:.0f} seconds" in page
