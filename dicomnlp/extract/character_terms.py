@@ -59,6 +59,17 @@ _LATIN = re.compile(r"^LATIN([1-9])$")
 _LATIN_PARTS = {"1": "1", "2": "2", "3": "3", "4": "4", "5": "9", "9": "15"}
 _WINDOWS = re.compile(r"^(?:WINDOWS|CP|WIN)(125[0-8])$")
 
+WINDOWS_FORMS: dict[str, str] = {
+    "latin_1": "cp1252",
+    "iso8859_2": "cp1250",
+    "iso8859_5": "cp1251",
+    "iso8859_6": "cp1256",
+    "iso8859_7": "cp1253",
+    "iso8859_8": "cp1255",
+    "iso8859_9": "cp1254",
+}
+"""Declared codec -> what Windows systems write under its name: letters and quotes where ISO 8859 has control codes."""
+
 MULTI_BYTE_CODECS = frozenset({"gb18030", "cp949", "euc_jp", "big5", "cp932", "shift_jis"})
 
 CODE_ELEMENTS: dict[bytes, CodeElement] = {

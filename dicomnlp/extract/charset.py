@@ -14,7 +14,7 @@ An object without a byte above 0x7F needs no decision. Statistical detectors are
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from dicomnlp.extract.character_terms import MULTI_BYTE_CODECS, codec_of
+from dicomnlp.extract.character_terms import MULTI_BYTE_CODECS, WINDOWS_FORMS, codec_of
 from dicomnlp.extract.elements import DataSet
 from dicomnlp.extract.iso2022 import ESCAPE, decode_iso2022
 from dicomnlp.extract.plausibility import plausibility
@@ -132,9 +132,8 @@ def _decide(declared: Declared, values: Sequence[bytes], fallbacks: Sequence[str
 
     sample = _sample(values)
     declared_codecs = [codec for codec in codecs if codec != "ascii"]
-    if declared_codecs[:1] == ["latin_1"]:
-        # systems that say Latin-1 often mean its Windows form, whose quotes and dashes stand where Latin-1 has controls
-        declared_codecs.insert(1, "cp1252")
+    if len(declared_codecs) == 1 and declared_codecs[0] in WINDOWS_FORMS:
+        declared_codecs.append(WINDOWS_FORMS[declared_codecs[0]])
     scored = [(codec, _score(codec, values, sample)) for codec in declared_codecs if codec != "utf_8"]
 
     if _decodes("utf_8", values):

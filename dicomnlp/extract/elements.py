@@ -336,7 +336,7 @@ class _Scanner:
                 raise _damaged(f"what follows element {_name(last_tag)}")
 
             if explicit:
-                known = _VRS.get(data[position + 4 : position + 6])
+                known = _VRS.get(data[position + 4 : position + 6]) or _vr_to_come(data, position)
                 if known is None:
                     if not stack and self.is_trailing(data, position, last_tag, root, explicit):
                         break
@@ -457,6 +457,12 @@ _BIG = (struct.Struct(">HH").unpack_from, struct.Struct(">H").unpack_from, struc
 
 def _unpackers(encoding: Encoding) -> tuple[_Unpack, _Unpack, _Unpack]:
     return _BIG if encoding.big_endian else _LITTLE
+
+
+def _vr_to_come(data: bytes, position: int) -> tuple[str, bool] | None:
+    """A VR that isn't known yet: two capitals, and by PS3.5 6.2 the long form, whose reserved bytes are zero."""
+    vr = data[position + 4 : position + 6]
+    return ("UN", True) if vr.isalpha() and vr.isupper() and data[position + 6 : position + 8] == b"\0\0" else None
 
 
 def _encoding_behind_unknown(data: bytes, start: int, stop: int) -> Encoding:

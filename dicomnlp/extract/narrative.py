@@ -22,6 +22,7 @@ MACHINE_SOP_CLASSES = frozenset(
 _DOSE_TITLES = frozenset({"113701", "113811", "113500", "113701-1", "113521", "113814"})
 _COMMENT = ("DCM", "121106")
 _CONTEXT = frozenset({"HAS OBS CONTEXT", "HAS CONCEPT MOD", "HAS ACQ CONTEXT", "SELECTED FROM"})
+_ATTRIBUTES = frozenset({"INFERRED FROM", "HAS PROPERTIES"})
 _NOT_TEXT = frozenset({"DATETIME", "DATE", "TIME", "PNAME", "UIDREF", "NUM", "CODE"})
 _FETUS_IDENTIFIERS = frozenset({("DCM", "121030"), ("DCM", "121037"), ("LN", "11951-1")})
 _SHORT = 40
@@ -78,7 +79,7 @@ def narrative_of(nodes: list[Node], sop_class_uid: str, warnings: list[str]) -> 
             pieces = _sentence(nodes, children[index])
             if pieces:
                 for child in children[index]:
-                    joined[child] = not children[child] or nodes[child].item.value_type != "CONTAINER"
+                    joined[child] = _is_part_of_sentence(nodes[child])
                 blocks.append(_block(nodes, index, pieces, subjects, warnings))
             continue
         text = _text_of(node)
@@ -114,7 +115,7 @@ def _sentence(nodes: list[Node], children: list[int]) -> tuple[_Piece, ...]:
     headings: set[SectionName] = set()
     for child in children:
         item = nodes[child].item
-        if item.relationship not in {"CONTAINS", ""}:
+        if not _is_part_of_sentence(nodes[child]):
             continue
         if item.value_type in _NOT_TEXT:
             words = _words(nodes[child])
@@ -130,6 +131,12 @@ def _sentence(nodes: list[Node], children: list[int]) -> tuple[_Piece, ...]:
         if words:
             pieces.append(_Piece(words, item.path))
     return tuple(pieces) if texts and len(headings) < 2 else ()
+
+
+def _is_part_of_sentence(node: Node) -> bool:
+    """Whether a child of a CONTINUOUS container is read in line: not what explains it, nor a container of its own."""
+    relationship = node.item.relationship
+    return relationship not in _CONTEXT | _ATTRIBUTES and node.item.value_type != "CONTAINER"
 
 
 def _words(node: Node) -> str:

@@ -60,6 +60,8 @@ def g0(text: str) -> bytes:
         (CHINESE, CHINESE.encode("gb18030"), b"ISO_IR 192", None),
         (CHINESE, CHINESE.encode("gb18030"), b"ISO_IR 144", None),
         (FRENCH, FRENCH.encode("cp1252"), b"ISO_IR 100", None),  # a typographic apostrophe is no Latin-1
+        ("Śródmiąższ bez zmian.", "Śródmiąższ bez zmian.".encode("cp1250"), b"ISO_IR 101", None),
+        (RUSSIAN, RUSSIAN.encode("cp1251"), b"ISO_IR 144", None),
         # nothing is declared
         (CHINESE, CHINESE.encode(), None, 0.9),
         (CHINESE, CHINESE.encode("gb18030"), None, None),

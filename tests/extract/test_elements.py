@@ -218,6 +218,16 @@ def test_what_was_sent_in_another_transfer_syntax_is_read_with_a_warning(sr, sma
         assert "6 mm nodule" in report.narrative.text
 
 
+def test_a_vr_of_a_later_edition_is_stepped_over(sr, small_report):
+    """PS3.5 6.2: unknown VRs have the long form; anything else in its place is damage."""
+    data = sr.encode(small_report)
+    at = data.index(struct.pack("<HH", 0x0010, 0x0020))
+    later = struct.pack("<HH2sHI", 0x0009, 0x1001, b"ZZ", 0, 4) + b"abcd"
+    assert "6 mm nodule" in extract(sr.stored(data[:at] + later + data[at:])).narrative.text
+    with pytest.raises(UnreadableObjectError):
+        extract(sr.stored(data[:at] + later.replace(b"ZZ", b"\x01\x02") + data[at:]))
+
+
 def test_pixel_data_is_stepped_over(sr, small_report):
     """Native and encapsulated pixel data behind the header leave the identity readable and aren't kept."""
     native = sr.element(0x7FE00010, "OW", b"\1" * 2_000_000)

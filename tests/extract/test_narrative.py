@@ -82,6 +82,19 @@ def test_a_continuous_container_is_one_sentence(sr):
     check_offsets(report)
 
 
+def test_what_a_sentence_was_inferred_from_is_not_read_into_it(sr):
+    """Nor is it lost: it is a paragraph of its own."""
+    below = [
+        sr.item("TEXT", sr.FINDING, "A nodule"),
+        sr.item("TEXT", sr.FINDING, "Opacity seen.", relationship="INFERRED FROM"),
+        sr.item("TEXT", sr.FINDING, "is likely.", relationship=None),
+        sr.item("CONTAINER", None, children=[sr.item("TEXT", sr.FINDING, "Within.")]),
+    ]
+    report = sr.read(sr.document([sr.item("CONTAINER", sr.FINDINGS, continuity="CONTINUOUS", children=below)]))
+    assert report.narrative.text == "Findings:\nA nodule is likely.\nOpacity seen.\nWithin."
+    check_offsets(report)
+
+
 def test_a_report_that_is_continuous_in_name_only_keeps_its_sections(sr):
     """Texts with headings of their own aren't run together."""
     report = sr.document(

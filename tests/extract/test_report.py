@@ -178,7 +178,7 @@ concepts = st.sampled_from([None, ("59776-5", "LN", "Findings"), ("9", "99X", "L
 relationships = st.sampled_from(["CONTAINS", "HAS OBS CONTEXT", "INFERRED FROM", "NONSENSE", None])
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(tree=trees, data=st.data())
 def test_any_tree_is_read_whole_with_true_offsets(sr, tree, data):
     """No item is lost, no text shortened, and segments and sections cover what they say."""
