@@ -170,7 +170,8 @@ def _of_not_found_error(request: Request, _error: Exception) -> Response:
 
 def _of_http_exception(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    allow = {k: v for k, v in (error.headers or {}).items() if k.lower() == "allow"}
+    allowed = (error.headers or {}).get("Allow")
+    allow = {"Allow": f"{allowed}, HEAD" if allowed == "GET" else allowed} if allowed else {}
     reason_codes = {404: "no_such_path", 405: "method_not_allowed", 413: "body_too_large"}
     reason_code = reason_codes.get(error.status_code, "internal_error" if error.status_code >= 500 else "bad_request")
     return problem(reason_code, headers=allow)
