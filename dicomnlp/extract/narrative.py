@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-from dicomnlp.extract.headings import Heading, heading_of, is_never_narrative
+from dicomnlp.extract.headings import Heading, heading_of, is_never_narrative, section_of_words
 from dicomnlp.extract.hygiene import plain_text
 from dicomnlp.extract.prose import is_prose
 from dicomnlp.extract.tree import Node, ancestors, children_of
@@ -25,6 +25,7 @@ _CONTEXT = frozenset({"HAS OBS CONTEXT", "HAS CONCEPT MOD", "HAS ACQ CONTEXT", "
 _ATTRIBUTES = frozenset({"INFERRED FROM", "HAS PROPERTIES"})
 _NOT_TEXT = frozenset({"DATETIME", "DATE", "TIME", "PNAME", "UIDREF", "NUM", "CODE"})
 _FETUS_IDENTIFIERS = frozenset({("DCM", "121030"), ("DCM", "121037"), ("LN", "11951-1")})
+_OWN_HEADING = re.compile(r"^[ \t*#]*([^\W\d_][^\n:：]{0,59}?)[ \t]*(?:[:：]|$)", re.MULTILINE)
 _SHORT = 40
 """Characters of a text that may be punctuation or a number within a sentence."""
 _FETUS_CLASS = "121026"
@@ -223,6 +224,13 @@ def _block(
             labels = chain[: named[-1]]
         else:
             title, title_path, section, labels = "", "", None, []
+    own_words, own_sections = _own_headings(pieces[0].text)
+    if own_sections and section not in {SectionName.COMPARISON, SectionName.ADDENDUM}:
+        if own_sections == {section}:
+            title = own_words
+        else:
+            # a whole report in one text: its own headings say more than the code it was put under
+            title, title_path, section, labels = "", "", None, []
     words = [label for label, _, heading in reversed(labels) if label and heading is None]
     return _Block(pieces, section, title, title_path, ", ".join(dict.fromkeys(words)))
 
@@ -232,6 +240,20 @@ def _label(meaning: str) -> str:
     """A concept name's meaning as words above a text; "" when it is a number or a letter only."""
     label = " ".join(plain_text(meaning).split()).rstrip(" :：.")
     return label if len(re.findall(r"[^\W\d_]", label)) > 1 and len(label) <= 120 else ""
+
+
+def _own_headings(text: str) -> tuple[str, set[SectionName]]:
+    """The heading that `text` begins with, as written, and all sections that its lines open; "" and none without."""
+    first = _OWN_HEADING.match(text)
+    if first is None or not _names_section(first[1]):
+        return "", set()
+    headings = (section_of_words(match[1]) for match in _OWN_HEADING.finditer(text))
+    return first[1], {heading.section for heading in headings if heading is not None and heading.section is not None}
+
+
+def _names_section(words: str) -> bool:
+    heading = section_of_words(words)
+    return heading is not None and heading.section is not None
 
 
 def _are_one_name(element: str, container: str) -> bool:

@@ -191,9 +191,9 @@ def deflate(data):
 
 
 def test_a_deflate_bomb_ends_at_the_cap(sr):
-    """200 MB of blanks in 200 kB: neither the size cap nor the ratio lets it through, and not for long."""
+    """100 MB of blanks in 100 kB: neither the size cap nor the ratio lets it through, and not for long."""
     head = sr.element(0x00080016, "UI", sr.BASIC_TEXT_SR.encode())
-    bomb = deflate(head + struct.pack("<HH2sHI", 0x0040, 0xA160, b"UT", 0, 200_000_000) + b" " * 200_000_000)
+    bomb = deflate(head + struct.pack("<HH2sHI", 0x0040, 0xA160, b"UT", 0, 100_000_000) + b" " * 100_000_000)
     start = time.perf_counter()
     for read in (lambda: read_identity(bomb, sr.DEFLATED), lambda: extract(sr.stored(bomb, sr.DEFLATED))):
         with pytest.raises(ObjectTooLargeError) as caught:
@@ -285,4 +285,4 @@ def test_cost_is_linear_in_items(sr):
         extract(sr.stored(data))
         return time.perf_counter() - start
 
-    assert seconds(5000) < 40 * max(seconds(500), 0.01)
+    assert seconds(2000) < 40 * max(seconds(200), 0.005)

@@ -49,10 +49,10 @@ def test_what_stands_before_the_damage_can_still_be_named(sr, small_report):
 
 
 def test_items_of_sequences_are_not_looked_at(sr):
-    """The header of a report with 3,000 items costs no more than that of a small one."""
-    report = sr.document([sr.item("TEXT", sr.FINDING, "No effusion.") for _ in range(3000)])
+    """The header of a report with 800 items costs no more than that of a small one."""
+    report = sr.document([sr.item("TEXT", sr.FINDING, "No effusion.") for _ in range(800)])
     data = sr.encode(report)
     start = time.perf_counter()
     for _ in range(20):
         read_identity(data, sr.EXPLICIT)
-    assert (time.perf_counter() - start) / 20 < 0.01
+    assert (time.perf_counter() - start) / 20 < 0.005

@@ -207,6 +207,16 @@ def test_a_whole_report_in_one_text_is_left_to_its_own_headings(sr):
     assert report.narrative.sections == ()
 
 
+def test_a_whole_report_under_a_code_for_a_part_of_it_is_left_to_its_own_headings(sr):
+    """The text says itself where its parts start; only what is quoted or added stays what the code says."""
+    text = "HISTORY: Cough.\nFINDINGS: Clear lungs.\nIMPRESSION: Normal."
+    report = sr.read(sr.document([sr.item("TEXT", sr.FINDING, text)]))
+    assert report.narrative.text == text
+    assert report.narrative.sections == ()
+    report = sr.read(sr.document([sr.item("CONTAINER", PREVIOUS, children=[sr.item("TEXT", sr.FINDING, text)])]))
+    assert sections(report) == [("comparison", "Previous Findings", text)]
+
+
 def test_what_is_said_of_a_fetus_names_it(sr):
     """TID 1008: a finding of one fetus is neither the other's nor the mother's."""
     fetuses = [
