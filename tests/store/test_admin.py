@@ -28,12 +28,18 @@ def describe_schema(engine):
         # a line a column or constraint; their order within a table is of no account
         return {(kind, name, *sorted(re.split(r",?\s*\n\s*", sql or ""))) for kind, name, sql in rows}
     statements = [
-        "SELECT table_name, column_name, data_type, is_nullable, column_default FROM information_schema.columns"
-        " WHERE table_schema = 'public' AND table_name <> 'alembic_version'",
-        "SELECT indexname, indexdef, '', '', '' FROM pg_indexes"
-        " WHERE schemaname = 'public' AND tablename <> 'alembic_version'",
-        "SELECT conname, pg_get_constraintdef(oid), '', '', '' FROM pg_constraint"
-        " WHERE connamespace = 'public'::regnamespace AND conrelid <> 'alembic_version'::regclass",
+        (
+            "SELECT table_name, column_name, data_type, is_nullable, column_default FROM information_schema.columns"
+            " WHERE table_schema = 'public' AND table_name <> 'alembic_version'"
+        ),
+        (
+            "SELECT indexname, indexdef, '', '', '' FROM pg_indexes"
+            " WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
+        ),
+        (
+            "SELECT conname, pg_get_constraintdef(oid), '', '', '' FROM pg_constraint"
+            " WHERE connamespace = 'public'::regnamespace AND conrelid <> 'alembic_version'::regclass"
+        ),
     ]
     with engine.connect() as connection:
         return {tuple(row) for statement in statements for row in connection.exec_driver_sql(statement)}

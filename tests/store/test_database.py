@@ -79,7 +79,7 @@ def test_unreachable_server_is_told_without_the_password(tmp_path):
 )
 def test_url_of_no_supported_database_is_a_configuration_error(url):
     """Only SQLite files and PostgreSQL by psycopg are databases for this program."""
-    with pytest.raises(ConfigurationError, match="database.url"):
+    with pytest.raises(ConfigurationError, match=r"database\.url"):
         parse_url(url)
 
 
@@ -87,9 +87,14 @@ def test_block_that_raises_writes_nothing(database):
     """A transaction is undone as a whole."""
     row = {"received_at": make_record(1).received_at, "door": "import", "calling_ae_title": "", "called_ae_title": ""}
     row |= {"peer_address": "", "sha256": "", "size": 0, "outcome": "refused", "status": 1}
-    with pytest.raises(KeyError), database.write() as connection:
-        connection.execute(sa.insert(ledger), row)
-        raise KeyError
+
+    def write_and_fail():
+        with database.write() as connection:
+            connection.execute(sa.insert(ledger), row)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        write_and_fail()
     with database.read() as connection:
         assert connection.scalar(sa.select(sa.func.count()).select_from(ledger)) == 0
 
@@ -168,11 +173,18 @@ def test_connection_lost_inside_a_transaction_is_unreachable_and_undone(postgres
     """Nothing is told as written that is not."""
     name = postgres.create_database(postgres_template)
     database = Database.open(Settings(database=DatabaseSettings(url=postgres.url(name))))
-    with pytest.raises(DatabaseError) as caught, database.write() as connection:
-        connection.execute(sa.text("DELETE FROM ledger"))
+    record_arrivals(database, [make_record(1)])
+
+    def lose_connection(connection):
+        connection.execute(sa.delete(ledger))
         with postgres.connect() as other:
             other.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
-        connection.execute(sa.text("DELETE FROM ledger"))
+        connection.execute(sa.delete(sop_instance))
+
+    with pytest.raises(DatabaseError) as caught:
+        database.transact(lose_connection)
+    with database.read() as connection:
+        assert connection.scalar(sa.select(sa.func.count()).select_from(ledger)) == 1
     assert caught.value.reason_code == "database_unreachable"
     database.close()
 
