@@ -51,6 +51,10 @@ def make_report(number, text, *, study=None, patient_name="TEST^PATIENT", patien
     paragraph.RelationshipType, paragraph.ValueType, paragraph.TextValue = "CONTAINS", "TEXT", text
     paragraph.ConceptNameCodeSequence = [_code("121071", "DCM", "Finding")]
     dataset.ContentSequence = [paragraph]
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     return dataset
 
 
@@ -62,10 +66,6 @@ def _code(value, scheme, meaning):
 
 def write_report(dataset, path):
     """`dataset` as a DICOM file, for DCMTK's senders."""
-    dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
-    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
-    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     dcmwrite(path, dataset, enforce_file_format=True)
     return path
 
@@ -146,6 +146,9 @@ class Service:
 
     def send(self, datasets):
         """Send by pynetdicom on one association; the statuses in order, None where the connection broke."""
+        # asked first, because pynetdicom leaves its socket open when nobody answers
+        with socket.create_connection(("127.0.0.1", self.port), timeout=10):
+            pass
         ae = AE(ae_title="SENDER")
         ae.add_requested_context(BASIC_TEXT_SR, ExplicitVRLittleEndian)
         association = ae.associate("127.0.0.1", self.port, ae_title="DICOMNLP")
@@ -164,8 +167,8 @@ class Service:
         """Wait until nothing is pending; the counts by state."""
         deadline = time.monotonic() + timeout
         while True:
-            status = json.loads(self.command("status", "--json").stdout)
-            if not status["objects_by_state"].get("pending"):
-                return status["objects_by_state"]
+            status = json.loads(self.get("/api/v1/status")[1])
+            if not status["objects"]["pending"]:
+                return status["objects"]
             assert time.monotonic() < deadline, status
-            time.sleep(0.2)
+            time.sleep(0.1)
