@@ -19,7 +19,8 @@ MACHINE_SOP_CLASSES = frozenset(
     f"1.2.840.10008.5.1.4.1.1.88.{suffix}" for suffix in ("67", "68", "71", "73", "74", "75", "76")
 )
 """X-ray, radiopharmaceutical, patient and enhanced X-ray dose; acquisition context; planned and performed agents."""
-_DOSE_TITLES = frozenset({"113701", "113811", "113500", "113701-1", "113521", "113814"})
+_DOSE_TITLES = frozenset({"113701", "113500"})
+"""X-Ray and Radiopharmaceutical Radiation Dose Report, which older systems send as Enhanced SR."""
 _COMMENT = ("DCM", "121106")
 _CONTEXT = frozenset({"HAS OBS CONTEXT", "HAS CONCEPT MOD", "HAS ACQ CONTEXT", "SELECTED FROM"})
 _ATTRIBUTES = frozenset({"INFERRED FROM", "HAS PROPERTIES"})
@@ -195,9 +196,7 @@ def _block(
             continue
         heading = heading_of(item.concept)
         if heading is not None and heading.is_conflict:
-            warning = f"code_meaning_conflict at {item.path}"
-            if warning not in warnings:
-                warnings.append(warning)
+            warnings.append(f"code_meaning_conflict at {item.path}")
         chain.append((_label(item.concept.meaning), item.path, heading))
 
     known = [i for i, (_, _, heading) in enumerate(chain) if heading is not None and heading.section is not None]

@@ -14,6 +14,8 @@ from dicomnlp.extract.tree import Node, walk
 from dicomnlp.extract.values import Reader, items_of
 from dicomnlp.model import Evidence, Narrative, Report, State, StoredObject, to_json
 
+MAX_WARNINGS = 100
+
 _COMPLETION_FLAG = 0x0040A491
 _VERIFICATION_FLAG = 0x0040A493
 _PRELIMINARY_FLAG = 0x0040A496
@@ -115,8 +117,14 @@ def extract(
                 if e.sop_instance_uid
             )
         ),
-        warnings=tuple(dict.fromkeys(warnings)),
+        warnings=_few(warnings),
     )
+
+
+def _few(warnings: Sequence[str]) -> tuple[str, ...]:
+    """Each warning once, and no more than anybody reads: an odd writer earns one for every item."""
+    distinct = tuple(dict.fromkeys(warnings))
+    return distinct if len(distinct) <= MAX_WARNINGS else (*distinct[:MAX_WARNINGS], "further_warnings")
 
 
 def _language(nodes: list[Node]) -> str:

@@ -250,6 +250,15 @@ def test_machine_reports_have_no_prose_but_comments(sr, suffix):
     assert len(report.items) == 4
 
 
+def test_a_dose_report_sent_as_enhanced_sr_is_one_all_the_same(sr):
+    """Its title says so."""
+    report = sr.document(
+        [sr.item("TEXT", ("1", "99X", "Mode"), "automatic exposure control")],
+        title=("113701", "DCM", "X-Ray Radiation Dose Report"), sop_class_uid="1.2.840.10008.5.1.4.1.1.88.22",
+    )  # fmt: skip
+    assert sr.read(report).state is State.NO_TEXT
+
+
 def test_a_key_object_description_is_prose(sr):
     """PS3.16 TID 2010: 113012."""
     report = sr.document(

@@ -171,6 +171,13 @@ def test_warnings_hold_codes_and_places_only(sr):
     assert not any("CANARY" in warning for warning in report.warnings)
 
 
+def test_warnings_are_few(sr):
+    """A writer that leaves out every value type earns a hundred warnings, not thousands."""
+    report = sr.read(sr.document([sr.item(None, sr.FINDING, "x") for _ in range(150)]))
+    assert len(report.warnings) == 101
+    assert report.warnings[-1] == "further_warnings"
+
+
 words = st.text(st.characters(min_codepoint=1, max_codepoint=0x9FFF, exclude_categories=["Cs", "Cn"]), max_size=60)
 leaves = st.tuples(st.sampled_from(["TEXT", "CODE", "NUM", "PNAME", None, "ODD"]), words)
 trees = st.recursive(leaves, lambda inner: st.lists(inner, max_size=4), max_leaves=12)
