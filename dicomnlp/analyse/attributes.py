@@ -1,7 +1,9 @@
-"""Where a finding is, on which side, how marked, and how it changed: the nearest words in its clause.
+"""Where a finding is, on which side, how marked, and how it changed.
 
-A word belongs to a finding when no clause break and no other finding stands between them, unless those others are
-members of one list ("right upper lobe nodule and mass").
+Each word of the sentence that names a site, a side, a degree or a course is given to one finding: to the one that
+follows when nothing joins or ends a clause between them ("left basilar atelectasis"), else to the one before
+("effusion in the left hemithorax"). Members of a list share what stands before its first or after its last member
+("right upper lobe nodule and mass").
 """
 
 from collections.abc import Sequence
@@ -11,6 +13,11 @@ from itertools import pairwise
 from dicomnlp.analyse.lexicon import Match, Matches
 from dicomnlp.analyse.pack import Pack
 from dicomnlp.model import Change, Laterality, Measurement, Severity
+
+_ADJECTIVES = 7
+"""Most tokens between a word and the finding that follows it."""
+_LIST_FILLERS = 2
+"""Most tokens beside joins between two members of a list: articles, adjectives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +37,10 @@ class AttributeReader:
 
     def __init__(self, pack: Pack) -> None:
         self._anatomy = pack.anatomy
-        self._joins = frozenset(word.lower() for word in pack.attributes.joins)
-        self._breaks = frozenset(word.lower() for word in pack.attributes.clause_breaks)
+        words = pack.attributes
+        self._joins = frozenset(word.lower() for word in words.joins)
+        self._breaks = frozenset(word.lower() for word in words.clause_breaks)
+        self._prepositions = frozenset(word.lower() for word in words.prepositions)
 
     def read(
         self,
@@ -40,7 +49,7 @@ class AttributeReader:
         targets: Sequence[Match],
         measurements: Sequence[tuple[Measurement, tuple[int, int]]],
     ) -> list[tuple[Attributes, ...]]:
-        """The attributes of each of `targets`: one entry, or one for each side of a list ("small right and large left").
+        """The attributes of each of `targets`: one entry, or one for each side of "small right and large left".
 
         Parameters
         ----------
@@ -53,61 +62,73 @@ class AttributeReader:
         measurements
             The sentence's quantities with their tokens.
         """
-        sentence = _Sentence(words, targets, self._joins, self._breaks)
-        owners = self._owners(sentence, targets, measurements)
+        clause = _Clause(words, targets, self._joins, self._breaks, self._prepositions)
+        owners = self._owners(clause, targets, measurements)
+        sites = clause.given(matches.sites, shared=True)
+        sided = [site for site in matches.sites if self._anatomy[site.identifier].laterality]
+        free = [s for s in matches.sides if not any(_inside(s, site) for site in sided)]
+        sides = clause.given(free, shared=True)
+        degrees = clause.given(matches.degrees, shared=False)
+        courses = clause.given(matches.courses, shared=True)
         read: list[tuple[Attributes, ...]] = []
         for number, target in enumerate(targets):
-            inside = [s for s in matches.sites if target.start <= s.start and s.end <= target.end]
-            sites = [s for s in matches.sites if not any(_overlap(s, t) for t in targets)]
-            site = sentence.nearest(target, sites, shared=True) or (inside[0] if inside else None)
-            sides = [s for s in matches.sides if not any(_overlap(s, x) for x in matches.sites if x is not site)]
+            outside = [s for s in sites[number] if not _inside(s, target)]
+            site = _nearest(target, outside or sites[number])
+            degree = _nearest(target, degrees[number])
+            course = _nearest(target, courses[number])
             common = Attributes(
                 anatomy=site.identifier if site else None,
-                severity=self._severity(sentence, target, matches.degrees),
-                change=self._change(sentence, target, matches.courses),
+                laterality=self._side(target, sides[number], site, clause),
+                severity=Severity(degree.identifier) if degree else None,
+                change=Change(course.identifier) if course else None,
                 measurements=tuple(m for (m, _), owner in zip(measurements, owners, strict=True) if owner == number),
             )
-            read.append(self._sided(sentence, target, site, sides, matches.degrees, common))
+            read.append(self._instances(clause, target, matches, common))
         return read
 
-    def _sided(
-        self,
-        sentence: "_Sentence",
-        target: Match,
-        site: Match | None,
-        sides: Sequence[Match],
-        degrees: Sequence[Match],
-        common: Attributes,
+    def _side(self, target: Match, sides: Sequence[Match], site: Match | None, clause: "_Clause") -> Laterality | None:
+        """The side named for the finding, else that of its site.
+
+        The side that a site names beats a side word that is farther away: "right lung nodule, left unaffected".
+        """
+        named = _nearest(target, sides)
+        of_site = self._anatomy[site.identifier].laterality if site else None
+        if named is None or (of_site and site and clause.distance(site, target) < clause.distance(named, target)):
+            return of_site
+        if {s.identifier for s in sides} == {Laterality.LEFT.value, Laterality.RIGHT.value}:
+            first, second = sides[0], sides[-1]
+            between = clause.words[first.end : second.start]
+            if len(between) == 1 and between[0] in self._joins:
+                return Laterality.BILATERAL
+        return Laterality(named.identifier)
+
+    def _instances(
+        self, clause: "_Clause", target: Match, matches: Matches, common: Attributes
     ) -> tuple[Attributes, ...]:
-        before = [s for s in sides if s.end <= target.start and sentence.reaches(s, target)]
-        for left, right in pairwise(before):
-            between = [w for w in sentence.words[left.end : right.start] if w in self._joins]
-            if between and {left.identifier, right.identifier} == {"left", "right"} and target.start - right.end <= 2:
-                own = [_ending_at(degrees, left.start), _ending_at(degrees, right.start)]
-                if any(own):
-                    return tuple(
-                        _with(common, laterality=Laterality(side.identifier), severity=Severity(d) if d else None)
-                        for side, d in zip((left, right), own, strict=True)
+        """`common`, or two where two sides with their own degrees stand before the finding."""
+        before = [s for s in matches.sides if target.start - _ADJECTIVES <= s.start and s.end <= target.start]
+        for one, other in pairwise(before):
+            degrees = [_ending_at(matches.degrees, side.start) for side in (one, other)]
+            start = other.start - (_length(matches.degrees, other.start))
+            between = clause.words[one.end : start]
+            opposite = {one.identifier, other.identifier} == {Laterality.LEFT.value, Laterality.RIGHT.value}
+            listed = bool(between) and all(word in self._joins for word in between)
+            if opposite and listed and any(degrees) and not clause.words_of(other.end, target.start, self._joins):
+                return tuple(
+                    Attributes(
+                        common.anatomy,
+                        Laterality(side.identifier),
+                        Severity(degree) if degree else common.severity,
+                        common.change,
+                        common.measurements,
                     )
-                return (_with(common, laterality=Laterality.BILATERAL),)
-        nearest = sentence.nearest(target, sides, shared=True)
-        side = Laterality(nearest.identifier) if nearest else None
-        if side is None and site is not None:
-            side = self._anatomy[site.identifier].laterality
-        return (_with(common, laterality=side),)
-
-    def _severity(self, sentence: "_Sentence", target: Match, degrees: Sequence[Match]) -> Severity | None:
-        near = [d for d in degrees if target.start - 6 <= d.start and d.end <= target.end + 4]
-        found = sentence.nearest(target, near, shared=False, adjectives=True)
-        return Severity(found.identifier) if found else None
-
-    def _change(self, sentence: "_Sentence", target: Match, courses: Sequence[Match]) -> Change | None:
-        found = sentence.nearest(target, courses, shared=True)
-        return Change(found.identifier) if found else None
+                    for side, degree in zip((one, other), degrees, strict=True)
+                )
+        return (common,)
 
     def _owners(
         self,
-        sentence: "_Sentence",
+        clause: "_Clause",
         targets: Sequence[Match],
         measurements: Sequence[tuple[Measurement, tuple[int, int]]],
     ) -> list[int | None]:
@@ -120,78 +141,130 @@ class AttributeReader:
             after = next((i for i, t in enumerate(targets) if t.start >= end), None)
             before = next((i for i in reversed(range(len(targets))) if targets[i].end <= start), None)
             inside = next((i for i, t in enumerate(targets) if t.start < end and start < t.end), None)
-            direct = after is not None and targets[after].start - end <= 5 and sentence.clear(end, targets[after].start)
             if inside is not None:
                 owners.append(inside)
-            elif direct:
+            elif after is not None and targets[after].start - end < _ADJECTIVES and clause.free(end, after):
                 owners.append(after)
-            elif before is not None and sentence.unbroken(targets[before].end, start):
+            elif before is not None and clause.unbroken(targets[before].end, start):
                 owners.append(before)
             elif owners and owners[-1] is not None:
                 owners.append(owners[-1])
-            elif after is not None and sentence.unbroken(end, targets[after].start):
+            elif after is not None and clause.unbroken(end, targets[after].start):
                 owners.append(after)
             else:
                 owners.append(None)
         return owners
 
 
-class _Sentence:
-    """Reachability between the tokens of one sentence."""
+class _Clause:
+    """Which word of a sentence belongs to which finding."""
 
     def __init__(
-        self, words: Sequence[str], targets: Sequence[Match], joins: frozenset[str], breaks: frozenset[str]
+        self,
+        words: Sequence[str],
+        targets: Sequence[Match],
+        joins: frozenset[str],
+        breaks: frozenset[str],
+        prepositions: frozenset[str],
     ) -> None:
         self.words = words
         self.targets = targets
         self.joins = joins
         self.breaks = breaks
+        self.prepositions = prepositions
+        self.lists = self._lists()
+
+    def words_of(self, start: int, end: int, kind: frozenset[str]) -> bool:
+        """Whether a word of `kind` is among the tokens [start, end)."""
+        return any(word in kind for word in self.words[start:end])
 
     def unbroken(self, start: int, end: int) -> bool:
         """No clause break in the tokens [start, end)."""
-        return not any(word in self.breaks for word in self.words[start:end])
+        return not self.words_of(start, end, self.breaks)
 
-    def clear(self, start: int, end: int) -> bool:
-        """No clause break and no comma: nothing but adjectives in the tokens [start, end)."""
-        return self.unbroken(start, end) and not any(w in self.joins for w in self.words[start:end])
+    def free(self, start: int, target: int) -> bool:
+        """Neither a clause break nor a join between `start` and the target: nothing but adjectives."""
+        end = self.targets[target].start
+        return self.unbroken(start, end) and not self.words_of(start, end, self.joins | self.prepositions)
 
-    def reaches(self, word: Match, target: Match) -> bool:
-        """No clause break between the two."""
-        low, high = (word.end, target.start) if word.start < target.start else (target.end, word.start)
-        return self.unbroken(low, high)
+    def distance(self, word: Match, target: Match) -> int:
+        """Tokens between the two, 0 where they touch or overlap."""
+        return max(0, target.start - word.end, word.start - target.end)
 
-    def nearest(self, target: Match, words: Sequence[Match], *, shared: bool, adjectives: bool = False) -> Match | None:
-        """The nearest of `words` that belongs to `target`; with `shared`, also over other members of its list."""
-        best: tuple[int, Match] | None = None
+    def _lists(self) -> list[list[int]]:
+        """Runs of findings that only joins and a few words set apart."""
+        lists: list[list[int]] = []
+        for number, target in enumerate(self.targets):
+            between = self.words[self.targets[number - 1].end : target.start] if number else []
+            joined = [word for word in between if word in self.joins]
+            if (
+                number
+                and joined
+                and len(between) - len(joined) <= _LIST_FILLERS
+                and not any(word in self.breaks or word in self.prepositions for word in between)
+            ):
+                lists[-1].append(number)
+            else:
+                lists.append([number])
+        return lists
+
+    def given(self, words: Sequence[Match], *, shared: bool) -> list[list[Match]]:
+        """For each finding the words that belong to it, in order of place."""
+        own: list[list[Match]] = [[] for _ in self.targets]
         for word in words:
-            if _overlap(word, target):
-                return word
-            low, high = (word.end, target.start) if word.start < target.start else (target.end, word.start)
-            if not self.unbroken(low, high):
-                continue
-            others = [t for t in self.targets if low <= t.start and t.end <= high]
-            if others and not (shared and self._listed(low, high, others)):
-                continue
-            if adjectives and word.start > target.start and any(w in self.joins for w in self.words[low:high]):
-                continue
-            if best is None or high - low < best[0]:
-                best = (high - low, word)
-        return best[1] if best else None
+            touching = [i for i, t in enumerate(self.targets) if word.start < t.end and t.start < word.end]
+            owner = self._owner(word)
+            for number in touching or ([] if owner is None else [owner]):
+                own[number].append(word)
+        if not shared:
+            return own
+        given = [list(words) for words in own]
+        for members in self.lists:
+            first, last = members[0], members[-1]
+            before = [w for w in own[first] if w.end <= self.targets[first].start]
+            after = [w for w in own[last] if w.start >= self.targets[last].end]
+            for number in members:
+                if not own[number]:
+                    given[number] = after or before
+        return given
 
-    def _listed(self, low: int, high: int, others: Sequence[Match]) -> bool:
-        """Between the tokens stand other findings joined to this one as a list."""
-        inside = {i for t in others for i in range(t.start, t.end)}
-        rest = [self.words[i] for i in range(low, high) if i not in inside]
-        return any(w in self.joins for w in rest) and len(rest) <= 2 * len(others) + 2
+    def _owner(self, word: Match) -> int | None:
+        following = next((i for i, t in enumerate(self.targets) if t.start >= word.end), None)
+        preceding = next((i for i in reversed(range(len(self.targets))) if self.targets[i].end <= word.start), None)
+        behind = preceding is not None and self.unbroken(self.targets[preceding].end, word.start)
+        if following is not None and self._modifies(word, following) and not (behind and self._attached(word)):
+            return following
+        if behind:
+            return preceding
+        if following is not None and self.unbroken(word.end, self.targets[following].start):
+            return following
+        return None
+
+    def _modifies(self, word: Match, target: int) -> bool:
+        """`word` stands before the target with nothing but adjectives, or "in", between."""
+        end = self.targets[target].start
+        near = end - word.end <= _ADJECTIVES
+        return near and self.unbroken(word.end, end) and not self.words_of(word.end, end, self.joins)
+
+    def _attached(self, word: Match) -> bool:
+        """A preposition ties `word` to what is before it: "of the posterior right upper lobe"."""
+        before = self.words[max(0, word.start - 4) : word.start]
+        last_join = max((i for i, w in enumerate(before) if w in self.joins), default=-1)
+        return any(w in self.prepositions for w in before[last_join + 1 :])
 
 
-def _overlap(a: Match, b: Match) -> bool:
-    return a.start < b.end and b.start < a.end
+def _nearest(target: Match, words: Sequence[Match]) -> Match | None:
+    """The nearest of `words`; before the finding rather than after it."""
+    return min(words, key=lambda w: (max(0, target.start - w.end, w.start - target.end), w.start), default=None)
+
+
+def _inside(word: Match, whole: Match) -> bool:
+    return whole.start <= word.start and word.end <= whole.end
 
 
 def _ending_at(matches: Sequence[Match], place: int) -> str | None:
     return next((m.identifier for m in matches if m.end == place), None)
 
 
-def _with(common: Attributes, *, laterality: Laterality | None, severity: Severity | None = None) -> Attributes:
-    return Attributes(common.anatomy, laterality, severity or common.severity, common.change, common.measurements)
+def _length(matches: Sequence[Match], place: int) -> int:
+    return next((m.end - m.start for m in matches if m.end == place), 0)

@@ -6,19 +6,23 @@ medspaCy's rules, modifiers and graph stay the engine. What differs, and why, is
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
+from math import prod
 from typing import TYPE_CHECKING, Any
 
-from dicomnlp.analyse.library import ConText, ConTextGraph, ConTextModifier, ConTextRule, MedspacyMatcher, spacy
+from dicomnlp.analyse.library import ConText, ConTextGraph, ConTextModifier, ConTextRule, MedspacyMatcher, Span
 from dicomnlp.analyse.schema import ContextFile, CueGroup
 from dicomnlp.analyse.tokens import NUMBER, tokenize
 from dicomnlp.errors import LanguagePackError
 
 if TYPE_CHECKING:
-    from spacy.tokens import Doc, Span
+    from spacy.language import Language
+    from spacy.tokens import Doc
 
 NEGATED, UNCERTAIN, HISTORICAL = "NEGATED_EXISTENCE", "POSSIBLE_EXISTENCE", "HISTORICAL"
 HYPOTHETICAL, FAMILY = "HYPOTHETICAL", "FAMILY"
 CATEGORIES = frozenset({NEGATED, UNCERTAIN, HISTORICAL, HYPOTHETICAL, FAMILY})
+_PHRASES_AT_MOST = 300
 _SCOPING = frozenset({"TERMINATE"})
 NEVER = (
     ConTextRule("\x00", "NEVER", direction="PSEUDO"),
@@ -43,7 +47,7 @@ class ClauseModifier(ConTextModifier):  # type: ignore[misc]  # medspaCy is unty
         """A terminating cue ends only the scopes of the side it is meant for; a cue that looks away ends none."""
         if other.direction == "TERMINATE":
             looking = "forward" if other > self else "backward"
-            if other.rule.metadata["stops"] not in ("both", looking):
+            if other.rule.metadata["stops"] not in ("both", looking) or self.category in other.rule.metadata["spares"]:
                 return False
         elif self.direction != other.direction and "BIDIRECTIONAL" not in (self.direction, other.direction):
             return False
@@ -68,8 +72,23 @@ class ClauseModifier(ConTextModifier):  # type: ignore[misc]  # medspaCy is unty
             between = range(target.end, start)
         else:
             return False
-        stopped_by = self.rule.metadata["stopped_by"]
-        return reached and not (stopped_by and any(target.doc[i].lower_ in stopped_by for i in between))
+        words = [target.doc[i].lower_ for i in between]
+        if not reached or (forward and _leaves_bracket(words)):
+            return False
+        stopped_by: frozenset[str] = self.rule.metadata["stopped_by"]
+        if not self.rule.metadata["unless_listed"].isdisjoint(words):
+            stopped_by -= {","}
+        return stopped_by.isdisjoint(words)
+
+
+def _leaves_bracket(words: Sequence[str]) -> bool:
+    """Whether a bracket that was opened before `words` closes in them."""
+    depth = 0
+    for word in words:
+        depth += (word == "(") - (word == ")")
+        if depth < 0:
+            return True
+    return False
 
 
 class ClauseConText(ConText):  # type: ignore[misc]  # medspaCy is untyped
@@ -83,17 +102,16 @@ class ClauseConText(ConText):  # type: ignore[misc]  # medspaCy is untyped
         ``context.toml`` of the pack.
     """
 
-    def __init__(self, nlp: "spacy.Language", rules: ContextFile) -> None:
+    def __init__(self, nlp: "Language", rules: ContextFile) -> None:
         super().__init__(nlp, rules=None, span_attrs=None, input_span_type="group", span_group_name="targets")
         # the library's own matcher prunes terminators and modifiers against each other, and drops one of two rules
         # with the same words
         self._matcher = MedspacyMatcher(nlp, name="cues", prune=False)
         self._matcher.add([*compile_cues(rules), *NEVER])
-        self._vocab = nlp.vocab
 
     def __call__(self, doc: "Doc", targets: str | None = None) -> "Doc":
-        """Set ``doc._.context_graph`` from the targets in ``doc.spans["targets"]``."""
-        graph = ConTextGraph(targets=list(doc.spans["targets"]))
+        """Set ``doc._.context_graph`` from the targets in the span group `targets`, "targets" by default."""
+        graph = ConTextGraph(targets=list(doc.spans[targets or "targets"]))
         rule_map = self._matcher.rule_map
         matches = [(rule_map[doc.vocab.strings[key]], start, end) for key, start, end in self._matcher(doc)]
         graph.modifiers = [ClauseModifier(rule, start, end, doc) for rule, start, end in prune(matches)]
@@ -108,15 +126,15 @@ class ClauseConText(ConText):  # type: ignore[misc]  # medspaCy is untyped
             return []
         # equal spans are one target; ConText compares targets by place
         distinct = sorted(set(spans))
-        doc.spans["targets"] = [spacy.tokens.Span(doc, a, b, label="TARGET") for a, b in distinct]
+        doc.spans["targets"] = [Span(doc, a, b, label="TARGET") for a, b in distinct]
         self(doc)
         acting: dict[tuple[int, int], set[CueMatch]] = {}
         for target, modifier in doc._.context_graph.edges:
             if modifier.category in CATEGORIES:
-                cue = CueMatch(*modifier.modifier_span, modifier.category)
+                start, end = modifier.modifier_span
+                cue = CueMatch(start, end, modifier.category)
                 acting.setdefault((target.start, target.end), set()).add(cue)
-        order = [tuple(sorted(acting.get(span, ()), key=lambda c: (c.start, c.end, c.category))) for span in spans]
-        return order
+        return [tuple(sorted(acting.get(span, ()), key=lambda c: (c.start, c.end, c.category))) for span in spans]
 
 
 def prune(matches: Iterable[tuple[ConTextRule, int, int]]) -> list[tuple[ConTextRule, int, int]]:
@@ -131,7 +149,7 @@ def prune(matches: Iterable[tuple[ConTextRule, int, int]]) -> list[tuple[ConText
     kept: list[tuple[ConTextRule, int, int]] = []
     for rule, start, end in sorted(acting, key=lambda m: (m[1] - m[2], m[0].direction != "PSEUDO", m[1])):
         if all(
-            end <= a or b <= start or (a, b) == (start, end) and rule.direction != "PSEUDO" != other.direction
+            end <= a or b <= start or ((a, b) == (start, end) and rule.direction != "PSEUDO" != other.direction)
             for other, a, b in kept
         ):
             kept.append((rule, start, end))
@@ -149,34 +167,54 @@ def compile_cues(rules: ContextFile) -> Iterator[ConTextRule]:
     """
     for group in rules.cues:
         for term in group.terms:
-            pattern = _pattern(term, rules.gap_marks)
-            yield ConTextRule(
-                literal=term,
-                category=group.category,
-                pattern=pattern,
-                direction=group.direction.upper(),
-                max_scope=group.max_scope,
-                max_targets=group.max_targets,
-                metadata=_metadata(group),
-            )
+            for variant in _variants(term):
+                yield ConTextRule(
+                    literal=variant,
+                    category=group.category,
+                    pattern=_pattern(variant, rules.gap_marks),
+                    direction=group.direction.upper(),
+                    max_scope=group.max_scope,
+                    max_targets=group.max_targets,
+                    metadata=_metadata(group),
+                )
+
+
+def _variants(term: str) -> list[str]:
+    """`term` spelled out where that is cheap, for speed alone: spaCy tries each pattern at each token.
+
+    Without a gap or a number it becomes plain phrases, for the faster phrase matcher; else its first word is settled.
+    """
+    pieces = term.split()
+    choices = [piece.split("|") for piece in pieces]
+    plain = not any(_is_gap(piece) or piece == "#" or (len(piece) > 1 and piece.endswith("?")) for piece in pieces)
+    if plain and prod(map(len, choices)) <= _PHRASES_AT_MOST:
+        return [" ".join(words) for words in product(*choices)]
+    if pieces[0].endswith("?"):
+        return [term]
+    return [" ".join([first, *pieces[1:]]) for first in choices[0]]
 
 
 def _metadata(group: CueGroup) -> dict[str, Any]:
-    return {"stops": group.stops, "stopped_by": frozenset(group.stopped_by)}
+    return {
+        "stops": group.stops,
+        "spares": frozenset(group.spares),
+        "stopped_by": frozenset(group.stopped_by),
+        "unless_listed": frozenset(group.unless_listed),
+    }
 
 
 def _pattern(term: str, gap_marks: Iterable[str]) -> list[dict[str, Any]] | None:
     """A token pattern for spaCy's Matcher, or None where plain words do.
 
-    Words stand for themselves; ``a|b`` is either, ``a?`` may be missing, ``..3`` is up to three words that aren't marks,
-    ``#`` is a number.
+    Words stand for themselves; ``a|b`` is either, ``a?`` may be missing, ``..3`` is up to three words that
+    aren't marks, ``#`` is a number.
     """
     pieces = term.split()
     if not any(_special(piece) for piece in pieces):
         return None
     pattern: list[dict[str, Any]] = []
     for piece in pieces:
-        if piece.startswith("..") and piece[2:].isdigit():
+        if _is_gap(piece):
             marks = sorted(gap_marks)
             pattern += [{"LOWER": {"NOT_IN": marks}, "OP": "?"}] * int(piece[2:])
         elif piece == "#":
@@ -196,17 +234,21 @@ def _pattern(term: str, gap_marks: Iterable[str]) -> list[dict[str, Any]] | None
     return pattern
 
 
+def _is_gap(piece: str) -> bool:
+    return piece.startswith("..") and piece[2:].isdigit()
+
+
 def _special(piece: str) -> bool:
-    return len(piece) > 1 and ("|" in piece or piece.endswith("?") or piece.startswith("..")) or piece == "#"
+    return (len(piece) > 1 and ("|" in piece or piece.endswith("?") or piece.startswith(".."))) or piece == "#"
 
 
 def cue_words(rules: ContextFile) -> set[str]:
     """Every word that a cue pattern names; the tokenizer must know them."""
     words: set[str] = set()
     for group in rules.cues:
-        for term in [*group.terms, *group.stopped_by]:
+        for term in [*group.terms, *group.stopped_by, *group.unless_listed]:
             for piece in term.replace("|", " ").split():
                 bare = piece.removesuffix("?") if len(piece) > 1 else piece
-                if not (piece.startswith("..") and piece[2:].isdigit()) and piece != "#":
+                if not _is_gap(piece) and piece != "#":
                     words.update(word.lower() for word in tokenize(bare).words)
-    return words | set(rules.gap_marks)
+    return words | set(rules.gap_marks) | {"(", ")"}

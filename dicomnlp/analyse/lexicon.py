@@ -14,7 +14,9 @@ from dicomnlp.analyse.library import TargetMatcher, TargetRule
 from dicomnlp.analyse.tokens import RuleTokenizer, tokenize
 
 if TYPE_CHECKING:
-    from dicomnlp.analyse.library import spacy
+    from spacy.language import Language
+    from spacy.tokens import Doc
+
     from dicomnlp.analyse.pack import Pack
 
 CONCEPT, SITE, PART, SIDE, DEGREE, COURSE = "concept", "site", "part", "side", "degree", "course"
@@ -52,10 +54,12 @@ class Lexicon:
     pack
         Where the terms come from.
     nlp
-        A pipeline whose tokenizer is a `RuleTokenizer`.
+        The pipeline; only its vocabulary and tokenizer are used.
+    tokenizer
+        Its tokenizer, which learns the terms' words.
     """
 
-    def __init__(self, pack: "Pack", nlp: "spacy.Language") -> None:
+    def __init__(self, pack: "Pack", nlp: "Language", tokenizer: RuleTokenizer) -> None:
         self.gap = pack.about.limits.compose_gap
         self.breaks = frozenset(pack.attributes.clause_breaks)
         self._inflections = pack.about.inflections
@@ -66,10 +70,10 @@ class Lexicon:
         # one rule for each distinct phrase: a phrase may belong to several concepts and parts
         self._matcher = TargetMatcher(nlp, result_type=None, prune=False)
         self._cased = TargetMatcher(nlp, result_type=None, prune=False, phrase_matcher_attr="ORTH")
-        tokenizer: RuleTokenizer = nlp.tokenizer
         phrases = list(self._rules)
         self._meaning: list[tuple[tuple[str, str], ...]] = [tuple(self._rules[phrase]) for phrase in phrases]
-        plain, cased = [], []
+        plain: list[TargetRule] = []
+        cased: list[TargetRule] = []
         for number, (phrase, is_cased) in enumerate(phrases):
             (cased if is_cased else plain).append(TargetRule(phrase, "TERM", metadata={"phrase": number}))
         # spaCy warns at each sentence of a matcher without rules of one of its two sorts
@@ -119,7 +123,7 @@ class Lexicon:
                     yield (*words[:head], stem + replacement, *words[head + 1 :])
                     break
 
-    def __call__(self, doc: "spacy.tokens.Doc") -> Matches:
+    def __call__(self, doc: "Doc") -> Matches:
         """What the lexicon knows of the sentence `doc`."""
         found: dict[str, list[Match]] = defaultdict(list)
         parts: dict[str, list[tuple[int, int]]] = defaultdict(list)
@@ -133,7 +137,7 @@ class Lexicon:
             found[CONCEPT] += self._composed(doc, parts)
         return Matches(*(longest(found[kind]) for kind in (CONCEPT, SITE, SIDE, DEGREE, COURSE)))
 
-    def _composed(self, doc: "spacy.tokens.Doc", parts: dict[str, list[tuple[int, int]]]) -> Iterator[Match]:
+    def _composed(self, doc: "Doc", parts: dict[str, list[tuple[int, int]]]) -> Iterator[Match]:
         for identifier, said, of in self._compositions:
             if said not in parts or of not in parts:
                 continue

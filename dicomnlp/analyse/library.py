@@ -16,11 +16,13 @@ with warnings.catch_warnings():
     from medspacy.context.context_graph import ConTextGraph
     from medspacy.context.context_modifier import ConTextModifier
     from medspacy.target_matcher import TargetMatcher, TargetRule
+    from spacy.about import __version__ as spacy_version
+    from spacy.tokens import Doc, Span
 
 logger.disable("PyRuSH")
 logger.disable("medspacy")
 
-VERSIONS = {"medspacy": str(medspacy.__version__), "spacy": spacy.__version__}
+VERSIONS = {"medspacy": str(medspacy.__version__), "spacy": spacy_version}
 
 __all__ = [
     "VERSIONS",
@@ -28,7 +30,9 @@ __all__ = [
     "ConTextGraph",
     "ConTextModifier",
     "ConTextRule",
+    "Doc",
     "MedspacyMatcher",
+    "Span",
     "TargetMatcher",
     "TargetRule",
     "spacy",

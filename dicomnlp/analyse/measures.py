@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from dicomnlp.analyse.schema import MeasuresFile, UnitEntry
 from dicomnlp.model import Measurement, Temporality
 
-_NUMBER = r"(?<![\w.,])[-\u2212]?(?:\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:[.,]\d+)?|[.,]\d+)"
+_FREE = r"(?<![\w.,/:])"
+_NUMBER = _FREE + r"(?:(?<!\d )[-\u2212])?(?:\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:[.,]\d+)?|[.,]\d+)"
 _REACH = 40
 """Characters before a quantity in which a word decides what it is."""
 
@@ -45,13 +46,13 @@ class MeasureReader:
         cased = _any([t for e in rules.units if e.cased for t in e.terms])
         unit = rf"(?:(?i:{plain})|{cased})(?![A-Za-z\d/\u00b2\u00b3^])"
         number = _NUMBER
-        follow = number.replace(r"(?<![\w.,])", "")
+        follow = number.removeprefix(_FREE)
         axes = rf"(?:\s*\(?(?i:{_any(rules.axes)})\)?){{0,2}}" if rules.axes else ""
         times = rf"\s*(?i:{_any(rules.times)})\s*"
         ranges = rf"\s*(?i:{_any(rules.ranges)})\s*"
         joins = rf"(?:\s*(?:{_any(rules.joins)}))+\s*" if rules.joins else r"(?!)"
         gap = r"[ \t\n\r-]{0,3}"
-        units = rf"(?:{gap}(?P<u>{unit}))?"
+        units = rf"(?:{gap}(?P<u>{unit})\.?)?"
         self._first = re.compile(rf"(?P<n>{number}){units}{axes}")
         self._next = {
             "times": re.compile(rf"\.?{times}(?P<n>{follow}){units}{axes}"),
@@ -95,17 +96,18 @@ class MeasureReader:
                     break
                 shape = found[0]
                 chain.append(found[1])
-            quantity = self._quantity(text, chain)
+            quantity = self._quantity(text, chain, shape)
             while quantity is None and len(chain) > 1:
                 chain.pop()
-                quantity = self._quantity(text, chain)
+                shape = shape if len(chain) > 1 else ""
+                quantity = self._quantity(text, chain, shape)
             if quantity:
                 yield quantity
                 at = quantity.end
             else:
                 at = match.end("n")
 
-    def _quantity(self, text: str, chain: Sequence["re.Match[str]"]) -> _Quantity | None:
+    def _quantity(self, text: str, chain: Sequence["re.Match[str]"], shape: str) -> _Quantity | None:
         """The quantity of numbers that share or repeat a unit; None where the last has none."""
         last = chain[-1]
         if last["u"] is None:
@@ -117,6 +119,8 @@ class MeasureReader:
         assert final is not None
         if any(u is not None and u.kind != final.kind for u in units):
             return None
+        if shape == "list" and any(units[:-1]):
+            return None  # "0.9 cm, and 7 mm" are two quantities
         values: list[float] = []
         unit = final
         for match, own in zip(reversed(chain), reversed(units), strict=True):
@@ -131,11 +135,11 @@ class MeasureReader:
         if quantity.kind != "size" or len(quantity.values) > 1:
             return quantity.kind
         after = self._distance_after and self._distance_after.match(text, quantity.end)
-        before = self._distance_before and self._distance_before.search(text, *_reach(text, quantity.start))
+        before = self._distance_before and self._distance_before.search(text, *_reach(quantity.start))
         return "distance" if after or before else "size"
 
     def _temporality(self, text: str, quantity: _Quantity, quantities: list[_Quantity]) -> Temporality:
-        low, high = _reach(text, quantity.start)
+        low, high = _reach(quantity.start)
         low = max([low, *(q.end for q in quantities if q.end <= quantity.start)])
         prior = self._prior_before.search(text, low, high) if self._prior_before else None
         current = self._current_before.search(text, low, high) if self._current_before else None
@@ -151,7 +155,7 @@ class MeasureReader:
         return Temporality.CURRENT
 
 
-def _reach(text: str, start: int) -> tuple[int, int]:
+def _reach(start: int) -> tuple[int, int]:
     return max(0, start - _REACH), start
 
 

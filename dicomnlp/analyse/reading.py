@@ -19,8 +19,8 @@ from dicomnlp.analyse.context import (
     CueMatch,
     cue_words,
 )
+from dicomnlp.analyse.lexicon import Lexicon, Match, Matches
 from dicomnlp.analyse.library import spacy
-from dicomnlp.analyse.lexicon import Lexicon, Match
 from dicomnlp.analyse.measures import MeasureReader
 from dicomnlp.analyse.pack import Pack
 from dicomnlp.analyse.tokens import RuleTokenizer, tokenize
@@ -71,15 +71,16 @@ class SentenceReader:
         self._tokenizer = RuleTokenizer(nlp.vocab)
         nlp.tokenizer = self._tokenizer
         self._fold = str.maketrans(pack.about.fold)
-        self._lexicon = Lexicon(pack, nlp)
+        self._lexicon = Lexicon(pack, nlp, self._tokenizer)
         self._context = ClauseConText(nlp, pack.context)
         self._tokenizer.known |= cue_words(pack.context) | set(pack.attributes.clause_breaks)
         self._attributes = AttributeReader(pack)
         self._measures = MeasureReader(pack.measures)
+        self._normal = frozenset(i for i, entry in pack.concepts.items() if entry.normal)
         self.read = lru_cache(CACHE_SIZE)(self._read) if cache else self._read
 
     def _read(self, sentence: str, targets: tuple[tuple[int, int], ...] = ()) -> SentenceReading:
-        """What `sentence` says; with `targets` (character offsets) these spans are judged, else what the lexicon finds."""
+        """What `sentence` says; with `targets` (character offsets) these spans are judged, not the lexicon's."""
         text = sentence.translate(self._fold)
         measurements = self._measures.read(text)
         tokens = tokenize(text)
@@ -96,15 +97,32 @@ class SentenceReader:
         acting = self._context.cues(doc, [m.predicate for m in found])
         words = [word.lower() for word in tokens.words]
         measured = [(m, tokens.span(m.start, m.end)) for m in measurements]
-        attributes = self._attributes.read(words, matches, found, measured)
-        mentions = []
+        attributes = self._attributed(words, matches, found, measured)
+        mentions: list[Mention] = []
         for match, (start, end), cues, instances in zip(found, places, acting, attributes, strict=True):
             spans = [(tokens.starts[c.start], tokens.ends[c.end - 1], c.category) for c in cues]
             shown = tuple(Cue(sentence[a:b], a, b, category) for a, b, category in spans)
-            assertion = judge(match.predicate, cues)
+            assertion = judge(cues)
             flags = frozenset(c.category for c in cues)
             mentions += [Mention(match.identifier, start, end, assertion, flags, shown, x) for x in instances]
         return SentenceReading(tuple(mentions), measurements)
+
+    def _attributed(
+        self,
+        words: Sequence[str],
+        matches: Matches,
+        found: Sequence[Match],
+        measured: Sequence[tuple[Measurement, tuple[int, int]]],
+    ) -> list[tuple[Attributes, ...]]:
+        """The attributes of each of `found`; normal statements take none from findings, only what is left of sites."""
+        normal = [m.identifier in self._normal for m in found]
+        findings = iter(
+            self._attributes.read(words, matches, [m for m, n in zip(found, normal, strict=True) if not n], measured)
+        )
+        statements = iter(
+            self._attributes.read(words, matches, [m for m, n in zip(found, normal, strict=True) if n], [])
+        )
+        return [next(statements) if n else next(findings) for n in normal]
 
 
 def _target(concepts: Sequence[Match], first: int, last: int) -> Match:
@@ -113,7 +131,7 @@ def _target(concepts: Sequence[Match], first: int, last: int) -> Match:
     return exact or Match(TARGET, first, last, (first, last))
 
 
-def judge(target: tuple[int, int], cues: Sequence[CueMatch]) -> Assertion | None:
+def judge(cues: Sequence[CueMatch]) -> Assertion | None:
     """The one label that a reader gives, None where no cue speaks.
 
     Another person's finding is that, whatever else is said. A finding that is only asked for isn't negated or hedged.

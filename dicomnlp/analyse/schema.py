@@ -151,8 +151,12 @@ class CueGroup(Table):
     terms: Words = Field(min_length=1)
     stops: Literal["forward", "backward", "both"] = "both"
     """Of a terminating group: which cues it ends, those that look forward or those that look backward."""
+    spares: Words = ()
+    """Of a terminating group: categories that it doesn't end."""
     stopped_by: Words = ()
     """Tokens that end this group's scope."""
+    unless_listed: Words = ()
+    """Words that show a list: where one stands between cue and target, a comma doesn't end the scope."""
     max_scope: int | None = Field(default=None, ge=1)
     max_targets: int | None = Field(default=None, ge=1)
 
@@ -177,6 +181,8 @@ class AttributesFile(Table):
     change: dict[Change, Words]
     joins: Words
     """Words that join members of a list."""
+    prepositions: Words = ()
+    """Words that tie what follows to what is before: "in", "of"."""
     clause_breaks: Words
     """Tokens over which no attribute reaches."""
 

@@ -12,11 +12,16 @@ from itertools import pairwise
 from dicomnlp.analyse.schema import SectionsFile
 from dicomnlp.model import Narrative, Section, SectionName
 
-_LINE_LEAD = r"(?:^|(?<=\n))[ \t]*(?:[*#_>=\u2022]+[ \t]*|\(?(?:\d{1,2}|[ivxIVX]{1,4})[.)][ \t]+)?[*_]*"
-_LINE_TAIL = (
-    r"[*_ \t]*(?:(?P<colon>[:\uff1a][*_]*|[ \t]+[-\u2013\u2014][ \t]|\.(?=[ \t]*(?:\n|$)))|(?=[ \t]*(?:\r?\n|$)))"
+_LINE_LEAD = (
+    r"(?:^|(?<=\n))[ \t]{0,20}"
+    r"(?:[*#_>=\u2022]{1,8}[ \t]{0,4}|\(?(?:\d{1,2}|[ivxIVX]{1,4})[.)][ \t]{1,4})?[*_]{0,4}"
 )
-_INLINE_LEAD = r"(?<=[.!?;:,)\]\u3002])[ \t\n]+"
+_LINE_TAIL = (
+    r"[*_ \t]{0,8}"
+    r"(?:(?P<colon>[:\uff1a][*_]{0,4}|[ \t]?[-\u2013\u2014][ \t]|\.(?=[ \t]{0,20}(?:\n|$)))"
+    r"|(?=[ \t]{0,20}(?:\r?\n|$)))"
+)
+_INLINE_LEAD = r"(?<=[.!?;:,)\]\u3002])\s{1,4}"
 _HEADING_AT_MOST = 90
 """Characters of the longest heading."""
 
@@ -39,7 +44,8 @@ class SectionFinder:
         join = _alternatives(rules.joins)
         exam = _alternatives(rules.examinations)
         bracket = r"(?:[ \t]*\([^()\n]{1,40}\))?"
-        body = rf"(?:{qualifier}[ \t]+){{0,3}}(?:{core})(?:[ \t]*(?:{join})[ \t]*(?:{qualifier}[ \t]+)?(?:{core})){{0,3}}{bracket}"
+        joined = rf"(?:[ \t]*(?:{join})[ \t]*(?:{qualifier}[ \t]+)?(?:{core})){{0,3}}"
+        body = rf"(?:{qualifier}[ \t]+){{0,3}}(?:{core}){joined}{bracket}"
         named = rf"(?P<title>{body})(?!\w)"
         examined = rf"(?P<exam>(?:{exam})\b[^:\n.]{{0,60}}(?=:))" if rules.examinations else r"(?P<exam>(?!))"
         self._line = re.compile(_LINE_LEAD + rf"(?:{named}|{examined})" + _LINE_TAIL, re.IGNORECASE)

@@ -70,7 +70,7 @@ class SentenceSplitter:
         previous = text[block[0] : block[1]].rstrip()
         if previous.endswith((",", "-", "/", "(")):
             return True
-        if following[0].islower() or following[0].isdigit() and not previous.endswith((".", ":")):
+        if following[0].islower() or (following[0].isdigit() and not previous.endswith((".", ":"))):
             return True
         if previous[-1] in ".:!?;":
             return previous.endswith(".")  # the full stop decides inside the block
@@ -100,17 +100,12 @@ class SentenceSplitter:
         if after >= end:
             return True
         following = text[after]
-        if (
-            self.marker.match(text[before : at + 2])
-            and word.rstrip(".)").isalnum()
-            and len(word) <= 3
-            and not word.isalpha()
-        ):
+        if word.isdigit() and len(word) <= 2 and _opens(text, before, start):
             return False  # the number of a list item
         if word in self.abbreviations or (len(word) == 1 and word.isalpha()):
             return False
         last = re.split(r"[\d.\s]", word)[-1]
-        if last in self.units and not (following.isupper() or following.isdigit() and word == last):
+        if last in self.units and not (following.isupper() or (following.isdigit() and word == last)):
             return False
         return not (following in ",;" or (following.islower() and len(word) <= 2))
 
@@ -138,6 +133,13 @@ def _last_before(cuts: list[int], low: int, high: int) -> int | None:
     """The greatest of the sorted `cuts` that is at most `high` and above `low`."""
     i = bisect_left(cuts, high + 1) - 1
     return cuts[i] if i >= 0 and cuts[i] > low else None
+
+
+def _opens(text: str, place: int, start: int) -> bool:
+    """Whether a sentence or a list item may begin at `place`."""
+    while place > start and text[place - 1].isspace():
+        place -= 1
+    return place <= start or text[place - 1] in ".:;!?,"
 
 
 def _trim(text: str, start: int, end: int) -> tuple[int, int]:

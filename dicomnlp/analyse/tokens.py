@@ -12,10 +12,12 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dicomnlp.analyse.library import spacy
+from dicomnlp.analyse.library import Doc
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
+
+    from spacy.vocab import Vocab
 
 HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _LETTER = f"[^\\W\\d_{HAN}]"
@@ -59,7 +61,7 @@ def tokenize(text: str) -> Tokens:
     for match in _TOKEN.finditer(text):
         word = match.group()
         start, end = match.span()
-        if word in _HYPHENS and 0 < start and end < len(text):
+        if word in _HYPHENS and start > 0 and end < len(text):
             before, after = text[start - 1], text[end]
             if before.isalnum() and after.isalnum() and not (before.isdigit() and after.isdigit()):
                 continue
@@ -72,22 +74,22 @@ def tokenize(text: str) -> Tokens:
 class RuleTokenizer:
     """The tokenizer as spaCy and medspaCy call it: while rules are added it learns their words."""
 
-    def __init__(self, vocab: "spacy.Vocab", cased: "Collection[str]" = ()) -> None:
+    def __init__(self, vocab: "Vocab", cased: "Collection[str]" = ()) -> None:
         self.vocab = vocab
         self.cased = frozenset(cased)
         self.known: set[str] = set(cased)
 
-    def __call__(self, text: str) -> "spacy.tokens.Doc":
+    def __call__(self, text: str) -> Doc:
         """The Doc of a rule's literal; its words become known."""
         words = list(tokenize(text).words)
         self.known.update(words)
-        return spacy.tokens.Doc(self.vocab, words=words)
+        return Doc(self.vocab, words=words)
 
-    def document(self, words: "Sequence[str]") -> "spacy.tokens.Doc":
+    def document(self, words: "Sequence[str]") -> Doc:
         """The Doc of one sentence of a report, reduced to the words that rules know."""
         shown = [self._shown(word) for word in words]
-        starts = [i == 0 for i in range(len(shown))]
-        return spacy.tokens.Doc(self.vocab, words=shown, sent_starts=starts)
+        starts: list[bool | int | None] = [i == 0 for i in range(len(shown))]
+        return Doc(self.vocab, words=shown, sent_starts=starts)
 
     def _shown(self, word: str) -> str:
         if word in self.cased:
