@@ -67,6 +67,8 @@ WINDOWS_FORMS: dict[str, str] = {
     "iso8859_7": "cp1253",
     "iso8859_8": "cp1255",
     "iso8859_9": "cp1254",
+    "euc_jp": "cp932",
+    "shift_jis": "cp932",
 }
 """Declared codec -> what Windows systems write under its name: letters and quotes where ISO 8859 has control codes."""
 

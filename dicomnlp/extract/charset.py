@@ -27,6 +27,7 @@ SPECIFIC_CHARACTER_SET = 0x00080005
 _TEXT_VRS = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
 _SAMPLE = 64 * 1024
 """Bytes of text that plausibility is judged on; decoding is checked on all of it."""
+_LAST_RESORT = "cp1252"
 _MARGIN = 0.2
 """By how much a fallback must be more plausible than what is declared and decodes."""
 
@@ -147,6 +148,9 @@ def _decide(declared: Declared, values: Sequence[bytes], fallbacks: Sequence[str
     best, best_score = max(scored, key=lambda pair: pair[1], default=("", -1.0))
     if best_score < 0.9:
         guesses = [(codec, _score(codec, values, sample)) for codec in fallbacks]
+        if _LAST_RESORT not in fallbacks:
+            # where no fallback fits well, Western letters are better than replacement characters or rare ideographs
+            guesses.append((_LAST_RESORT, _score(_LAST_RESORT, values, sample) - _MARGIN))
         guess, guess_score = max(guesses, key=lambda pair: pair[1], default=("", -1.0))
         nearly = _nearly(["utf_8", *declared_codecs], values) if best_score < 0 else None
         if nearly is not None:

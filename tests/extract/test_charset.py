@@ -62,6 +62,7 @@ def g0(text: str) -> bytes:
         (FRENCH, FRENCH.encode("cp1252"), b"ISO_IR 100", None),  # a typographic apostrophe is no Latin-1
         ("Śródmiąższ bez zmian.", "Śródmiąższ bez zmian.".encode("cp1250"), b"ISO_IR 101", None),
         (RUSSIAN, RUSSIAN.encode("cp1251"), b"ISO_IR 144", None),
+        (JAPANESE, JAPANESE.encode("shift_jis"), b"\\ISO 2022 IR 87", None),
         # nothing is declared
         (CHINESE, CHINESE.encode(), None, 0.9),
         (CHINESE, CHINESE.encode("gb18030"), None, None),
@@ -93,6 +94,13 @@ def test_the_site_s_fallbacks_are_what_is_chosen_from(sr, fallbacks):
     report = read_text(sr, JAPANESE.encode("shift_jis"), None, fallbacks)
     assert report.narrative.text == JAPANESE
     assert report.character_set.used == fallbacks[0]
+
+
+def test_western_text_survives_where_only_chinese_is_expected(sr):
+    """A site's list of fallbacks needn't name what has no better reading."""
+    report = read_text(sr, GERMAN.encode("latin_1"), None, ("gb18030",))
+    assert report.narrative.text == GERMAN
+    assert report.character_set.confidence < 0.9
 
 
 def test_right_declarations_are_never_overruled(sr):
