@@ -1,0 +1,114 @@
+"""Files and folders through the same intake as the network."""
+
+import os
+
+import pytest
+import sqlalchemy as sa
+
+from dicomnlp.errors import UsageError
+from dicomnlp.receive.importer import import_paths
+from dicomnlp.receive.intake import Intake
+from dicomnlp.store.database import Database
+
+DEFLATED = "1.2.840.10008.1.2.1.99"
+
+
+@pytest.fixture
+def take(settings):
+    """Imports paths: ([(name, outcome, status, reason_code)], the summary, the ledger's rows)."""
+
+    def import_into_fresh_database(*paths, **listener):
+        chosen = settings(**listener)
+        database = Database.open(chosen)
+        intake = Intake(chosen, database)
+        seen = []
+
+        def on_receipt(path, receipt):
+            seen.append((path.name, receipt.outcome.value, receipt.status, receipt.reason_code))
+
+        try:
+            summary = import_paths(intake, paths, on_receipt=on_receipt)
+            with database.read() as connection:
+                rows = connection.execute(sa.text("SELECT outcome, status, reason_code, door FROM ledger ORDER BY id"))
+                ledger = [tuple(row) for row in rows]
+        finally:
+            intake.close()
+            database.close()
+        return seen, summary, ledger
+
+    return import_into_fresh_database
+
+
+def test_each_file_of_a_folder_leaves_a_receipt_and_a_ledger_row(take, objects, tmp_path):
+    """DICOM and not, down the tree, in the order of names."""
+    folder = tmp_path / "export"
+    (folder / "sub").mkdir(parents=True)
+    first = objects.file(folder / "a.dcm")
+    objects.file(folder / "b_again", first)
+    (folder / "c_no_meta.dcm").write_bytes(objects.encode(objects.data_set(), "1.2.840.10008.1.2"))
+    (folder / "d_notes.txt").write_text("Nothing but words, and more of them than a header has bytes." * 9)
+    (folder / "e_empty.dcm").write_bytes(b"")
+    objects.file(folder / "f_image.dcm", objects.data_set(SOPClassUID="1.2.840.10008.5.1.4.1.1.2"))
+    objects.file(folder / "g_no_study.dcm", objects.data_set(StudyInstanceUID=None))
+    objects.file(folder / "sub" / "deflated.dcm", transfer_syntax_uid=DEFLATED)
+    whole = (folder / "a.dcm").read_bytes()
+    (folder / "h_cut.dcm").write_bytes(whole[:-5])
+    seen, summary, ledger = take(folder)
+    assert seen == [
+        ("a.dcm", "stored", 0, None),
+        ("b_again", "duplicate", 0, None),
+        ("c_no_meta.dcm", "stored", 0, None),
+        ("d_notes.txt", "refused", 0xC000, "not_dicom"),
+        ("e_empty.dcm", "refused", 0xC000, "empty"),
+        ("f_image.dcm", "refused", 0x0122, "sop_class_not_supported"),
+        ("g_no_study.dcm", "quarantined", 0xC000, "no_study_instance_uid"),
+        ("h_cut.dcm", "refused", 0xC000, seen[7][3]),
+        ("deflated.dcm", "stored", 0, None),
+    ]
+    assert ledger == [(outcome, status, reason_code, "import") for _, outcome, status, reason_code in seen]
+    assert summary.total == 9
+    assert summary.outcomes["stored"] == 3
+    assert summary.reason_codes["not_dicom"] == 1
+
+
+def test_file_whose_meta_information_names_another_object_is_refused(take, objects, tmp_path):
+    """The same A900 as on the network."""
+    data_set = objects.file(tmp_path / "a.dcm")
+    content = (tmp_path / "a.dcm").read_bytes()
+    uid = data_set.SOPInstanceUID.encode()
+    position = content.index(uid)
+    (tmp_path / "a.dcm").write_bytes(content[:position] + uid[:-1] + b"7" + content[position + len(uid) :])
+    seen, _, _ = take(tmp_path / "a.dcm")
+    assert seen == [("a.dcm", "refused", 0xA900, "identity_mismatch")]
+
+
+def test_file_above_the_size_limit_is_not_even_read(take, tmp_path):
+    """A700 by its size alone."""
+    with (tmp_path / "huge").open("wb") as file:
+        file.truncate(1 << 40)
+    seen, _, _ = take(tmp_path / "huge")
+    assert seen == [("huge", "refused", 0xA700, "object_too_large")]
+
+
+def test_pipes_and_dangling_links_do_not_hold_up_an_import(take, objects, tmp_path):
+    """What isn't a file is said to be none."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    os.mkfifo(folder / "a_pipe")
+    (folder / "b_dangling").symlink_to(tmp_path / "nowhere")
+    (folder / "c_loop").symlink_to(folder)
+    objects.file(folder / "d.dcm")
+    seen, _, _ = take(folder)
+    assert [(name, reason_code) for name, _, _, reason_code in seen] == [
+        ("a_pipe", "not_a_file"),
+        ("b_dangling", "file_unreadable"),
+        ("d.dcm", None),
+    ]
+
+
+def test_missing_path_is_a_usage_error_and_nothing_is_imported(take, objects, tmp_path):
+    """A misspelt argument must not look like an empty folder; the message doesn't repeat the name."""
+    objects.file(tmp_path / "a.dcm")
+    with pytest.raises(UsageError, match="path 2 of 2") as caught:
+        take(tmp_path / "a.dcm", tmp_path / "no_such_name")
+    assert "no_such_name" not in str(caught.value)
