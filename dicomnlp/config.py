@@ -127,7 +127,7 @@ class ExtractSettings(_Table):
     """Reading of objects."""
 
     character_set_fallbacks: list[str] = Field(
-        ["gb18030", "latin_1"],
+        ["gb18030", "cp1252"],
         description="Python codecs tried, in order of preference, for text that no declared character set fits.",
     )
 

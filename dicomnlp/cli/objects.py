@@ -5,7 +5,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import rich.progress
 import typer
@@ -14,7 +14,10 @@ from dicomnlp.cli.context import err, open_database, settings_of, write_line
 from dicomnlp.cli.reading import print_analysis, print_report
 from dicomnlp.config import Settings
 from dicomnlp.errors import DicomnlpError, UsageError
-from dicomnlp.model import Narrative, Outcome, Receipt, Report, StoredObject
+from dicomnlp.model import Identity, Narrative, Outcome, Receipt, Report, StoredObject, to_json
+
+if TYPE_CHECKING:
+    from dicomnlp.extract import FileContent
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON line an input, instead of text for people.")]
 
@@ -77,17 +80,21 @@ def extract(
 
     Example: dicomnlp extract report.dcm --json
     """
-    from dicomnlp.extract import report_to_json
+    from dicomnlp.extract import FileContent, identity_of_damaged, report_to_json
 
     settings = settings_of(context)
     failed = False
     for file in files:
+        content: FileContent | None = None
         try:
-            report = _extract_file(file, settings)
+            content = _read(file)
+            report = _extract(content, settings)
         except DicomnlpError as error:
             failed = True
             if as_json:
-                _write_json({"file": str(file), **_error_json(error)})
+                # what stands before the damage still tells which object it is
+                identity = identity_of_damaged(content.data, content.transfer_syntax_uid) if content else Identity()
+                _write_json({"file": str(file), **_error_json(error), **to_json(identity)})
             else:
                 err.print(f"{file}: {error}", markup=False, soft_wrap=True)
             continue
@@ -143,12 +150,19 @@ def analyse(
         raise typer.Exit(1)
 
 
-def _extract_file(file: Path, settings: Settings) -> Report:
-    from dicomnlp.extract import extract as extract_object
+def _read(file: Path) -> "FileContent":
     from dicomnlp.extract import read_file
 
-    data, transfer_syntax_uid, sop_class_uid, sop_instance_uid = read_file(file)
-    stored = StoredObject(0, sop_instance_uid, sop_class_uid, transfer_syntax_uid, data)
+    try:
+        return read_file(file)
+    except OSError as error:
+        raise UsageError(f"{file} can't be read: {error.strerror}") from None
+
+
+def _extract(content: "FileContent", settings: Settings) -> Report:
+    from dicomnlp.extract import extract as extract_object
+
+    stored = StoredObject(0, content.sop_instance_uid, content.sop_class_uid, content.transfer_syntax_uid, content.data)
     return extract_object(stored, fallbacks=settings.extract.character_set_fallbacks)
 
 
@@ -165,7 +179,7 @@ def _inputs(name: str, settings: Settings) -> Iterator[dict[str, Any]]:
             text = file.read_text("utf-8")
             yield {"id": file.name, "narrative": Narrative(text), "language": None, "targets": ()}
         else:
-            report = _extract_file(file, settings)
+            report = _extract(_read(file), settings)
             yield {"id": file.name, "narrative": report.narrative, "language": report.language, "targets": ()}
     except DicomnlpError as error:
         yield {"id": file.name, "error": error}
