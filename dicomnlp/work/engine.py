@@ -30,6 +30,10 @@ Function = Callable[[Sequence[StoredObject]], list[Processed]]
 ANSWER_SECONDS = 10.0
 """A scheduler that doesn't answer a question within this is taken for dead."""
 SCRATCH_PREFIX = "dicomnlp-work-"
+PRELOAD = preload.__name__
+"""What a worker process of ours runs before it takes tasks."""
+CLOSE_SECONDS = 5.0
+"""What the workers may take to end before they are killed; one that is only just starting takes longer."""
 START_SECONDS = 120.0
 """A worker process that isn't up within this is taken for dead: most of it is the language pack's first loading."""
 
@@ -146,7 +150,7 @@ class Engine:
             local_directory=str(folder),
             memory_limit=self._settings.work.memory_limit_bytes,
             death_timeout=START_SECONDS,
-            preload=[preload.__name__],
+            preload=[PRELOAD],
             # in a worker these name keys of the configuration, and mean the same
             env={
                 f"{config.ENVIRONMENT_PREFIX}LOGS__LEVEL": self._settings.logs.level,
@@ -218,8 +222,8 @@ class Engine:
     def _close_cluster(self) -> None:
         nannies = list(self._cluster.workers.values())
         try:
-            self._cluster.close(timeout=ANSWER_SECONDS)
-        finally:
+            self._cluster.close(timeout=CLOSE_SECONDS)
+        except TimeoutError:
             for nanny in nannies:
                 if nanny.pid is not None:
                     with contextlib.suppress(ProcessLookupError):

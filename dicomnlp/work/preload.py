@@ -22,10 +22,13 @@ _ONE_AT_A_TIME = threading.Lock()
 
 def silence_distributed() -> None:
     """Keep Dask's own log lines off every output: they quote the arguments of tasks, which are reports."""
-    logs.take_over()
-    for name in ["distributed", *logging.root.manager.loggerDict]:
-        if name.partition(".")[0] == "distributed":
-            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    for name, logger in list(logging.root.manager.loggerDict.items()):
+        library = name.partition(".")[0]
+        if isinstance(logger, logging.Logger) and library in {"distributed", "tornado"}:
+            logger.handlers[:] = []  # Dask installs its own at import
+            logger.propagate = True
+            if library == "distributed":
+                logger.setLevel(logging.CRITICAL + 1)
 
 
 @functools.cache
@@ -45,7 +48,8 @@ def prepare(level: str, language: str) -> str | None:
         logs.log(logs.Event.PACK_REFUSED, message=str(error))
         return str(error)
     finally:
-        silence_distributed()  # libraries that the pack imports bring log handlers of their own
+        logs.take_over()  # libraries that the pack imports bring log handlers of their own
+        silence_distributed()
     return None
 
 

@@ -1,0 +1,136 @@
+"""The dispatcher on a real Dask cluster: every object once, whatever dies, and the poisonous ones end as failed."""
+
+import collections
+import itertools
+import random
+import time
+
+from work.bench import worker_processes
+
+from dicomnlp.errors import DatabaseError
+from dicomnlp.model import StoredObject
+from dicomnlp.work import dispatcher as module
+from dicomnlp.work import saving
+from dicomnlp.work.dispatcher import divide
+
+
+def test_new_object_is_saved_within_a_second_of_its_commit(bench):
+    """A single report doesn't wait for a batch to fill."""
+    bench.wait_for_workers()
+    took = []
+    for _ in range(5):
+        [one] = bench.arrive(b"read")
+        begun = time.monotonic()
+        assert bench.wait([one])[one] == ("analysed", None, 1)
+        took.append(time.monotonic() - begun)
+    assert sorted(took)[2] < 1.0
+
+
+def test_poisonous_objects_fail_alone_and_their_neighbours_succeed(bench):
+    """Batches that lose their worker are taken apart; only the guilty ones use up their attempts."""
+    bench.wait_for_workers()
+    reasons = {
+        b"kill": "worker_killed",
+        b"hang": "timeout",
+        b"eat": "worker_killed",  # beyond the memory limit the nanny ends it
+        b"raise": "internal_error",  # a function that breaks its promise never to raise
+    }
+    contents = [b"read"] * 40
+    for place, poison in zip((3, 14, 25, 36), reasons, strict=True):
+        contents[place] = poison
+    ids = bench.arrive(*contents)
+    states = bench.wait(ids)
+    attempts = bench.settings.work.maximum_attempts
+    for object_id, content in zip(ids, contents, strict=True):
+        expected = ("failed", reasons[content], attempts) if content in reasons else ("analysed", None, 1)
+        assert states[object_id] == expected, content
+
+
+def test_new_objects_pass_while_a_poisonous_one_is_tried(bench):
+    """One worker is enough for the trials; the other goes on with what comes in."""
+    bench.wait_for_workers()
+    [poison] = bench.arrive(b"hang")
+    passed = 0
+    while bench.states([poison])[poison][0] == "pending":
+        bench.wait(bench.arrive(b"read"), seconds=10)
+        passed += 1
+        time.sleep(0.05)
+    assert passed > 10
+
+
+def test_killed_workers_cost_only_repeated_work(bench):
+    """Workers die at random under 500 objects: each is saved exactly once, none fails, none is stuck."""
+    bench.wait_for_workers()
+    chance = random.Random(2)
+    already = len(bench.saved)
+    ids = bench.arrive(*[b"sleep 0.02"] * 500)
+    kills = 0
+    while any(state == "pending" for state, *_ in bench.states(ids).values()):
+        time.sleep(chance.uniform(0.2, 1.0))
+        alive = worker_processes()
+        if alive and kills < 8:
+            chance.choice(alive).kill()
+            kills += 1
+    assert kills >= 4
+    assert {(state, reason) for state, reason, _ in bench.states(ids).values()} == {("analysed", None)}
+    assert collections.Counter(bench.saved[already:]) == collections.Counter(ids)
+
+
+def test_idle_workers_that_are_killed_come_back(bench):
+    """Nothing is lost when all workers die with nothing in hand."""
+    bench.wait_for_workers()
+    for process in worker_processes():
+        process.kill()
+    ids = bench.arrive(*[b"read"] * 10)
+    assert set(bench.wait(ids).values()) == {("analysed", None, 1)}
+
+
+def test_worker_that_has_grown_is_replaced_between_two_tasks(bench, monkeypatch):
+    """A worker near its memory limit gets nothing more, and ends when it is idle; no object notices."""
+    bench.wait_for_workers()
+    before = {p.pid for p in worker_processes()}
+    monkeypatch.setattr(module, "RECYCLE_FRACTION", 0.01)
+    deadline = time.monotonic() + 30
+    while {p.pid for p in worker_processes()} & before:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    monkeypatch.undo()
+    ids = bench.arrive(*[b"read"] * 10)
+    assert set(bench.wait(ids).values()) == {("analysed", None, 1)}
+
+
+def test_results_wait_for_a_database_that_fails(bench, monkeypatch, capsys):
+    """A locked database drops nothing and ends nothing."""
+    bench.wait_for_workers()
+    failing = itertools.count()
+    save = saving.save_processed
+
+    def fail_twice(database, results):
+        if next(failing) < 2:
+            raise DatabaseError("busy", reason_code="database_locked")
+        return save(database, results)
+
+    monkeypatch.setattr(saving, "save_processed", fail_twice)
+    ids = bench.arrive(*[b"read"] * 10)
+    assert set(bench.wait(ids).values()) == {("analysed", None, 1)}
+    assert next(failing) > 2
+
+
+def test_lost_scheduler_is_replaced_and_costs_no_attempt(bench):
+    """With the engine gone under its tasks, another is started, and the same objects are run again."""
+    bench.wait_for_workers()
+    ids = bench.arrive(*[b"sleep 0.2"] * 20)
+    time.sleep(0.5)
+    lost = bench.dispatcher._engine
+    lost._cluster.sync(lost._cluster.scheduler.close)
+    states = bench.wait(ids)
+    assert bench.dispatcher._engine is not lost
+    assert {(state, reason) for state, reason, _ in states.values()} == {("analysed", None)}
+
+
+def test_batches_hold_to_both_limits_and_keep_the_order():
+    """One object above the limit of bytes is a batch by itself."""
+    objects = [StoredObject(i, "1.2", "1.2", "1.2", bytes(size)) for i, size in enumerate([10, 10, 10, 100, 10, 10])]
+    divided = divide(objects, maximum_objects=2, maximum_bytes=30)
+    assert [[o.object_id for o in batch] for batch in divided] == [[0, 1], [2], [3], [4, 5]]
+    assert divide([], maximum_objects=2, maximum_bytes=30) == []
