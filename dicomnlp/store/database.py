@@ -142,7 +142,13 @@ class Database:
     @contextlib.contextmanager
     def _hold_advisory_lock(self, role: str) -> Iterator[None]:
         # a connection outside of the pool: the lock lasts as long as the session
-        engine = sa.create_engine(self.engine.url, poolclass=sa.NullPool, isolation_level="AUTOCOMMIT")
+        engine = sa.create_engine(
+            self.engine.url,
+            poolclass=sa.NullPool,
+            isolation_level="AUTOCOMMIT",
+            hide_parameters=True,
+            connect_args={"connect_timeout": 10, "keepalives_idle": 30},
+        )
         with contextlib.ExitStack() as stack:
             try:
                 connection = stack.enter_context(engine.connect())

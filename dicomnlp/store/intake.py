@@ -21,6 +21,22 @@ STUDY_CONFLICT = "study_conflict"
 NO_STUDY = "study_instance_uid_missing"
 
 
+# built once: for each object that comes, building them would take longer than executing them
+_HELD = sa.select(
+    sop_instance.c.id,
+    sop_instance.c.sop_instance_uid,
+    sop_instance.c.version,
+    sop_instance.c.sha256,
+    sop_instance.c.study_instance_uid,
+    sop_instance.c.state,
+    sop_instance.c.reason_code,
+    sop_instance.c.is_current,
+).where(sop_instance.c.sop_instance_uid.in_(sa.bindparam("uids", expanding=True)))
+_INSERT_OBJECTS = sa.insert(sop_instance).returning(sop_instance.c.id, sort_by_parameter_order=True)
+_INSERT_ORIGINALS = sa.insert(original)
+_INSERT_LEDGER = sa.insert(ledger)
+
+
 @dataclass(slots=True)
 class _Version:
     """Bytes held, or about to be, under a SOP Instance UID."""
@@ -103,9 +119,7 @@ def _record(connection: Connection, database: Database, records: Sequence[Intake
     if seen_again:
         _count_sightings(connection, seen_again)
     ids = [d.version.object_id if d.version else None for d in decisions]
-    connection.execute(
-        sa.insert(ledger), [_ledger_row(r, d, i) for r, d, i in zip(records, decisions, ids, strict=True)]
-    )
+    connection.execute(_INSERT_LEDGER, [_ledger_row(r, d, i) for r, d, i in zip(records, decisions, ids, strict=True)])
     return [
         Receipt(
             outcome=d.outcome,
@@ -132,20 +146,7 @@ def _load_instances(connection: Connection, uids: Sequence[str]) -> dict[str, _I
         keys = sa.func.unnest(sa.cast(sorted({lock_key(f"instance {u}") for u in uids}), sa.ARRAY(sa.BigInteger)))
         ordered = sa.select(keys.column_valued("key")).subquery()
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(ordered.c.key)))
-    columns = sop_instance.c
-    found = connection.execute(
-        sa.select(
-            columns.id,
-            columns.sop_instance_uid,
-            columns.version,
-            columns.sha256,
-            columns.study_instance_uid,
-            columns.state,
-            columns.reason_code,
-            columns.is_current,
-        ).where(columns.sop_instance_uid.in_(uids))
-    )
-    for row in found:
+    for row in connection.execute(_HELD, {"uids": uids}):
         instances[row.sop_instance_uid].versions[row.sha256] = _Version(
             version=row.version,
             study_instance_uid=row.study_instance_uid,
@@ -246,14 +247,12 @@ def _write_versions(connection: Connection, instances: dict[str, _Instance], new
         }
         for v in new
     ]
-    inserted = connection.execute(
-        sa.insert(sop_instance).returning(sop_instance.c.id, sort_by_parameter_order=True), rows
-    )
+    inserted = connection.execute(_INSERT_OBJECTS, rows)
     for version, (object_id,) in zip(new, inserted, strict=True):
         version.object_id = object_id
     small = [{"object_id": v.object_id, "data": v.data} for v in new if v.data is not None]
     if small:
-        connection.execute(sa.insert(original), small)
+        connection.execute(_INSERT_ORIGINALS, small)
 
 
 def _count_sightings(connection: Connection, seen_again: Sequence[_Version]) -> None:

@@ -100,7 +100,8 @@ sop_instance = Table(
     ),
     Index(None, "study_instance_uid"),
     Index(None, "state", "lane", "id"),
-    Index(None, "state", "size"),
+    # oldest pending, latest failures, and bytes held, each from the index alone
+    Index(None, "state", "state_changed_at", "size"),
     Index(
         None,
         "reprocess_run_id",

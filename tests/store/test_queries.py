@@ -6,7 +6,7 @@ from support.records import STUDY, instance_uid, make_finding, make_processed, m
 
 from dicomnlp.errors import NotFoundError
 from dicomnlp.model import Assertion, Processed, State
-from dicomnlp.store import queries, queue
+from dicomnlp.store import queries, queue, status
 from dicomnlp.store.database import Database
 from dicomnlp.store.intake import record_arrivals
 
@@ -126,6 +126,7 @@ WORK = {
     "save_processed": lambda d: queue.save_processed(d, [make_processed(1)]),
     "record_lost": lambda d: queue.record_lost(d, [1, 2], "worker_lost", 3),
     "record_arrivals": lambda d: record_arrivals(d, [make_record(1), make_record(2, b"new"), make_record(50)]),
+    "read_failures": lambda d: status.read_failures(d, 10),
     "count_pending": lambda d: queue.count_pending(d, 1),
 }
 

@@ -83,7 +83,12 @@ def upgrade() -> None:
         postgresql_where=sa.text("reprocess_run_id IS NOT NULL"),
     )
     op.create_index("ix_sop_instance_state_lane_id", "sop_instance", ["state", "lane", "id"], unique=False)
-    op.create_index("ix_sop_instance_state_size", "sop_instance", ["state", "size"], unique=False)
+    op.create_index(
+        "ix_sop_instance_state_state_changed_at_size",
+        "sop_instance",
+        ["state", "state_changed_at", "size"],
+        unique=False,
+    )
     op.create_index("ix_sop_instance_study_instance_uid", "sop_instance", ["study_instance_uid"], unique=False)
     op.create_index(
         "uq_sop_instance_current",
