@@ -66,7 +66,7 @@ class Failure:
 
 
 def read_status(database: Database) -> Status:
-    """Counts as of now, read from indexes alone (but for the reasons of what is failed), so that it may be asked often."""
+    """Counts as of now, read from indexes alone (but for the reasons of failures), so that it may be asked often."""
     now = dt.datetime.now(dt.UTC)
     objects, arrivals = sop_instance.c, ledger.c
     with database.read() as connection:
