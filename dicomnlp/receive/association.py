@@ -19,14 +19,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from dicomnlp.config import ListenerSettings
-from dicomnlp.errors import (
-    CANNOT_UNDERSTAND,
-    INVALID_SOP_INSTANCE,
-    OUT_OF_RESOURCES,
-    SOP_CLASS_NOT_SUPPORTED,
-    SUCCESS,
-    UNRECOGNIZED_OPERATION,
-)
+from dicomnlp.errors import SOP_CLASS_NOT_SUPPORTED, SUCCESS, UNRECOGNIZED_OPERATION
 from dicomnlp.logs import Event, log
 from dicomnlp.model import Arrival, Door, Outcome, is_uid
 from dicomnlp.receive.contexts import MAXIMUM_LENGTH_RECEIVED, VERIFICATION_SOP_CLASS
@@ -57,6 +50,7 @@ from dicomnlp.receive.pdu import (
     ConnectionClosedError,
     PDUType,
 )
+from dicomnlp.receive.reasons import Reason
 
 _RELEASE_RP: Final = HEADER.pack(PDUType.A_RELEASE_RP, 4) + bytes(4)
 
@@ -294,13 +288,13 @@ class Association:
     def _refusal(self, message: Message, command: Command, context: AcceptedContext) -> tuple[int, str] | None:
         """The status and reason code for a request that can be judged without looking into its data set."""
         if not message.is_complete or len(message.data_set) > self._settings.maximum_object_bytes:
-            return OUT_OF_RESOURCES, "object_too_large"
+            return Reason.OBJECT_TOO_LARGE.answer
         if command.affected_sop_class_uid != context.sop_class_uid:
-            return SOP_CLASS_NOT_SUPPORTED, "sop_class_not_of_context"
+            return Reason.SOP_CLASS_NOT_OF_CONTEXT.answer
         if not is_uid(command.affected_sop_instance_uid):
-            return INVALID_SOP_INSTANCE, "invalid_sop_instance_uid"
+            return Reason.INVALID_SOP_INSTANCE_UID.answer
         if not command.has_data_set:
-            return CANNOT_UNDERSTAND, "no_data_set"
+            return Reason.NO_DATA_SET.answer
         return None
 
     def _respond(self, context_id: int, command: Command, status: int, reason_code: str | None) -> None:

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dicomnlp.errors import CANNOT_UNDERSTAND, OUT_OF_RESOURCES, ObjectError, UsageError
+from dicomnlp.errors import ObjectError, UsageError
 from dicomnlp.extract.file import read_file
 from dicomnlp.model import Arrival, Door, Outcome, Receipt
 from dicomnlp.receive.intake import Intake
+from dicomnlp.receive.reasons import Reason
 
 
 @dataclass(slots=True)
@@ -76,14 +77,14 @@ def _import_file(intake: Intake, path: Path) -> Receipt:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):  # a pipe or device could be read from for ever
-            return intake.refuse(nothing, CANNOT_UNDERSTAND, "not_a_file")
+            return intake.refuse(nothing, *Reason.NOT_A_FILE.answer)
         if status.st_size > intake.maximum_object_bytes:
-            return intake.refuse(nothing, OUT_OF_RESOURCES, "object_too_large")
+            return intake.refuse(nothing, *Reason.OBJECT_TOO_LARGE.answer)
         content = read_file(path)
     except ObjectError as error:
         return intake.refuse(nothing, error.dimse_status, error.reason_code)
     except OSError:
-        return intake.refuse(nothing, CANNOT_UNDERSTAND, "file_unreadable")
+        return intake.refuse(nothing, *Reason.FILE_UNREADABLE.answer)
     return intake.accept(
         Arrival(
             data=content.data,

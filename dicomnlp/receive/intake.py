@@ -10,24 +10,15 @@ import hashlib
 import threading
 from collections import deque
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 from dicomnlp.config import Settings
-from dicomnlp.errors import (
-    CANNOT_UNDERSTAND,
-    DATA_SET_DOES_NOT_MATCH,
-    OUT_OF_RESOURCES,
-    PROCESSING_FAILURE,
-    SOP_CLASS_NOT_SUPPORTED,
-    SUCCESS,
-    DatabaseError,
-    DicomnlpError,
-    ObjectError,
-)
+from dicomnlp.errors import SUCCESS, DatabaseError, DicomnlpError, ObjectError
 from dicomnlp.extract.identity import read_identity
 from dicomnlp.logs import Event, describe, log
 from dicomnlp.model import Arrival, Identity, IntakeRecord, Outcome, Receipt, is_uid
 from dicomnlp.receive.contexts import STORAGE_SOP_CLASSES, TRANSFER_SYNTAXES
+from dicomnlp.receive.reasons import Reason
 from dicomnlp.store.database import Database
 from dicomnlp.store.intake import record_arrivals
 
@@ -39,13 +30,6 @@ _HOPELESS: Final = frozenset(
     {"database_unreachable", "database_locked", "database_missing", "database_outdated", "database_too_new"}
 )
 """Database failures that every record of a group would meet again."""
-
-
-class _Refusal(NamedTuple):
-    """Why an object is not taken."""
-
-    status: int
-    reason_code: str
 
 
 class _Ticket:
@@ -90,21 +74,17 @@ class Intake:
         Never raises for what the object holds or for what the database does: both end in a receipt with the DIMSE
         status to answer.
 
-        ========  =================================================================================================
-        0x0000    kept: stored, a new version, or known already
-        0xA700    above the size limit as sent or inflated (``object_too_large``), or it couldn't be committed
-        0xA900    not the SOP class or instance that was announced (``identity_mismatch``)
-        0xC000    unreadable, without SOP class or instance UID; or kept in quarantine without a StudyInstanceUID
-        0x0122    a SOP class (files only) that isn't offered in negotiation
-        ========  =================================================================================================
+        The object is kept with 0x0000 (stored, a new version, or known already), and with 0xC000 or 0xA900 when the
+        outcome is quarantined; else it is not. `reasons.Reason` lists why.
         """
         identity = self._check(arrival)
-        if isinstance(identity, _Refusal):
-            return self.refuse(arrival, identity.status, identity.reason_code)
-        status, reason_code = SUCCESS, None
+        if isinstance(identity, tuple):
+            return self.refuse(arrival, *identity)
+        status: int = SUCCESS
+        reason_code: str | None = None
         if not is_uid(identity.study_instance_uid):
             identity = dataclasses.replace(identity, study_instance_uid="")
-            status, reason_code = CANNOT_UNDERSTAND, "no_study_instance_uid"
+            status, reason_code = Reason.NO_STUDY_INSTANCE_UID.answer
         if not is_uid(identity.series_instance_uid):
             identity = dataclasses.replace(identity, series_instance_uid="")
         return self._record(
@@ -159,27 +139,27 @@ class Intake:
 
     # --- checks
 
-    def _check(self, arrival: Arrival) -> Identity | _Refusal:
-        """The object's identity, if it is well-formed and the one announced."""
+    def _check(self, arrival: Arrival) -> Identity | tuple[int, str]:
+        """The object's identity if it is well-formed and the one announced; else status and reason code to answer."""
         if len(arrival.data) > self.maximum_object_bytes:
-            return _Refusal(OUT_OF_RESOURCES, "object_too_large")
+            return Reason.OBJECT_TOO_LARGE.answer
         if arrival.transfer_syntax_uid not in TRANSFER_SYNTAXES:
-            return _Refusal(CANNOT_UNDERSTAND, "transfer_syntax_not_supported")
+            return Reason.TRANSFER_SYNTAX_NOT_SUPPORTED.answer
         try:
             identity = read_identity(arrival.data, arrival.transfer_syntax_uid, max_inflated=self.maximum_object_bytes)
         except ObjectError as error:
-            return _Refusal(error.dimse_status, error.reason_code)
+            return error.dimse_status, error.reason_code
         if not is_uid(identity.sop_class_uid):
-            return _Refusal(CANNOT_UNDERSTAND, "no_sop_class_uid")
+            return Reason.NO_SOP_CLASS_UID.answer
         if not is_uid(identity.sop_instance_uid):
-            return _Refusal(CANNOT_UNDERSTAND, "no_sop_instance_uid")
+            return Reason.NO_SOP_INSTANCE_UID.answer
         # a file without meta information announces nothing
         if arrival.sop_class_uid not in {"", identity.sop_class_uid}:
-            return _Refusal(DATA_SET_DOES_NOT_MATCH, "identity_mismatch")
+            return Reason.IDENTITY_MISMATCH.answer
         if arrival.sop_instance_uid not in {"", identity.sop_instance_uid}:
-            return _Refusal(DATA_SET_DOES_NOT_MATCH, "identity_mismatch")
+            return Reason.IDENTITY_MISMATCH.answer
         if identity.sop_class_uid not in STORAGE_SOP_CLASSES:
-            return _Refusal(SOP_CLASS_NOT_SUPPORTED, "sop_class_not_supported")
+            return Reason.SOP_CLASS_NOT_SUPPORTED.answer
         return identity
 
     # --- group commit
@@ -189,7 +169,7 @@ class Intake:
         ticket = _Ticket(record)
         with self._changed:
             if self._closed:
-                return _failed(record, OUT_OF_RESOURCES, "service_stopping")
+                return _failed(record, *Reason.SERVICE_STOPPING.answer)
             self._waiting.append(ticket)
             self._changed.notify()
         ticket.done.wait()
@@ -208,7 +188,7 @@ class Intake:
                 log(Event.INTAKE_FAILED, count=len(group), **describe(error))
             for ticket in group:
                 if not ticket.done.is_set():
-                    ticket.settle(_failed(ticket.record, PROCESSING_FAILURE, "internal_error"))
+                    ticket.settle(_failed(ticket.record, *Reason.PROCESSING_FAILED.answer))
 
     def _next_group(self) -> list[_Ticket]:
         """All that wait, within the bounds of a group; empty only when closed."""
@@ -233,11 +213,11 @@ class Intake:
             for ticket in group:
                 self._commit([ticket])
             return
-        status, reason_code = PROCESSING_FAILURE, "internal_error"
+        status, reason_code = Reason.PROCESSING_FAILED.answer
         if isinstance(error, DicomnlpError):
             status, reason_code = error.dimse_status, error.reason_code
         elif isinstance(error, OSError):  # a large original couldn't be written: disk full, for the most part
-            status, reason_code = OUT_OF_RESOURCES, "storage_failed"
+            status, reason_code = Reason.STORAGE_FAILED.answer
         for ticket in group:
             if not _is_hopeless(error):
                 self._record_failure(ticket.record, status, reason_code)

@@ -133,7 +133,7 @@ def test_roles_windows_and_extended_negotiation_are_answered(start):
 
 
 def test_requestor_that_wants_to_be_provider_only_gets_no_context(start):
-    """This side stores, it doesn't send."""
+    """Our side stores, it doesn't send."""
     role = SCP_SCU_RoleSelectionNegotiation()
     role.sop_class_uid, role.scu_role, role.scp_role = SR, False, True
     answer = start().peer().associate(items=(role,))
@@ -236,7 +236,7 @@ def test_request_that_trickles_in_is_not_waited_for(start):
     running = start(timeouts=QUICK)
     peer = running.peer()
     began = time.monotonic()
-    with pytest.raises(OSError):  # noqa: PT011 - reset or broken pipe, as the kernel likes
+    with pytest.raises(OSError):  # noqa: PT011, PT012 - reset or broken pipe, as the kernel likes
         for byte in peer.request():
             peer.send(bytes([byte]))
             time.sleep(0.05)

@@ -159,11 +159,11 @@ def test_objects_that_are_not_what_was_announced_are_refused(
 @pytest.mark.parametrize(
     "make",
     [
-        lambda data: bytes(range(251)) * 20,  # no DICOM at all
+        lambda _: bytes(range(251)) * 20,  # no DICOM at all
         lambda data: data[:-9],  # cut within the last element
         lambda data: data + b"\x42\x00\x10\x00ST\x20\x00SR",  # an element longer than what follows
         lambda data: data + b"\x42\x00\x11\x00OB\x00\x00\xff\xff\xff\x7fabc",  # 2 GB announced
-        lambda data: b"\0",
+        lambda _: b"\0",
     ],
 )
 def test_unreadable_objects_are_refused(running, peer, objects, make):
@@ -312,7 +312,7 @@ def test_endless_command_set_is_aborted(peer):
 
 
 def test_response_that_answers_nothing_is_aborted(peer):
-    """This side invokes no operation."""
+    """Our side invokes no operation."""
     command = bytearray(peer.command(field=0x8001, data_set_type=0x0101))
     position = command.index(struct.pack("<HHI", 0, 0x0110, 2))
     command[position : position + 4] = struct.pack("<HH", 0, 0x0120)

@@ -47,12 +47,10 @@ def commits(monkeypatch):
     """What the writer hands to the store, group by group; the first commit waits until `release` is set."""
 
     class Commits:
-        groups: list = []
-        release = threading.Event()
-        poison: dict = {}
+        def __init__(self):
+            self.groups, self.release, self.poison = [], threading.Event(), {}
 
     commits = Commits()
-    commits.groups, commits.release, commits.poison = [], threading.Event(), {}
     real = intake_module.record_arrivals
 
     def record(database, records):
@@ -98,7 +96,7 @@ def test_each_sender_gets_the_receipt_of_its_own_object(intake, arrivals, commit
     [
         (errors.DatabaseError("bad", reason_code="database_failed"), 0xA700, "database_failed"),
         (OSError(28, "full"), 0xA700, "storage_failed"),
-        (ValueError("a bug"), 0x0110, "internal_error"),
+        (ValueError("a bug"), 0x0110, "processing_failed"),
     ],
 )
 def test_one_record_that_fails_harms_nobody_else(intake, arrivals, commits, eventually, error, status, reason_code):
