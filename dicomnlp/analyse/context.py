@@ -75,6 +75,8 @@ class ClauseModifier(ConTextModifier):  # type: ignore[misc]  # medspaCy is unty
         words = [target.doc[i].lower_ for i in between]
         if not reached or (forward and _leaves_bracket(words)):
             return False
+        if target.doc[target.end - 1].lower_ in self.rule.metadata["not_of"]:
+            return False
         stopped_by: frozenset[str] = self.rule.metadata["stopped_by"]
         if not self.rule.metadata["unless_listed"].isdisjoint(words):
             stopped_by -= {","}
@@ -186,6 +188,10 @@ def _variants(term: str) -> list[str]:
     """
     pieces = term.split()
     choices = [piece.split("|") for piece in pieces]
+    for piece in pieces:
+        if _special(piece) and not _is_gap(piece) and piece != "#":
+            if any(len(tokenize(word)) != 1 for word in piece.removesuffix("?").split("|")):
+                raise LanguagePackError(f"context.toml: in {term!r}, each alternative of {piece!r} must be a word")
     plain = not any(_is_gap(piece) or piece == "#" or (len(piece) > 1 and piece.endswith("?")) for piece in pieces)
     if plain and prod(map(len, choices)) <= _PHRASES_AT_MOST:
         return [" ".join(words) for words in product(*choices)]
@@ -200,6 +206,7 @@ def _metadata(group: CueGroup) -> dict[str, Any]:
         "spares": frozenset(group.spares),
         "stopped_by": frozenset(group.stopped_by),
         "unless_listed": frozenset(group.unless_listed),
+        "not_of": frozenset(group.not_of),
     }
 
 
@@ -222,10 +229,6 @@ def _pattern(term: str, gap_marks: Iterable[str]) -> list[dict[str, Any]] | None
         elif _special(piece):
             optional = len(piece) > 1 and piece.endswith("?")
             words = piece.removesuffix("?").split("|")
-            if any(len(tokenize(word)) != 1 for word in words):
-                raise LanguagePackError(
-                    f"context.toml: in the cue {term!r}, each alternative of {piece!r} must be a word"
-                )
             pattern.append({"LOWER": {"IN": [word.lower() for word in words]}} | ({"OP": "?"} if optional else {}))
         else:
             pattern += [{"LOWER": word.lower()} for word in tokenize(piece).words]
@@ -246,7 +249,7 @@ def cue_words(rules: ContextFile) -> set[str]:
     """Every word that a cue pattern names; the tokenizer must know them."""
     words: set[str] = set()
     for group in rules.cues:
-        for term in [*group.terms, *group.stopped_by, *group.unless_listed]:
+        for term in [*group.terms, *group.stopped_by, *group.unless_listed, *group.not_of]:
             for piece in term.replace("|", " ").split():
                 bare = piece.removesuffix("?") if len(piece) > 1 else piece
                 if not _is_gap(piece) and piece != "#":

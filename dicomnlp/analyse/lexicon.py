@@ -32,7 +32,7 @@ class Match:
     start: int
     end: int
     predicate: tuple[int, int]
-    """The tokens that cues act on: of a composed concept the part that is said, else the whole match."""
+    """What the finding's text is and cues act on: of a composed concept the part that is said, else all of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,10 +134,11 @@ class Lexicon:
                 else:
                     found[kind].append(Match(identifier, span.start, span.end, (span.start, span.end)))
         if parts:
-            found[CONCEPT] += self._composed(doc, parts)
+            found[CONCEPT] += list(self._composed(doc, parts, found[CONCEPT]))
         return Matches(*(longest(found[kind]) for kind in (CONCEPT, SITE, SIDE, DEGREE, COURSE)))
 
-    def _composed(self, doc: "Doc", parts: dict[str, list[tuple[int, int]]]) -> Iterator[Match]:
+    def _composed(self, doc: "Doc", parts: dict[str, list[tuple[int, int]]], named: list[Match]) -> Iterator[Match]:
+        """Composed concepts; none that reaches over a finding which the words name outright."""
         for identifier, said, of in self._compositions:
             if said not in parts or of not in parts:
                 continue
@@ -149,7 +150,10 @@ class Lexicon:
                         continue
                     if any(doc[i].lower_ in self.breaks for i in between):
                         continue
-                    yield Match(identifier, first[0], max(first[1], second[1]), a)
+                    start, end = first[0], max(first[1], second[1])
+                    over = [m for m in named if m.start < end and start < m.end]
+                    if all(any(x <= m.start and m.end <= y for x, y in (a, b)) for m in over):
+                        yield Match(identifier, start, end, a)
 
 
 def longest(matches: Iterable[Match]) -> tuple[Match, ...]:

@@ -6,7 +6,7 @@ sequences (T2) never are.
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dicomnlp.analyse.schema import MeasuresFile, UnitEntry
 from dicomnlp.model import Measurement, Temporality
@@ -66,6 +66,7 @@ class MeasureReader:
         self._distance_before = _free(rules.distance_before)
         after = _any(rules.distance_after)
         self._distance_after = re.compile(rf"\.?\s*(?i:{after})(?!\w)") if rules.distance_after else None
+        self._change = re.compile(rf"(?<!\w)(?i:{_any(rules.change_words)})") if rules.change_words else None
         self._from_to = [(_free((a,)), re.compile(rf"(?<!\w)(?i:{re.escape(b)})(?!\w)")) for a, b in rules.from_to]
 
     def read(self, text: str) -> tuple[Measurement, ...]:
@@ -96,6 +97,19 @@ class MeasureReader:
                     break
                 shape = found[0]
                 chain.append(found[1])
+                if shape == "range" and self._turns(text, match.start(), text[chain[0].end() : found[1].start("n")]):
+                    shape = "change"
+                    break
+            if shape == "change":
+                # "grown from 4 to 7 mm": two quantities that may share a unit
+                pair = self._quantity(text, chain, shape)
+                if pair:
+                    first, last = chain[0], chain[-1]
+                    stop = first.end("u") if first["u"] else first.end("n")
+                    yield replace(pair, values=pair.values[:1], end=stop)
+                    yield replace(pair, values=pair.values[1:], start=last.start("n"))
+                    at = pair.end
+                    continue
             quantity = self._quantity(text, chain, shape)
             while quantity is None and len(chain) > 1:
                 chain.pop()
@@ -106,6 +120,17 @@ class MeasureReader:
                 at = quantity.end
             else:
                 at = match.end("n")
+
+    def _turns(self, text: str, start: int, between: str) -> bool:
+        """Whether the quantity at `start` is what something changed from, and `between` leads to what it is now."""
+        before = text[max(0, start - 2 * _REACH) : start].rstrip().lower()
+        return any(
+            before.endswith(first.lower()) and between.strip(" .").lower() == second.lower() and self._changes(before)
+            for first, second in self.rules.from_to
+        )
+
+    def _changes(self, text: str) -> bool:
+        return self._change is not None and self._change.search(text) is not None
 
     def _quantity(self, text: str, chain: Sequence["re.Match[str]"], shape: str) -> _Quantity | None:
         """The quantity of numbers that share or repeat a unit; None where the last has none."""
@@ -150,7 +175,8 @@ class MeasureReader:
         following = next((q.start for q in quantities if q.start > quantity.start and q.unit == quantity.unit), None)
         for first, second in self._from_to:
             opened = first.search(text, low, high) if first else None
-            if opened and following is not None and second.search(text, quantity.end):
+            changes = self._changes(text[max(0, low - 2 * _REACH) : high])
+            if opened and changes and following is not None and second.search(text, quantity.end):
                 return Temporality.PRIOR
         return Temporality.CURRENT
 

@@ -93,7 +93,7 @@ class SentenceReader:
         if targets:
             found = [_target(matches.concepts, *tokens.span(a, b)) for a, b in targets]
         else:
-            places = [(tokens.starts[m.start], tokens.ends[m.end - 1]) for m in found]
+            places = [(tokens.starts[m.predicate[0]], tokens.ends[m.predicate[1] - 1]) for m in found]
         acting = self._context.cues(doc, [m.predicate for m in found])
         words = [word.lower() for word in tokens.words]
         measured = [(m, tokens.span(m.start, m.end)) for m in measurements]

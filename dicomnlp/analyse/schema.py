@@ -125,7 +125,9 @@ class SectionsFile(Table):
     examinations: Words = ()
     """Words that begin a heading which names an examination ("CT ABDOMEN:") and opens findings."""
     one_paragraph: tuple[SectionName, ...] = ()
-    """Sections that a blank line ends where the report has no heading for its findings."""
+    """Sections that end with their paragraph where the report has no heading for its findings."""
+    one_sentence: tuple[SectionName, ...] = ()
+    """Sections that end with their first sentence there."""
 
 
 class SentencesFile(Table):
@@ -157,6 +159,8 @@ class CueGroup(Table):
     """Tokens that end this group's scope."""
     unless_listed: Words = ()
     """Words that show a list: where one stands between cue and target, a comma doesn't end the scope."""
+    not_of: Words = ()
+    """Last words of mentions that the group doesn't act on."""
     max_scope: int | None = Field(default=None, ge=1)
     max_targets: int | None = Field(default=None, ge=1)
 
@@ -216,7 +220,9 @@ class MeasuresFile(Table):
     prior_after: Words = ()
     current_before: Words = ()
     from_to: tuple[tuple[Word, Word], ...] = ()
-    """Pairs such as ("from", "to"): the quantity after the first is prior when the second follows."""
+    """Pairs such as ("from", "to"): between them stands what was before, where a change is spoken of."""
+    change_words: Words = ()
+    """Beginnings of words that speak of a change: "increas", "grow"."""
     distance_before: Words = ()
     distance_after: Words = ()
 

@@ -22,6 +22,9 @@ _LINE_TAIL = (
     r"|(?=[ \t]{0,20}(?:\r?\n|$)))"
 )
 _INLINE_LEAD = r"(?<=[.!?;:,)\]\u3002])\s{1,4}"
+_PARAGRAPH = re.compile(r"[.!?\u3002][ \t]*\r?\n|\n[ \t]{0,80}\r?\n")
+"""A line that ends with its sentence, or a blank line."""
+_SENTENCE = re.compile(r"[.!?\u3002](?:[ \t]+|[ \t]*\r?\n)(?=[^\Wa-z\d_])|\n[ \t]{0,80}\r?\n")
 _HEADING_AT_MOST = 90
 """Characters of the longest heading."""
 
@@ -128,9 +131,11 @@ class SectionFinder:
     def _one_paragraph(
         self, text: str, start: int, body: int, end: int, title: str | None, name: SectionName
     ) -> Iterator[Section]:
-        lead = re.compile(r"\s*").match(text, body, end)
-        begin = lead.end() if lead else body
-        gap = re.compile(r"\n[ \t]*\r?\n").search(text, begin, end)
+        begin = body
+        while begin < end and text[begin].isspace():
+            begin += 1
+        stop = _SENTENCE if name in self.rules.one_sentence else _PARAGRAPH
+        gap = stop.search(text, begin, end)
         cut = gap.end() if gap else end
         yield Section(name, title, start, cut, body)
         if text[cut:end].strip():
