@@ -12,6 +12,8 @@ import typer
 from dicomnlp import config
 from dicomnlp.cli.main import app
 from dicomnlp.logs import Event
+from dicomnlp.receive import contexts, negotiation
+from dicomnlp.receive.reasons import Reason
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTE = "<!-- made by scripts/generate_docs.py; don't edit -->"
@@ -102,11 +104,64 @@ def _parameter(parameter: click.Parameter) -> str | None:
     return f"| `{name}` | {getattr(parameter, 'help', None) or ''} |"
 
 
+def conformance() -> str:
+    """docs/conformance.md, with the tables between its marks made anew."""
+    tables = {
+        "association": _table(
+            ("", ""),
+            [
+                ("application context", f"`{contexts.APPLICATION_CONTEXT_NAME}`"),
+                ("implementation class UID", f"`{contexts.IMPLEMENTATION_CLASS_UID}`"),
+                ("implementation version name", f"`{contexts.IMPLEMENTATION_VERSION_NAME}`"),
+                ("maximum length received", f"{contexts.MAXIMUM_LENGTH_RECEIVED} bytes"),
+                ("longest A-ASSOCIATE-RQ", f"{negotiation.MAXIMUM_REQUEST_LENGTH} bytes"),
+            ],
+        ),
+        "rejections": _table(
+            ("result, source, diagnostic", "reason"),
+            [
+                (f"{r.result}, {r.source}, {r.diagnostic}", r.reason_code.replace("_", " "))
+                for r in vars(negotiation).values()
+                if isinstance(r, negotiation.Rejection)
+            ],
+        ),
+        "transfer-syntaxes": _table(
+            ("transfer syntax", "UID"), [(name, f"`{uid}`") for uid, name in contexts.TRANSFER_SYNTAXES.items()]
+        ),
+        "sop-classes": _table(
+            ("SOP class", "UID"),
+            [
+                (name, f"`{uid}`")
+                for uid, name in {
+                    contexts.VERIFICATION_SOP_CLASS: "Verification",
+                    **contexts.STORAGE_SOP_CLASSES,
+                }.items()
+            ],
+        ),
+        "reason-codes": _table(
+            ("reason code", "status", "meaning"),
+            [(f"`{code}`", f"{status:04X}", r.meaning) for r in Reason for status, code in [r.answer]],
+        ),
+    }
+    text = (ROOT / "docs/conformance.md").read_text(encoding="utf-8")
+    for name, table in tables.items():
+        begin, end = f"<!-- generated: {name} -->\n", "<!-- end -->"
+        before, _, rest = text.partition(begin)
+        text = before + begin + table + end + rest.partition(end)[2]
+    return text
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [head, ("---",) * len(head), *rows]
+    return "".join("| " + " | ".join(cells) + " |\n" for cells in lines)
+
+
 FILES = {
     "config.toml": config.default_file,
     "docs/reference/configuration.md": configuration,
     "docs/reference/command-line.md": command_line,
     "docs/reference/log-events.md": log_events,
+    "docs/conformance.md": conformance,
 }
 
 
