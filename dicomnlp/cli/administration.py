@@ -146,9 +146,9 @@ def failures(
     table = rich.table.Table("when", "state", "reason", "attempts", "SOP instance", "study", "sender")
     for row in rows:
         table.add_row(
-            utc_text(row.when),
-            row.state,
-            row.reason_code,
+            utc_text(row.at),
+            row.kind,
+            row.reason_code or "",
             str(row.attempts),
             row.sop_instance_uid,
             row.study_instance_uid,

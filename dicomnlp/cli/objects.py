@@ -55,7 +55,8 @@ def import_files(
         outcomes[receipt.outcome.value] += 1
         progress.advance(task)
         if receipt.outcome in {Outcome.REFUSED, Outcome.QUARANTINED}:
-            progress.console.print(f"{receipt.outcome.value}: {path} ({receipt.reason_code})", markup=False)
+            text = f"{receipt.outcome.value}: {path} ({receipt.reason_code})"
+            progress.console.print(text, markup=False, soft_wrap=True)
 
     try:
         with progress:

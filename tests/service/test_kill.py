@@ -10,9 +10,9 @@ from support.service import Service
 pytestmark = pytest.mark.service
 
 
-def test_service_killed_while_two_senders_send_loses_nothing_acknowledged(tmp_path):
+def test_service_killed_while_two_senders_send_loses_nothing_acknowledged(tmp_path, database_url):
     """All processes of the service at once, three times."""
-    ledger = kill_service(Service(tmp_path), objects=200, senders=2, kills=3, seed=1)
+    ledger = kill_service(Service(tmp_path, database_url), objects=200, senders=2, kills=3, seed=1)
     assert ledger.acknowledged >= 200
     assert ledger.missing == []
     assert ledger.analysed_more_than_once == []

@@ -14,9 +14,9 @@ TEXT = "FINDINGS: Small left pleural effusion. No pneumothorax.\nIMPRESSION: Pos
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory):
+def service(tmp_path_factory, database_url):
     """One running service for the tests that don't harm it."""
-    running = Service(tmp_path_factory.mktemp("service")).start()
+    running = Service(tmp_path_factory.mktemp("service"), database_url).start()
     yield running
     assert running.stop() == 0
 
