@@ -99,6 +99,8 @@ class Event(enum.Enum):
     ASSOCIATION_REJECTED = ("warning", ("calling_ae_title", "called_ae_title", "peer_address", "reason_code"))
     ASSOCIATION_RELEASED = ("info", ("calling_ae_title", "peer_address", "count", "seconds"))
     ASSOCIATION_ABORTED = ("warning", ("calling_ae_title", "peer_address", "reason_code", "count", "seconds"))
+    CONNECTION_NOT_SERVED = ("error", ("error_type", "place"))
+    """The system is out of descriptors, memory or threads for a further connection."""
     OBJECT_RECEIVED = (
         "info",
         ("sop_instance_uid", "study_instance_uid", "calling_ae_title", "outcome", "status", "reason_code"),

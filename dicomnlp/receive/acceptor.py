@@ -65,7 +65,7 @@ class Acceptor:
         except OSError as error:
             # a connection that is gone before it is accepted is nobody's loss
             if error.errno in _OUT_OF_RESOURCES:
-                log(Event.CRASH, **describe(error))
+                log(Event.CONNECTION_NOT_SERVED, **describe(error))
                 self._make_room()
                 time.sleep(_POLL_SECONDS)
             return
@@ -90,7 +90,7 @@ class Acceptor:
         try:
             thread.start()
         except RuntimeError as error:  # no more threads
-            log(Event.CRASH, **describe(error))
+            log(Event.CONNECTION_NOT_SERVED, **describe(error))
             self._forget(association)
             connection.close()
 

@@ -36,6 +36,7 @@ from dicomnlp.receive.negotiation import (
     CALLED_AE_TITLE_NOT_RECOGNIZED,
     LOCAL_LIMIT_EXCEEDED,
     MAXIMUM_REQUEST_LENGTH,
+    Acceptance,
     AcceptedContext,
     Rejection,
     Request,
@@ -158,10 +159,14 @@ class Association:
     def _converse(self) -> None:
         """All from Sta2 to the last PDU of this side; returns when the peer is to close the transport."""
         try:
-            request = self._await_request()
-            if not self._negotiate(request):
+            acceptance = self._negotiate(self._await_request())
+            if acceptance is None:
+                return
+            if not self._slots.acquire(blocking=False):
+                self._reject(LOCAL_LIMIT_EXCEEDED)
                 return
             try:
+                self._establish(acceptance)
                 self._serve()
             finally:
                 self._slots.release()
@@ -190,33 +195,29 @@ class Association:
             raise _PeerAbortedError("the peer aborted")
         return decode_request(bytes(body))
 
-    def _negotiate(self, request: Request | Rejection) -> bool:
-        """Sta3: answer the request (AE-7, AE-8); whether an association is established now."""
+    def _negotiate(self, request: Request | Rejection) -> Acceptance | None:
+        """Sta3: what to accept a request with; None when it has been rejected (AE-7, AE-8)."""
         if isinstance(request, Rejection):
             self._reject(request)
-            return False
+            return None
         self._request = request
         if request.called_ae_title != self._settings.ae_title.strip():
             self._reject(CALLED_AE_TITLE_NOT_RECOGNIZED)
-            return False
-        acceptance = accept(request)
-        if not self._slots.acquire(blocking=False):
-            self._reject(LOCAL_LIMIT_EXCEEDED)
-            return False
+            return None
+        return accept(request)
+
+    def _establish(self, acceptance: Acceptance) -> None:
+        """To Sta6."""
+        assert self._request is not None
         self._contexts = acceptance.contexts
         self.state = AssociationState.ESTABLISHED
         log(
             Event.ASSOCIATION_ACCEPTED,
-            calling_ae_title=request.calling_ae_title,
-            called_ae_title=request.called_ae_title,
+            calling_ae_title=self._request.calling_ae_title,
+            called_ae_title=self._request.called_ae_title,
             peer_address=self._peer_address,
         )
-        try:
-            self._connection.send(acceptance.encoded)
-        except ConnectionClosedError:
-            self._slots.release()
-            raise
-        return True
+        self._connection.send(acceptance.encoded)
 
     def _reject(self, rejection: Rejection) -> None:
         log(

@@ -6,6 +6,7 @@ import threading
 import time
 
 import pytest
+import structlog.testing
 from pynetdicom import AE
 from pynetdicom.pdu_primitives import (
     AsynchronousOperationsWindowNegotiation,
@@ -387,3 +388,23 @@ def test_pynetdicom_requestor_aborts(start):
     peer = running.peer()
     peer.associate()
     peer.release()
+
+
+def test_shortage_of_descriptors_is_survived(start, monkeypatch, eventually):
+    """It is logged, the connection that waits longest is ended, and accepting goes on."""
+    running = start()
+    silent = running.peer()
+    eventually(lambda: any(t.name == "association" for t in threading.enumerate()))
+    real, failures = socket.socket.accept, [OSError(24, "too many open files")] * 2
+
+    def accept(self):
+        if failures:
+            raise failures.pop()
+        return real(self)
+
+    with monkeypatch.context() as patch, structlog.testing.capture_logs() as lines:
+        patch.setattr(socket.socket, "accept", accept)
+        eventually(lambda: not failures)
+        assert silent.receive() == (0, b"")
+        running.peer().associate()
+    assert "connection_not_served" in [line["event"] for line in lines]
