@@ -74,11 +74,14 @@ class AttributeReader:
         for number, target in enumerate(targets):
             outside = [s for s in sites[number] if not _inside(s, target)]
             site = _nearest(target, outside or sites[number])
+            side = self._side(target, sides[number], site, clause)
+            if site and self._anatomy[site.identifier].laterality not in (None, side):
+                site = None  # a list's site is not that of a member on the other side
             degree = _nearest(target, degrees[number])
             course = _nearest(target, courses[number])
             common = Attributes(
                 anatomy=site.identifier if site else None,
-                laterality=self._side(target, sides[number], site, clause),
+                laterality=side,
                 severity=Severity(degree.identifier) if degree else None,
                 change=Change(course.identifier) if course else None,
                 measurements=tuple(m for (m, _), owner in zip(measurements, owners, strict=True) if owner == number),

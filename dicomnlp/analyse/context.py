@@ -189,9 +189,9 @@ def _variants(term: str) -> list[str]:
     pieces = term.split()
     choices = [piece.split("|") for piece in pieces]
     for piece in pieces:
-        if _special(piece) and not _is_gap(piece) and piece != "#":
-            if any(len(tokenize(word)) != 1 for word in piece.removesuffix("?").split("|")):
-                raise LanguagePackError(f"context.toml: in {term!r}, each alternative of {piece!r} must be a word")
+        alternatives = _special(piece) and not _is_gap(piece) and piece != "#"
+        if alternatives and any(len(tokenize(word)) != 1 for word in piece.removesuffix("?").split("|")):
+            raise LanguagePackError(f"context.toml: in {term!r}, each alternative of {piece!r} must be a word")
     plain = not any(_is_gap(piece) or piece == "#" or (len(piece) > 1 and piece.endswith("?")) for piece in pieces)
     if plain and prod(map(len, choices)) <= _PHRASES_AT_MOST:
         return [" ".join(words) for words in product(*choices)]

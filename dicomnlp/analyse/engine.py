@@ -25,6 +25,7 @@ from dicomnlp.model import (
     Measurement,
     Narrative,
     Section,
+    SectionName,
 )
 
 _WITHOUT_ATTRIBUTES = frozenset({Assertion.ABSENT, Assertion.HYPOTHETICAL, Assertion.FAMILY})
@@ -144,9 +145,10 @@ class Engine:
             )
 
     def _unplaced(self, narrative: Narrative, sections: Sequence[Section], target: tuple[int, int]) -> Finding:
-        """A target outside every sentence, in a heading."""
+        """A target outside every sentence: in a heading, or white space."""
         i = bisect_right([s.start for s in sections], target[0]) - 1
-        section = sections[max(i, 0)]
+        whole = Section(SectionName.OTHER, None, 0, len(narrative.text), len(narrative.text))
+        section = sections[max(i, 0)] if sections else whole
         words = narrative.text[slice(*target)]
         return Finding(
             concept=self._concepts[TARGET],

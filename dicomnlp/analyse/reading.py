@@ -5,7 +5,7 @@ itself. What the section adds is put on top by the caller.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from dicomnlp.analyse.attributes import AttributeReader, Attributes
@@ -116,12 +116,12 @@ class SentenceReader:
     ) -> list[tuple[Attributes, ...]]:
         """The attributes of each of `found`; normal statements take none from findings, only what is left of sites."""
         normal = [m.identifier in self._normal for m in found]
-        findings = iter(
-            self._attributes.read(words, matches, [m for m, n in zip(found, normal, strict=True) if not n], measured)
-        )
-        statements = iter(
-            self._attributes.read(words, matches, [m for m, n in zip(found, normal, strict=True) if n], [])
-        )
+        said = [m for m, n in zip(found, normal, strict=True) if not n]
+        stated = [m for m, n in zip(found, normal, strict=True) if n]
+        outside = [s for s in matches.sites if not any(m.start <= s.start and s.end <= m.end for m in stated)]
+        findings = iter(self._attributes.read(words, replace(matches, sites=tuple(outside)), said, measured))
+        bare = replace(matches, degrees=(), courses=())
+        statements = iter(self._attributes.read(words, bare, stated, []))
         return [next(statements) if n else next(findings) for n in normal]
 
 

@@ -22,7 +22,13 @@ tension_pneumothorax = { meaning = "Tension pneumothorax", parent = "pneumothora
 pulmonary_embolism = { meaning = "Pulmonary embolism", critical = 1, cased = ["PE"], terms = ["pulmonary embolism"] }
 fracture = { meaning = "Fracture", terms = ["fracture"] }
 stenosis = { meaning = "Stenosis", terms = ["stenosis"] }
-lungs_clear = { meaning = "Lungs clear", normal = true, assertion = "absent", implies = ["opacity"], terms = ["lungs are clear"] }
+
+[concepts.lungs_clear]
+meaning = "Lungs clear"
+normal = true
+assertion = "absent"
+implies = ["opacity"]
+terms = ["lungs are clear"]
 
 [concepts.cardiomegaly]
 meaning = "Cardiomegaly"

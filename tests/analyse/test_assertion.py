@@ -162,7 +162,7 @@ FORM: list[Row] = [
     ("IMPRESSION: 1. No embolism. 2. Renal infarct.", "Renal infarct", "present"),
     ("NO FRACTURE\nDEGENERATIVE CHANGE OF THE HIP\nNO DISLOCATION", "DEGENERATIVE CHANGE", "present"),
     (
-        "There is no evidence of an acute intracranial process or of a\nlarge vessel occlusion.",
+        "No evidence of an acute intracranial process or of a\nlarge vessel occlusion.",
         "vessel occlusion",
         "absent",
     ),

@@ -80,7 +80,7 @@ def test_labels_weigh_present_over_possible_over_absent(small: Engine) -> None:
 
 
 def test_a_normal_statement_says_what_is_absent(small: Engine) -> None:
-    """ "Lungs are clear" is a finding of its own and denies what it implies."""
+    """The statement is a finding of its own and denies what it implies."""
     findings = small.analyse(Narrative("The lungs are clear.")).findings
     assert [(f.concept.id, f.assertion.value) for f in findings] == [("lungs_clear", "present"), ("opacity", "absent")]
 
