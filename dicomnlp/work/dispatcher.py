@@ -414,7 +414,8 @@ class Dispatcher:
         self._tasks.remove(task)
         task.future.release()
         if reason_code is None:
-            age = time.monotonic() - (task.started or time.monotonic())
+            ended = task.missed or time.monotonic()
+            age = ended - (task.started or ended)
             reason_code = "timeout" if age >= self._settings.work.object_timeout_seconds else "worker_killed"
             log(Event.WORKER_LOST, count=len(task.batch), reason_code=reason_code)
         if not task.alone:

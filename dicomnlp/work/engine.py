@@ -49,6 +49,9 @@ DASK_CONFIGURATION = {
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": False,
     "distributed.worker.memory.terminate": 0.95,
+    # Dask's HTTP servers can't be turned off, but they need not tell anything to whoever asks
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
     "distributed.worker.profile.enabled": False,
     "distributed.admin.system-monitor.gil.enabled": False,
     # a single large PDF is a large task, and no news
@@ -146,6 +149,7 @@ class Engine:
             protocol="tls://",
             security=security,
             dashboard_address=None,
+            scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},  # else it takes the well-known port 8787
             silence_logs=logging.CRITICAL,
             local_directory=str(folder),
             memory_limit=self._settings.work.memory_limit_bytes,

@@ -1,14 +1,20 @@
 """The dispatcher on a real Dask cluster: every object once, whatever dies, and the poisonous ones end as failed."""
 
 import collections
+import contextlib
 import itertools
 import random
+import socket
+import ssl
 import time
 
+import psutil
+from support.records import instance_uid
 from work.bench import worker_processes
 
 from dicomnlp.errors import DatabaseError
 from dicomnlp.model import StoredObject
+from dicomnlp.store.reprocess import Selection, read_run, start_run
 from dicomnlp.work import dispatcher as module
 from dicomnlp.work import saving
 from dicomnlp.work.dispatcher import divide
@@ -24,6 +30,48 @@ def test_new_object_is_saved_within_a_second_of_its_commit(bench):
         assert bench.wait([one])[one] == ("analysed", None, 1)
         took.append(time.monotonic() - begun)
     assert sorted(took)[2] < 1.0
+
+
+def test_engine_listens_on_loopback_only_and_tells_nothing_without_its_credentials(bench):
+    """Nobody else on the network reaches the scheduler or a worker; on this machine TLS credentials are asked for."""
+    bench.wait_for_workers()
+    processes = [psutil.Process(), *worker_processes()]
+    listening = {c.laddr for p in processes for c in p.net_connections("tcp") if c.status == psutil.CONN_LISTEN}
+    assert len(listening) >= 3
+    assert {ip for ip, _ in listening} == {"127.0.0.1"}
+    assert 8787 not in {port for _, port in listening}
+    for host, port in listening:
+        assert ask(host, port, None) in (b"", b"HTTP/1.1 404"), port
+    stranger = ssl.create_default_context()
+    stranger.check_hostname, stranger.verify_mode = False, ssl.CERT_NONE
+    for address in [bench.dispatcher._engine.address, *bench.dispatcher._workers]:
+        assert ask("127.0.0.1", int(address.rpartition(":")[2]), stranger) == b"", address
+
+
+def ask(host, port, context):
+    """The first bytes that a server answers to a stranger, b"" when it hangs up or says nothing."""
+    with socket.create_connection((host, port), timeout=5) as connection:
+        connection.settimeout(1)
+        with (
+            contextlib.suppress(OSError),
+            context.wrap_socket(connection) if context else contextlib.nullcontext(connection) as stream,
+        ):
+            stream.sendall(b"GET /json/identity.json HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            return stream.recv(12)
+    return b""
+
+
+def test_reprocessing_run_is_worked_through_to_its_end(bench):
+    """Every object of a run is processed again, and the progress is told."""
+    bench.wait_for_workers()
+    ids = bench.arrive(*[b"read"] * 20)
+    bench.wait(ids)
+    run = start_run(bench.database, Selection(uids=tuple(instance_uid(n) for n in ids)))
+    deadline = time.monotonic() + 30
+    while read_run(bench.database, run.id).done < run.total:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert collections.Counter(bench.saved)[ids[0]] == 2
 
 
 def test_poisonous_objects_fail_alone_and_their_neighbours_succeed(bench):
