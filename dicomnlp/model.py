@@ -449,91 +449,28 @@ class Processed:
     """Why it failed; None otherwise."""
 
 
-@dataclass(frozen=True, slots=True)
-class StoredFinding:
-    """A finding as it is held, with what links it to its study."""
-
-    id: int
-    study_instance_uid: str
-    sop_instance_uid: str
-    finding: Finding
-    language: str
-    pipeline: str
-    analysed_at: dt.datetime
-
-    def to_json(self) -> dict[str, Any]:
-        """The finding in the public form."""
-        return {
-            "id": self.id,
-            "study_instance_uid": self.study_instance_uid,
-            "sop_instance_uid": self.sop_instance_uid,
-            **to_json(self.finding),
-            "language": self.language,
-            "pipeline": self.pipeline,
-            "analysed_at": utc_text(self.analysed_at),
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class StoredReport:
-    """One version of a stored object with what was made of it."""
-
-    object_id: int
-    sop_instance_uid: str
-    study_instance_uid: str
-    version: int
-    """1 for the first bytes that came under this SOP Instance UID, 2 for the next other ones ..."""
-    is_current: bool
-    state: State
-    reason_code: str | None
-    received_at: dt.datetime
-    report: Report | None
-    """None while pending, failed or quarantined."""
-    analysis: Analysis | None
-    """Without its findings, which are asked for by themselves; None when there was nothing to analyse."""
-    analysed_at: dt.datetime | None
-
-    def to_json(self) -> dict[str, Any]:
-        """The report in the public form: identity of the report, its state, and its narrative with sections."""
-        report, analysis = self.report, self.analysis
-        return {
-            "sop_instance_uid": self.sop_instance_uid,
-            "study_instance_uid": self.study_instance_uid,
-            "version": self.version,
-            "is_current": self.is_current,
-            "state": self.state.value,
-            "reason_code": self.reason_code,
-            "received_at": utc_text(self.received_at),
-            "title": report.title if report else None,
-            "completion_flag": report.completion_flag if report else None,
-            "verification_flag": report.verification_flag if report else None,
-            "preliminary_flag": report.preliminary_flag if report else None,
-            "language": analysis.language if analysis else (report.language or None if report else None),
-            "character_set": to_json(report.character_set) if report else None,
-            "text": report.narrative.text if report else None,
-            "sections": [
-                {"name": s.name.value, "title": s.title, "start": s.start, "end": s.end}
-                for s in (analysis.sections if analysis else report.narrative.sections if report else ())
-            ],
-            "measurements": to_json(report.measurements) if report else [],
-            "predecessors": list(report.predecessors) if report else [],
-            "warnings": [*(report.warnings if report else ()), *(analysis.warnings if analysis else ())],
-            "pipeline": analysis.pipeline if analysis else None,
-            "analysed_at": utc_text(self.analysed_at) if self.analysed_at else None,
-        }
-
-
 def utc_text(moment: dt.datetime) -> str:
     """`moment` (aware) in UTC as RFC 3339 with seconds: "2026-11-22T06:00:00Z"."""
     return moment.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+_NAMES: dict[type, tuple[str, ...] | None] = {}
+"""Field names of each class seen by `to_json`, None for one that is no dataclass: looked up a hundred times a report."""
+
+
+def _names(kind: type) -> tuple[str, ...] | None:
+    if kind not in _NAMES:
+        _NAMES[kind] = tuple(f.name for f in dataclasses.fields(kind)) if dataclasses.is_dataclass(kind) else None
+    return _NAMES[kind]
+
+
 def to_json(record: Any) -> Any:
     """A record of this module as plain JSON values: dataclasses become objects, tuples arrays, enums their text."""
-    if dataclasses.is_dataclass(record) and not isinstance(record, type):
-        return {f.name: to_json(getattr(record, f.name)) for f in dataclasses.fields(record)}
-    if isinstance(record, enum.Enum):
-        return record.value
+    if record is None or isinstance(record, str | int | float):
+        return record.value if isinstance(record, enum.Enum) else record
+    names = _names(type(record))
+    if names is not None:
+        return {name: to_json(getattr(record, name)) for name in names}
     if isinstance(record, dict):
         return {str(k): to_json(v) for k, v in record.items()}
     if isinstance(record, tuple | list):

@@ -11,7 +11,8 @@ import typer
 from dicomnlp.cli.context import checked_uid, err, open_database, out, write_line
 from dicomnlp.cli.reading import findings_table, print_analysis
 from dicomnlp.errors import NotFoundError
-from dicomnlp.model import Assertion, State, StoredFinding
+from dicomnlp.model import Assertion, State
+from dicomnlp.store.answers import StoredFinding
 
 
 def register(app: typer.Typer) -> None:

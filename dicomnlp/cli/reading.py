@@ -6,7 +6,8 @@ import rich.table
 import rich.text
 
 from dicomnlp.cli.context import out
-from dicomnlp.model import Assertion, Finding, Narrative, Report, Section, StoredFinding
+from dicomnlp.model import Assertion, Finding, Narrative, Report, Section
+from dicomnlp.store.answers import StoredFinding
 
 STYLES = {
     Assertion.PRESENT: "bold red",

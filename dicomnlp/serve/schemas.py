@@ -29,11 +29,10 @@ from dicomnlp.model import (
     Section,
     SectionName,
     State,
-    StoredFinding,
-    StoredReport,
     Temporality,
 )
 from dicomnlp.serve.problems import KINDS, MEDIA_TYPE
+from dicomnlp.store.answers import StoredFinding, StoredReport
 from dicomnlp.store.status import Status
 
 STUDY_INSTANCE_UID = "1.2.826.0.1.3680043.8.498.1"

@@ -4,7 +4,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from dicomnlp.errors import NotFoundError
-from dicomnlp.model import Assertion, StoredFinding, StoredReport, is_uid
+from dicomnlp.model import Assertion, is_uid
+from dicomnlp.store.answers import StoredFinding, StoredReport
 from dicomnlp.store.database import Database
 from dicomnlp.store.records import stored_finding, stored_report
 from dicomnlp.store.schema import analysis, finding, sop_instance

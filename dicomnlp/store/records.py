@@ -34,10 +34,9 @@ from dicomnlp.model import (
     Segment,
     Severity,
     State,
-    StoredFinding,
-    StoredReport,
     to_json,
 )
+from dicomnlp.store.answers import StoredFinding, StoredReport
 from dicomnlp.store.schema import IDENTITY_COLUMNS
 
 T = TypeVar("T")

@@ -1,5 +1,6 @@
 """Processing again what is held: a run marks objects as pending in a lane of their own."""
 
+import dataclasses
 import datetime as dt
 import json
 from dataclasses import dataclass
@@ -51,6 +52,8 @@ class Run:
     """Objects that it marked."""
     done: int
     """Those that are no longer pending, whatever came of them."""
+    failed: int
+    """Those of them that failed."""
     resumed: bool
 
 
@@ -72,7 +75,7 @@ def start_run(database: Database, selection: Selection) -> Run:
     while database.transact(lambda connection: _mark_some(connection, run_id, selection)):
         pass
     run = read_run(database, run_id)
-    return Run(run.id, run.total, run.done, resumed)
+    return dataclasses.replace(run, resumed=resumed)
 
 
 def read_run(database: Database, run_id: int) -> Run:
@@ -87,16 +90,18 @@ def read_run(database: Database, run_id: int) -> Run:
         total = connection.scalar(sa.select(reprocess_run.c.total).where(reprocess_run.c.id == run_id))
         if total is None:
             raise NotFoundError(f"there is no reprocess run {run_id}")
-        return Run(run_id, total, max(0, total - _count_pending(connection, run_id)), resumed=False)
+        pending = _count(connection, run_id, State.PENDING)
+        failed = _count(connection, run_id, State.FAILED)
+        return Run(run_id, total, max(0, total - pending), failed, resumed=False)
 
 
-def _count_pending(connection: Connection, run_id: int) -> int:
+def _count(connection: Connection, run_id: int, state: State) -> int:
     columns = sop_instance.c
     return (
         connection.scalar(
             sa.select(sa.func.count())
             .select_from(sop_instance)
-            .where(columns.reprocess_run_id == run_id, columns.state == State.PENDING.value)
+            .where(columns.reprocess_run_id == run_id, columns.state == state.value)
         )
         or 0
     )
@@ -110,7 +115,7 @@ def _find_or_begin(connection: Connection, selection: Selection) -> tuple[int, b
         sa.select(reprocess_run).where(columns.selection == text).order_by(columns.id.desc()).limit(1)
     ).first()
     if latest is not None and (
-        latest.marked_to_object_id < latest.last_object_id or _count_pending(connection, latest.id)
+        latest.marked_to_object_id < latest.last_object_id or _count(connection, latest.id, State.PENDING)
     ):
         return latest.id, True
     inserted = connection.execute(

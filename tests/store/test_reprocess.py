@@ -96,7 +96,7 @@ def test_unfinished_run_of_the_same_selection_is_resumed(database, ids):
     other = start_run(database, Selection(uids=(instance_uid(1),)))
     assert (other.id == first.id, other.resumed) == (False, False)
     queue.save_processed(database, [make_processed(i, "en-3") for i in ids.values()])
-    assert read_run(database, first.id) == reprocess.Run(first.id, 5, 5, resumed=False)
+    assert read_run(database, first.id) == reprocess.Run(first.id, 5, 5, 0, resumed=False)
     anew = start_run(database, Selection(everything=True))
     assert (anew.id == first.id, anew.resumed, anew.done) == (False, False, 0)
 
