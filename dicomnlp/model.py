@@ -455,7 +455,7 @@ def utc_text(moment: dt.datetime) -> str:
 
 
 _NAMES: dict[type, tuple[str, ...] | None] = {}
-"""Field names of each class seen by `to_json`, None for one that is no dataclass: looked up a hundred times a report."""
+"""Field names of each class seen by `to_json`, None for one that is no dataclass: looked up many times a report."""
 
 
 def _names(kind: type) -> tuple[str, ...] | None:
