@@ -64,7 +64,7 @@ class AttributeReader:
         """
         clause = _Clause(words, targets, self._joins, self._breaks, self._prepositions)
         owners = self._owners(clause, targets, measurements)
-        sites = clause.given(matches.sites, shared=True)
+        sites = clause.given(matches.sites, shared=True, nouns=True)
         sided = [site for site in matches.sites if self._anatomy[site.identifier].laterality]
         free = [s for s in matches.sides if not any(_inside(s, site) for site in sided)]
         sides = clause.given(free, shared=True)
@@ -211,12 +211,15 @@ class _Clause:
                 lists.append([number])
         return lists
 
-    def given(self, words: Sequence[Match], *, shared: bool) -> list[list[Match]]:
-        """For each finding the words that belong to it, in order of place."""
+    def given(self, words: Sequence[Match], *, shared: bool, nouns: bool = False) -> list[list[Match]]:
+        """For each finding the words that belong to it, in order of place.
+
+        Nouns (sites) may end a phrase that a preposition ties to the finding before; adjectives go with what follows.
+        """
         own: list[list[Match]] = [[] for _ in self.targets]
         for word in words:
             touching = [i for i, t in enumerate(self.targets) if word.start < t.end and t.start < word.end]
-            owner = self._owner(word)
+            owner = self._owner(word, nouns=nouns)
             for number in touching or ([] if owner is None else [owner]):
                 own[number].append(word)
         if not shared:
@@ -231,11 +234,12 @@ class _Clause:
                     given[number] = after or before
         return given
 
-    def _owner(self, word: Match) -> int | None:
+    def _owner(self, word: Match, *, nouns: bool) -> int | None:
         following = next((i for i, t in enumerate(self.targets) if t.start >= word.end), None)
         preceding = next((i for i in reversed(range(len(self.targets))) if self.targets[i].end <= word.start), None)
         behind = preceding is not None and self.unbroken(self.targets[preceding].end, word.start)
-        if following is not None and self._modifies(word, following) and not (behind and self._attached(word)):
+        tied = nouns and behind and self._attached(word)
+        if following is not None and self._modifies(word, following) and not tied:
             return following
         if behind:
             return preceding
