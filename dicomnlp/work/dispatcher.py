@@ -35,7 +35,7 @@ from dicomnlp.work.engine import ANSWER_SECONDS, Engine, EngineError, Function
 from dicomnlp.work.process import process
 from dicomnlp.work.saving import Saver
 
-POLL_SECONDS = 0.05
+POLL_SECONDS = 0.1
 """Between two looks for pending objects when there is nothing else to do: part of a new report's latency."""
 TASKS_PER_WORKER = 2
 """One that runs and one that waits, so that a worker isn't idle while its result travels."""
@@ -195,7 +195,7 @@ class Dispatcher:
                 if self._engine is not None and not announced:
                     announced = True
                     on_ready(self._engine.address)
-                if self._guarded(finished):
+                if self._database_pause.over and self._guarded(finished):
                     break
                 self._wait()
             self._drain()

@@ -128,7 +128,7 @@ def test_killed_dispatcher_leaves_no_process_behind_and_the_next_one_goes_on(fol
 
 def test_stopped_dispatcher_saves_what_is_in_flight_and_starts_nothing_new(folder):
     """SIGTERM: the tasks in hand end and are saved, the rest stays pending, the exit code is 0."""
-    database = arrive(folder, *[b"sleep 0.1"] * 400)
+    database = arrive(folder, *[b"sleep 0.03"] * 400)
     with dispatching(folder) as process:
         until(lambda: count_pending(database) < 400)
         process.terminate()
