@@ -56,6 +56,8 @@ NEGATION: list[Row] = [
     ("No acute fracture.", "acute fracture", "absent"),
     # a cue inside its target is part of the name
     ("Disc bulge without canal compromise is stable.", "Disc bulge without canal compromise", "present"),
+    ("There is no demonstrated adenopathy.", "adenopathy", "absent"),
+    ("Negative sonographic Murphy sign.", "Murphy sign", "absent"),
     # "no" and a hedge of the same finding: there is still none
     ("No lesion suspicious for metastasis.", "metastasis", "absent"),
 ]
@@ -75,6 +77,7 @@ AFTER: list[Row] = [
     ("The pneumonia has resolved; a small effusion remains.", "effusion", "present"),
     ("Cardiomegaly is stable and edema is not seen.", "Cardiomegaly", "present"),
     ("Cardiomegaly is stable and edema is not seen.", "edema", "absent"),
+    ("Effusion resolved, atelectasis persists.", "atelectasis", "present"),
     # a comma ends what one verb says, unless a list is told
     ("Small effusion, pneumothorax is not seen.", "effusion", "present"),
     ("Effusion, pneumothorax, or fracture is not seen.", "Effusion", "absent"),
@@ -98,6 +101,7 @@ HEDGES: list[Row] = [
     ("It is difficult to exclude a small leak.", "small leak", "possible"),
     ("Low probability for pulmonary embolism.", "pulmonary embolism", "possible"),
     ("Small effusion, pneumonia cannot be excluded.", "effusion", "present"),
+    ("Findings suggestive of, but not diagnostic for, sarcoidosis.", "sarcoidosis", "possible"),
     # these say what it is
     ("Wedge defect, consistent with infarct.", "infarct", "present"),
     ("Wall thickening compatible with colitis.", "colitis", "present"),
@@ -113,6 +117,8 @@ ASKED: list[Row] = [
     ("MRI is advised to exclude an occult fracture.", "occult fracture", "hypothetical"),
     ("Please correlate for infection.", "infection", "hypothetical"),
     ("The study was not tailored for aortic dissection.", "aortic dissection", "hypothetical"),
+    # the disclaimer of a mammogram
+    ("A certain percentage of cancers escapes mammography.", "cancers", "hypothetical"),
     ("INDICATION: Fall, r/o hip fracture. IMPRESSION: Hip fracture.", "hip fracture", "hypothetical"),
 ]
 
@@ -141,7 +147,12 @@ PAST: list[Row] = [
     ("Status post nephrectomy for renal cell carcinoma.", "renal cell carcinoma", "historical"),
     ("Prior CT showed a pancreatic cyst.", "pancreatic cyst", "historical"),
     ("COMPARISON: CT 2019 with left lung nodule.", "lung nodule", "historical"),
+    ("Previous tuberculosis.", "tuberculosis", "historical"),
+    # old, and still to be seen
+    ("Remote infarct of the left cerebellum.", "infarct", "present"),
+    ("Previous rib fracture with callus.", "rib fracture", "present"),
     # seen before and still there
+    ("When compared to the prior study, the mass is larger.", "mass", "present"),
     ("The previously seen nodule is unchanged.", "nodule", "present"),
     ("Compared to the prior study, the mass is larger.", "mass", "present"),
     ("The previously noted abscess is no longer seen.", "abscess", "absent"),
@@ -153,6 +164,8 @@ FAMILY: list[Row] = [
     ("Family history of breast cancer.", "breast cancer", "family"),
     ("Mother had ovarian cancer.", "ovarian cancer", "family"),
     ("Patient with a first-degree relative with colon cancer.", "colon cancer", "family"),
+    # told to, not had by
+    ("Perforation was discussed with the patient's daughter.", "Perforation", "present"),
     ("Sister with lymphoma; enlarged axillary node.", "axillary node", "present"),
 ]
 
