@@ -8,6 +8,7 @@ Messages of libraries (pynetdicom, uvicorn, distributed, loguru, warnings, uncau
 they may quote what they choked on. Their place in the source is, which is enough to find them.
 """
 
+import contextlib
 import enum
 import logging
 import re
@@ -142,7 +143,9 @@ def log(event: Event, **fields: Any) -> None:
     undeclared = sorted(k for k in fields if k not in allowed)
     if undeclared:
         checked["undeclared"] = undeclared
-    structlog.get_logger().log(_LEVELS[level], event.name.lower(), **checked)
+    with contextlib.suppress(OSError, ValueError):
+        # standard error full, broken or closed: there is nowhere to say so, and an object under way must not suffer
+        structlog.get_logger().log(_LEVELS[level], event.name.lower(), **checked)
 
 
 def describe(error: BaseException) -> dict[str, str]:

@@ -86,6 +86,12 @@ def test_loguru_debug_of_the_stock_sentence_splitter_is_silent():
     assert run(f"import loguru; loguru.logger.debug('{CANARY}')") == ""
 
 
+def test_broken_standard_error_harms_nobody():
+    """A full disk under the log must not abort an association whose object is committed."""
+    code = "import sys, os; os.close(2); log(Event.READY); sys.stderr.close(); log(Event.READY); print('on')"
+    assert run(code).strip() == "on"
+
+
 def _calls():
     for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
