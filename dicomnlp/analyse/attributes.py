@@ -68,7 +68,9 @@ class AttributeReader:
         sided = [site for site in matches.sites if self._anatomy[site.identifier].laterality]
         free = [s for s in matches.sides if not any(_inside(s, site) for site in sided)]
         sides = clause.given(free, shared=True)
-        degrees = clause.given(matches.degrees, shared=False)
+        # "slightly smaller" tells how far it changed, not how large it is
+        own = [d for d in matches.degrees if not any(c.start == d.end for c in matches.courses)]
+        degrees = clause.given(own, shared=False)
         courses = clause.given(matches.courses, shared=True)
         read: list[tuple[Attributes, ...]] = []
         for number, target in enumerate(targets):

@@ -46,7 +46,7 @@ def choose_language(text: str, declared: str = "") -> str:
         )
     letters = sum(c.isalpha() for c in text[:_SAMPLE])
     if not letters:
-        return languages()[0] if len(languages()) == 1 else "en"
+        return languages()[0]  # numbers and marks say nothing, in any language
     share = {code: len(re.findall(_about(code).script, text[:_SAMPLE])) / letters for code in languages()}
     best = max(share, key=lambda code: share[code])
     if share[best] < 0.5:

@@ -91,7 +91,7 @@ class SectionFinder:
     def _text_heads(self, text: str) -> Iterator[tuple[int, int, str | None, SectionName]]:
         matches = {m.start("title") if m["title"] else m.start("exam"): m for m in self._line.finditer(text)}
         for m in self._inline.finditer(text):
-            if m["title"][0].isupper():
+            if not m["title"][0].islower():
                 matches.setdefault(m.start("title"), m)
         end = 0
         for _, m in sorted(matches.items()):

@@ -102,6 +102,7 @@ HEDGES: list[Row] = [
     ("Low probability for pulmonary embolism.", "pulmonary embolism", "possible"),
     ("Small effusion, pneumonia cannot be excluded.", "effusion", "present"),
     ("Findings suggestive of, but not diagnostic for, sarcoidosis.", "sarcoidosis", "possible"),
+    ("Pneumonia is favored, though atelectasis could have a similar appearance.", "atelectasis", "possible"),
     # these say what it is
     ("Wedge defect, consistent with infarct.", "infarct", "present"),
     ("Wall thickening compatible with colitis.", "colitis", "present"),
@@ -117,6 +118,8 @@ ASKED: list[Row] = [
     ("MRI is advised to exclude an occult fracture.", "occult fracture", "hypothetical"),
     ("Please correlate for infection.", "infection", "hypothetical"),
     ("The study was not tailored for aortic dissection.", "aortic dissection", "hypothetical"),
+    ("If there is concern for ligament injury, MRI can be performed.", "ligament injury", "hypothetical"),
+    ("CT is more sensitive for small stones.", "small stones", "hypothetical"),
     # the disclaimer of a mammogram
     ("A certain percentage of cancers escapes mammography.", "cancers", "hypothetical"),
     ("INDICATION: Fall, r/o hip fracture. IMPRESSION: Hip fracture.", "hip fracture", "hypothetical"),

@@ -58,6 +58,7 @@ CASES: dict[str, list[Row]] = {
         ("effusion", None, "left", None, "increased"),
     ],
     "The pneumothorax has resolved.": [("pneumothorax", None, None, None, "resolved")],
+    "The effusion is slightly larger.": [("effusion", None, None, None, "increased")],
     # what isn't there is neither new nor mild
     "No new small nodule.": [("nodule", None, None, None, None)],
     # a normal statement takes nothing from a finding
