@@ -59,6 +59,13 @@ class MeasureReader:
             "range": re.compile(rf"\.?{ranges}(?P<n>{follow}){units}{axes}"),
             "list": re.compile(rf"{gap}{joins}(?P<n>{follow}){units}{axes}"),
         }
+        self._names = {_squeeze(term, cased=False): entry for entry in rules.names for term in entry.terms}
+        names = _any([term for entry in rules.names for term in entry.terms])
+        link = rf"(?:[\s(]*(?i:{_any(rules.links)}))*[\s(]*"
+        bare = rf"(?P<n>{follow})(?![\w%])(?!{gap}{unit})"
+        self._named = re.compile(rf"(?<!\w)(?P<name>(?i:{names}))(?!\w){link}{bare}")
+        again = rf"(?i:{_any([*rules.prior_before, *rules.current_before])})"
+        self._again = re.compile(rf"[\s,(]*{again}{link}{bare}")
         self._not_after = re.compile(rf"\.?\s*(?i:{_any(rules.not_after)})(?!\w)") if rules.not_after else None
         self._prior_before = _free(rules.prior_before)
         self._current_before = _free(rules.current_before)
@@ -71,7 +78,7 @@ class MeasureReader:
 
     def read(self, text: str) -> tuple[Measurement, ...]:
         """The quantities that `text` states, in order; offsets are into `text`."""
-        quantities = list(self._quantities(text))
+        quantities = sorted([*self._quantities(text), *self._named_quantities(text)], key=lambda q: q.start)
         return tuple(
             Measurement(
                 values=q.values,
@@ -120,6 +127,16 @@ class MeasureReader:
                 at = quantity.end
             else:
                 at = match.end("n")
+
+    def _named_quantities(self, text: str) -> Iterator[_Quantity]:
+        """Quantities told by a name before them, with what they were before: "SUVmax 6.4 (previously 9.1)"."""
+        for match in self._named.finditer(text):
+            entry = self._names[_squeeze(match["name"], cased=False)]
+            number: re.Match[str] | None = match
+            while number:
+                value = round(_number(number["n"]) * entry.factor, 6)
+                yield _Quantity((value,), entry.unit, entry.kind, number.start("n"), number.end("n"))
+                number = self._again.match(text, number.end("n"))
 
     def _turns(self, text: str, start: int, between: str) -> bool:
         """Whether the quantity at `start` is what something changed from, and `between` leads to what it is now."""

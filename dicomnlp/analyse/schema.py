@@ -206,6 +206,10 @@ class MeasuresFile(Table):
     """``measures.toml``: quantities."""
 
     units: tuple[UnitEntry, ...]
+    names: tuple[UnitEntry, ...] = ()
+    """Quantities whose name stands before a bare number: "SUVmax 6.4"."""
+    links: Words = ()
+    """Between such a name and its number: "of", "is"."""
     times: Words
     """Between two dimensions: "x", "by"."""
     ranges: Words

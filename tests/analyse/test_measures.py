@@ -27,6 +27,11 @@ CASES: dict[str, list[Row]] = {
     "Tip 3 cm above the carina.": [((30.0,), "mm", "distance", "current")],
     "Shift of 8 mm.": [((8.0,), "mm", "distance", "current")],
     "Attenuation of -12 HU.": [((-12.0,), "[hnsf'U]", "density", "current")],
+    # a name before a bare number, and what it was
+    "SUVmax of 6.4 (previously 9.1).": [
+        ((6.4,), "g/ml{SUVbw}", "uptake", "current"),
+        ((9.1,), "g/ml{SUVbw}", "uptake", "prior"),
+    ],
     "60-70% stenosis": [((60.0, 70.0), "%", "ratio", "current")],
     "Area of 2.5 cm2.": [((250.0,), "mm2", "area", "current")],
     "Broken\n4\nmm stone": [((4.0,), "mm", "size", "current")],
