@@ -1,21 +1,10 @@
 """The same answers on a real PostgreSQL, and what happens while it is away."""
 
 import pytest
-from support.postgres import PostgresUnavailableError, run_postgres
 
 from dicomnlp.config import DatabaseSettings, Settings
 from dicomnlp.store.admin import upgrade
 from dicomnlp.store.database import Database
-
-
-@pytest.fixture(scope="module")
-def postgres():
-    """A server for this module."""
-    try:
-        with run_postgres() as server:
-            yield server
-    except PostgresUnavailableError as error:
-        pytest.skip(f"no PostgreSQL here: {error}")
 
 
 @pytest.fixture

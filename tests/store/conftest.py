@@ -1,21 +1,10 @@
 """The same tests on SQLite and on a real PostgreSQL: ask for `database`, or for `settings` of one not yet made."""
 
 import pytest
-from support.postgres import PostgresUnavailableError, run_postgres
 
 from dicomnlp.config import DatabaseSettings, Settings
 from dicomnlp.store import admin
 from dicomnlp.store.database import Database
-
-
-@pytest.fixture(scope="session")
-def postgres():
-    """One server for the session."""
-    try:
-        with run_postgres() as server:
-            yield server
-    except PostgresUnavailableError as error:
-        pytest.skip(f"no PostgreSQL here: {error}")
 
 
 @pytest.fixture(scope="session")

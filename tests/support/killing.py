@@ -1,15 +1,17 @@
 """The kill -9 trials: senders with a ledger of their own, a service that dies, and the count afterwards."""
 
+import contextlib
 import json
+import os
 import random
-import threading
+import subprocess
+import sys
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import psutil
-from support.service import ROOT_UID, Service, make_report
-
-TEXT = "FINDINGS: Right upper lobe nodule of {size} mm. No pleural effusion.\nIMPRESSION: Nodule."
+from support.service import ROOT_UID, Service
 
 
 @dataclass
@@ -23,43 +25,42 @@ class Ledger:
     kills: int = 0
 
 
-def _send_all(service, numbers, acknowledged, finished):
-    """Send each number until it is acknowledged, through whatever happens to the service."""
-    waiting = list(numbers)
-    while waiting:
-        batch = waiting[:10]
-        try:
-            statuses = service.send([make_report(n, TEXT.format(size=n % 30 + 3)) for n in batch])
-        except (OSError, RuntimeError):
-            statuses = []
-        for number, status in zip(batch, statuses, strict=False):
-            if status == 0x0000:
-                acknowledged.add(number)
-        waiting = [n for n in waiting if n not in acknowledged]
-        if not statuses or None in statuses:
-            time.sleep(0.1)
-    finished.set()
+@contextlib.contextmanager
+def _senders(service: Service, objects: int, senders: int):
+    """Sender processes that share the numbers below `objects`; ends them when the trial fails."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    command = [sys.executable, "-W", "ignore", "-m", "support.sender", str(service.port)]
+    processes = [
+        subprocess.Popen(
+            [*command, str(index), str(objects), str(senders)], env=environment, stdout=subprocess.PIPE, text=True
+        )
+        for index in range(senders)
+    ]
+    try:
+        yield processes
+    finally:
+        for process in processes:
+            process.kill()
+            process.stdout.close()
+            process.wait()
+
+
+def _acknowledged(processes) -> set[int]:
+    """Wait until all is sent; the numbers whose 0x0000 came."""
+    return {int(line) for process in processes for line in process.communicate(timeout=900)[0].split()}
 
 
 def kill_service(service: Service, *, objects: int, senders: int, kills: int, seed: int) -> Ledger:
     """Kill the whole service `kills` times at random moments while `senders` send `objects` objects."""
     chance = random.Random(seed)
-    acknowledged: set[int] = set()
     service.start()
-    done = [threading.Event() for _ in range(senders)]
-    for index, finished in enumerate(done):
-        numbers = range(index, objects, senders)
-        threading.Thread(target=_send_all, args=(service, numbers, acknowledged, finished), daemon=True).start()
-    happened = 0
-    for _ in range(kills):
-        time.sleep(chance.uniform(0.2, 2.5))
-        service.kill()
-        happened += 1
-        service.start()
-    for finished in done:
-        assert finished.wait(600)
     try:
-        return _count(service, acknowledged, happened)
+        with _senders(service, objects, senders) as processes:
+            for _ in range(kills):
+                time.sleep(chance.uniform(0.2, 2.5))
+                service.kill()
+                service.start()
+            return _count(service, _acknowledged(processes), kills)
     finally:
         service.stop()
 
@@ -67,17 +68,14 @@ def kill_service(service: Service, *, objects: int, senders: int, kills: int, se
 def kill_workers(service: Service, *, objects: int, kills: int, seed: int) -> Ledger:
     """Kill all worker processes `kills` times while `objects` objects wait to be analysed."""
     chance = random.Random(seed)
-    acknowledged: set[int] = set()
     service.start()
-    finished = threading.Event()
-    threading.Thread(target=_send_all, args=(service, range(objects), acknowledged, finished), daemon=True).start()
-    for _ in range(kills):
-        time.sleep(chance.uniform(0.3, 1.5))
-        for process in worker_processes(service):
-            process.kill()
-    assert finished.wait(600)
     try:
-        return _count(service, acknowledged, kills)
+        with _senders(service, objects, 1) as processes:
+            for _ in range(kills):
+                time.sleep(chance.uniform(0.3, 1.5))
+                for process in worker_processes(service):
+                    process.kill()
+            return _count(service, _acknowledged(processes), kills)
     finally:
         service.stop()
 

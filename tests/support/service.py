@@ -144,11 +144,16 @@ class Service:
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
 
+    def answers(self):
+        """Whether the DICOM port takes connections."""
+        try:
+            socket.create_connection(("127.0.0.1", self.port), timeout=10).close()
+        except OSError:
+            return False
+        return True
+
     def send(self, datasets):
         """Send by pynetdicom on one association; the statuses in order, None where the connection broke."""
-        # asked first, because pynetdicom leaves its socket open when nobody answers
-        with socket.create_connection(("127.0.0.1", self.port), timeout=10):
-            pass
         ae = AE(ae_title="SENDER")
         ae.add_requested_context(BASIC_TEXT_SR, ExplicitVRLittleEndian)
         association = ae.associate("127.0.0.1", self.port, ae_title="DICOMNLP")
