@@ -31,7 +31,13 @@ def load_pack(language: str = "en") -> Pack:
     return load_engine(language).pack
 
 
-def analyse(narrative: Narrative, *, language: str | None = None, targets: Sequence[tuple[int, int]] = ()) -> Analysis:
+def analyse(
+    narrative: Narrative,
+    *,
+    language: str | None = None,
+    targets: Sequence[tuple[int, int]] = (),
+    default_language: str = "en",
+) -> Analysis:
     """What `narrative` says.
 
     Parameters
@@ -43,6 +49,8 @@ def analyse(narrative: Narrative, *, language: str | None = None, targets: Seque
     targets
         Half-open character offsets that are judged as findings, whatever the lexicon knows; the findings are then
         these spans alone.
+    default_language
+        The site's language, for a text that declares none and whose script doesn't tell.
 
     Raises
     ------
@@ -55,7 +63,7 @@ def analyse(narrative: Narrative, *, language: str | None = None, targets: Seque
     """
     if any(not 0 <= start < end <= len(narrative.text) for start, end in targets):
         raise ValueError("a target must be a non-empty span of the text")
-    return load_engine(choose_language(narrative.text, language or "")).analyse(narrative, targets)
+    return load_engine(choose_language(narrative.text, language or "", default_language)).analyse(narrative, targets)
 
 
 def pipeline_name(language: str = "en") -> str:

@@ -22,7 +22,7 @@ def _about(language: str) -> PackFile:
     return read_about(LANGUAGES / language)
 
 
-def choose_language(text: str, declared: str = "") -> str:
+def choose_language(text: str, declared: str = "", default: str = "en") -> str:
     """The code of the pack that reads `text`.
 
     Parameters
@@ -31,6 +31,9 @@ def choose_language(text: str, declared: str = "") -> str:
         The narrative.
     declared
         A language code as the object declares it (RFC 5646: "en-US"), "" where it declares none.
+    default
+        The site's language: taken where the script doesn't tell, because several packs read it or because there are
+        no letters.
 
     Raises
     ------
@@ -46,11 +49,10 @@ def choose_language(text: str, declared: str = "") -> str:
         )
     letters = sum(c.isalpha() for c in text[:_SAMPLE])
     if not letters:
-        return languages()[0]  # numbers and marks say nothing, in any language
-    share = {code: len(re.findall(_about(code).script, text[:_SAMPLE])) / letters for code in languages()}
-    best = max(share, key=lambda code: share[code])
-    if share[best] < 0.5:
+        return default
+    fitting = [c for c in languages() if len(re.findall(_about(c).script, text[:_SAMPLE])) >= letters / 2]
+    if not fitting:
         raise LanguageNotSupportedError(
             "the report is in a script that no language pack reads; there are packs for " + ", ".join(languages())
         )
-    return best
+    return default if default in fitting else fitting[0]

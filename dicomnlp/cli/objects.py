@@ -135,6 +135,7 @@ def analyse(
                     narrative,
                     language=language or item["language"] or None,
                     targets=item["targets"],
+                    default_language=settings.analyse.language,
                 )
             except DicomnlpError as error:
                 failed = True

@@ -19,8 +19,8 @@ def process(batch: Sequence[StoredObject], fallbacks: Sequence[str], language: s
     fallbacks
         Python codecs tried for text that no declared character set fits.
     language
-        Objects without an analysis are filed under the pipeline of this language, so that they too are outdated when
-        it changes.
+        The site's: of texts that declare none and whose script doesn't tell. Objects without an analysis are filed
+        under its pipeline, so that they too are outdated when it changes.
 
     Returns
     -------
@@ -38,7 +38,7 @@ def _process(stored: StoredObject, fallbacks: Sequence[str], language: str) -> P
         report = extract(stored, fallbacks=fallbacks)
         if report.state is not State.PENDING:
             return Processed(stored.object_id, report.state, pipeline, report)
-        analysis = analyse(report.narrative, language=report.language or None)
+        analysis = analyse(report.narrative, language=report.language or None, default_language=language)
         return Processed(stored.object_id, State.ANALYSED, analysis.pipeline, report, analysis)
     except DicomnlpError as error:
         return Processed(stored.object_id, State.FAILED, pipeline, reason_code=error.reason_code)

@@ -26,3 +26,15 @@ def test_a_language_without_pack_is_not_supported(text: str, declared: str) -> N
 def test_languages_are_those_that_have_a_pack() -> None:
     """English is one of them."""
     assert "en" in languages()
+
+
+@pytest.mark.parametrize("text", ["", "12.5 / 3", "Lungs are clear."])
+def test_site_language_decides_where_the_script_does_not(text, monkeypatch):
+    """No letters, or a script that several packs read."""
+    from dicomnlp.analyse import language
+
+    about = language._about("en")
+    monkeypatch.setattr(language, "languages", lambda: ("de", "en"))
+    monkeypatch.setattr(language, "_about", lambda _code: about)
+    assert language.choose_language(text, "", "de") == "de"
+    assert language.choose_language(text, "", "en") == "en"

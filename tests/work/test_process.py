@@ -56,7 +56,7 @@ def test_declared_language_without_a_pack_fails_with_its_own_reason(monkeypatch)
     stored = make_stored(1, make_report(1, "Kein Erguss."))
     [read] = process([stored], FALLBACKS, "en")
     monkeypatch.setattr(
-        module, "analyse", lambda narrative, *, language: analyse_as(narrative, "xx" if language is None else language)
+        module, "analyse", lambda narrative, *, language, default_language: analyse_as(narrative, language or "xx")
     )
     [result] = process([stored], FALLBACKS, "en")
     assert read.state is State.ANALYSED
