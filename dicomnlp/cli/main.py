@@ -50,7 +50,8 @@ administration.register(app)
 
 def main() -> None:
     """Run the command line; never returns."""
-    logs.configure("warning")
+    # a command tells its user itself what went wrong; the parts of the service set the configured level
+    logs.configure("error")
     try:
         app(prog_name="dicomnlp", standalone_mode=True)
     except UsageError as error:

@@ -55,9 +55,7 @@ def test_declared_language_without_a_pack_fails_with_its_own_reason(monkeypatch)
     """The report can be read, but nobody knows its language."""
     stored = make_stored(1, make_report(1, "Kein Erguss."))
     [read] = process([stored], FALLBACKS, "en")
-    monkeypatch.setattr(
-        module, "analyse", lambda narrative, *, language, default_language: analyse_as(narrative, language or "xx")
-    )
+    monkeypatch.setattr(module, "analyse", lambda narrative, *, language, **_: analyse_as(narrative, language or "xx"))
     [result] = process([stored], FALLBACKS, "en")
     assert read.state is State.ANALYSED
     assert (result.state, result.reason_code) == (State.FAILED, "language_not_supported")

@@ -1,0 +1,156 @@
+"""findings, report, status, failures, reprocess, db and check on a small database without a service."""
+
+import csv
+import io
+import json
+
+import pytest
+from support.service import ROOT_UID, make_report, write_report
+from typer.testing import CliRunner
+
+from dicomnlp.cli.main import app
+from dicomnlp.cli.queries import _cell
+from dicomnlp.errors import DicomnlpError
+
+STUDY = f"{ROOT_UID}.1.1"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Two reports and a refused file, imported and analysed by `reprocess`."""
+    folder = tmp_path_factory.mktemp("queries")
+    (folder / "config.toml").write_text("[work]\nworkers = 1\n")
+    (folder / "files").mkdir()
+    write_report(make_report(1, "FINDINGS: =Left pleural effusion of 12 mm.\nNo pneumothorax."), folder / "files/a.dcm")
+    write_report(make_report(2, "Kardiomegalie.", study=1), folder / "files/b.dcm")
+    (folder / "files/c.dcm").write_bytes(b"noise")
+    for arguments in (["db", "upgrade"], ["import", str(folder / "files")], ["reprocess", "--all"]):
+        result = CliRunner().invoke(app, ["--config", str(folder / "config.toml"), *arguments])
+    assert result.exit_code == 0, result.stderr
+    assert "2 of 2 reprocessed, 0 failed" in result.stdout
+    return folder
+
+
+@pytest.fixture
+def run(folder):
+    """One command on that database."""
+
+    def invoke(*arguments):
+        result = CliRunner().invoke(app, ["--config", str(folder / "config.toml"), *map(str, arguments)])
+        if result.exception and not isinstance(result.exception, SystemExit | DicomnlpError):
+            raise result.exception
+        return result
+
+    return invoke
+
+
+def test_findings_are_a_table_for_people(run):
+    """Concept, assertion, side, size, section, sentence."""
+    shown = run("findings", STUDY).stdout
+    for word in ("Pleural effusion", "present", "left", "12 mm", "Pneumothorax", "absent"):
+        assert word in shown
+
+
+def test_findings_filter_by_assertion_and_concept(run):
+    """The names of the search filters."""
+    absent = json.loads(run("findings", STUDY, "--assertion", "absent", "--json").stdout)
+    assert [f["concept"]["id"] for f in absent] == ["pneumothorax"]
+    effusion = json.loads(run("findings", STUDY, "--concept", "pleural_effusion", "--json").stdout)
+    assert [f["assertion"] for f in effusion] == ["present"]
+
+
+def test_findings_as_csv_have_one_line_each_and_a_header(run):
+    """Read back by a CSV reader; sizes with their unit."""
+    rows = list(csv.DictReader(io.StringIO(run("findings", STUDY, "--csv").stdout)))
+    effusion = next(r for r in rows if r["concept.id"] == "pleural_effusion")
+    assert (effusion["assertion"], effusion["measurements"], effusion["is_negated"]) == ("present", "12 mm", "false")
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx"])
+def test_cell_that_a_spreadsheet_would_run_is_quoted(text):
+    """A report's text must not be a formula."""
+    assert _cell(text) == "'" + text
+
+
+def test_negative_number_is_no_formula():
+    """Only text is quoted."""
+    assert _cell(-3) == "-3"
+
+
+@pytest.mark.parametrize("command", [["findings"], ["report"], ["reprocess"]])
+def test_malformed_uid_is_wrong_usage_and_not_repeated(run, command):
+    """Exit code 2, and no echo of what may be a name."""
+    result = run(*command, "Doe^John")
+    assert result.exit_code == 2
+    assert "Doe" not in result.stdout + result.stderr
+
+
+def test_report_shows_the_narrative_by_study_and_by_sop_instance(run):
+    """Both UIDs are understood."""
+    assert "Left pleural effusion" in run("report", STUDY).stdout
+    assert "Kardiomegalie" in run("report", f"{ROOT_UID}.3.2").stdout
+    result = run("report", f"{ROOT_UID}.9")
+    assert result.exit_code == 1
+
+
+def test_status_counts_by_state(run):
+    """For people and as JSON."""
+    assert json.loads(run("status", "--json").stdout)["objects"]["analysed"] == 2
+    assert "analysed" in run("status").stdout
+
+
+def test_failures_name_the_reason_of_what_was_refused(run):
+    """The ledger's row of the noise."""
+    assert "not_dicom" in run("failures").stdout
+    (row,) = [json.loads(line) for line in run("failures", "--json").stdout.splitlines()]
+    assert (row["kind"], row["reason_code"]) == ("refused", "not_dicom")
+    assert run("failures", "--retry").stdout.startswith("0 failed objects")
+
+
+def test_reprocess_wants_to_know_what(run):
+    """No argument is no order to do everything, and two are no order at all."""
+    assert run("reprocess").exit_code == 2
+    assert run("reprocess", "--all", "--failed").exit_code == 2
+
+
+def test_reprocess_outdated_has_nothing_to_do_after_reprocess_all(run):
+    """The pipeline is the same."""
+    result = run("reprocess", "--outdated")
+    assert (result.exit_code, result.stdout) == (0, "0 of 0 reprocessed, 0 failed\n")
+
+
+def test_backup_is_a_database_of_its_own_and_never_overwrites(run, folder):
+    """It answers as the original does."""
+    copy = folder / "copy.db"
+    assert run("db", "backup", copy).exit_code == 0
+    assert run("db", "backup", copy).exit_code == 2 or copy.exists()
+    (folder / "copy.toml").write_text(f'[database]\nurl = "sqlite:///{copy}"\n')
+    result = CliRunner().invoke(app, ["--config", str(folder / "copy.toml"), "findings", STUDY, "--json"])
+    assert json.loads(result.stdout) == json.loads(run("findings", STUDY, "--json").stdout)
+
+
+def test_check_names_what_is_right_and_what_to_mend(run, folder):
+    """Configuration, packs, database, ports."""
+    right = run("check")
+    assert "language pack en: en-" in right.stdout
+    assert "schema up to date" in right.stdout
+    (folder / "wrong.toml").write_text('[analyse]\nlanguage = "xx"\n[database]\nurl = "sqlite:///nowhere.db"\n')
+    wrong = CliRunner().invoke(app, ["--config", str(folder / "wrong.toml"), "check"])
+    assert wrong.exit_code == 1
+    assert "MEND  analyse.language" in wrong.stdout
+    assert "dicomnlp db upgrade" in wrong.stdout
+
+
+def test_every_command_has_help_with_an_example(run):
+    """Nobody should have to read the source."""
+    import typer
+
+    def commands(group, path=()):
+        for name, command in group.commands.items():
+            yield from commands(command, (*path, name)) if hasattr(command, "commands") else [((*path, name), command)]
+
+    found = list(commands(typer.main.get_command(app)))
+    assert len(found) > 12
+    for path, command in found:
+        assert "Example: " in command.help, path
+        assert run(*path, "--help").exit_code == 0
