@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from dicomnlp.analyse.pack import Pack
 
-CONCEPT, SITE, PART, SIDE, DEGREE, COURSE = "concept", "site", "part", "side", "degree", "course"
+CONCEPT, SITE, PART, SIDE, DEGREE, COURSE, IDIOM = "concept", "site", "part", "side", "degree", "course", "idiom"
 
 _NEVER = [{"ORTH": "\x00"}]
 
@@ -33,6 +33,15 @@ class Match:
     end: int
     predicate: tuple[int, int]
     """What the finding's text is and cues act on: of a composed concept the part that is said, else all of it."""
+    of: tuple[int, int] | None = None
+    """Of a composed concept the part that it is said of."""
+
+    @property
+    def tokens(self) -> frozenset[int]:
+        """What it occupies: of a composed concept its two parts, not what stands between them."""
+        if self.of is None:
+            return frozenset(range(self.start, self.end))
+        return frozenset((*range(*self.predicate), *range(*self.of)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +71,7 @@ class Lexicon:
     def __init__(self, pack: "Pack", nlp: "Language", tokenizer: RuleTokenizer) -> None:
         self.gap = pack.about.limits.compose_gap
         self.breaks = frozenset(pack.attributes.clause_breaks)
+        self._joins = frozenset(pack.attributes.joins)
         self._inflections = pack.about.inflections
         self._head_before = frozenset(pack.about.head_before)
         self._rules: dict[tuple[str, bool], list[tuple[str, str]]] = defaultdict(list)
@@ -95,6 +105,7 @@ class Lexicon:
         for identifier, site in pack.anatomy.items():
             self._add(SITE, identifier, site.terms, plural=True)
             self._add(SITE, identifier, site.cased, cased=True)
+        self._add(IDIOM, IDIOM, pack.about.idioms, plural=True)
         for kind, words in (
             (SIDE, pack.attributes.laterality),
             (DEGREE, pack.attributes.severity),
@@ -135,10 +146,16 @@ class Lexicon:
                     found[kind].append(Match(identifier, span.start, span.end, (span.start, span.end)))
         if parts:
             found[CONCEPT] += list(self._composed(doc, parts, found[CONCEPT]))
-        return Matches(*(longest(found[kind]) for kind in (CONCEPT, SITE, SIDE, DEGREE, COURSE)))
+        idioms = found[IDIOM]
+        read = (longest([*idioms, *found[kind]]) for kind in (CONCEPT, SITE, SIDE, DEGREE, COURSE))
+        return Matches(*(tuple(m for m in kind if m.identifier != IDIOM) for kind in read))
 
     def _composed(self, doc: "Doc", parts: dict[str, list[tuple[int, int]]], named: list[Match]) -> Iterator[Match]:
-        """Composed concepts; none that reaches over a finding which the words name outright."""
+        """Composed concepts: what is said, of what stands nearest to it and of what is joined to that.
+
+        None reaches over a finding which the words name outright.
+        """
+        said_of: dict[tuple[int, int], list[Match]] = defaultdict(list)
         for identifier, said, of in self._compositions:
             if said not in parts or of not in parts:
                 continue
@@ -153,15 +170,47 @@ class Lexicon:
                     start, end = first[0], max(first[1], second[1])
                     over = [m for m in named if m.start < end and start < m.end]
                     if all(any(x <= m.start and m.end <= y for x, y in (a, b)) for m in over):
-                        yield Match(identifier, start, end, a)
+                        said_of[a].append(Match(identifier, start, end, a, b))
+        for matches in said_of.values():
+            reached: list[Match] = []
+            for match in sorted(matches, key=_gap):
+                if not reached or any(self._joined(doc, match, other) for other in reached):
+                    reached.append(match)
+            yield from reached
+
+    def _joined(self, doc: "Doc", one: Match, other: Match) -> bool:
+        """Whether both are said of the same words, or of two that a list joins ("heart and mediastinum")."""
+        if one.of is None or other.of is None:
+            return False
+        first, second = min(one.of, other.of), max(one.of, other.of)
+        return first[1] > second[0] or all(
+            doc[i].lower_ in self._joins for i in range(first[1], second[0]) if not doc[i].is_space
+        )
+
+
+def _gap(match: Match) -> tuple[int, int]:
+    """How far apart a composed concept's parts are; of equals the longer comes first."""
+    if match.of is None:
+        return 0, 0
+    first, second = min(match.predicate, match.of), max(match.predicate, match.of)
+    return max(second[0] - first[1], 0), -len(match.tokens)
 
 
 def longest(matches: Iterable[Match]) -> tuple[Match, ...]:
-    """`matches` without overlaps: the longest stays, of equals the first; in order of place."""
+    """`matches` without overlaps: the longest stays, of equals the closest, then the first; in order of place.
+
+    What is said of two things at once ("heart and mediastinum are normal") stays for both.
+    """
     kept: list[Match] = []
     taken: set[int] = set()
-    for match in sorted(matches, key=lambda m: (m.start - m.end, m.start)):
-        if taken.isdisjoint(range(match.start, match.end)):
+    said: set[tuple[int, int]] = set()
+    for match in sorted(matches, key=lambda m: (-len(m.tokens), _gap(m), m.start)):
+        tokens = set(match.tokens)
+        if match.of is not None and match.predicate in said:
+            tokens -= set(range(*match.predicate))
+        if tokens and taken.isdisjoint(tokens):
             kept.append(match)
-            taken.update(range(match.start, match.end))
+            taken |= tokens
+            if match.of is not None:
+                said.add(match.predicate)
     return tuple(sorted(kept, key=lambda m: m.start))
