@@ -1,6 +1,7 @@
 """A report's text to its analysis: sections, sentences, and what each sentence says in its section."""
 
 import hashlib
+import re
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -48,6 +49,8 @@ class Engine:
         self._sections = SectionFinder(pack.sections)
         self._sentences = SentenceSplitter(pack.sentences, pack.about.limits.sentence_characters)
         self._reader = SentenceReader(pack, cache=cache)
+        limits = "|".join(r"\s+".join(map(re.escape, phrase.split())) for phrase in pack.about.exceptions)
+        self._exceptions = re.compile(rf"\b(?:{limits})\b", re.IGNORECASE) if limits else None
         self._complaints = frozenset(word.lower() for word in pack.context.complaints)
         self._concepts = {i: concept_of(i, entry) for i, entry in pack.concepts.items()}
         self._concepts[TARGET] = Concept(TARGET, None, None, "Span given by the caller")
@@ -131,6 +134,8 @@ class Engine:
         """What a normal statement says is absent ("lungs are clear")."""
         entry = self.pack.concepts.get(finding.concept.id)
         if entry is None or not entry.implies or finding.assertion is not Assertion.PRESENT:
+            return
+        if self._exceptions and self._exceptions.search(finding.sentence):
             return
         for identifier in entry.implies:
             yield replace(

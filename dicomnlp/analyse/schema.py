@@ -58,6 +58,8 @@ class PackFile(Table):
     """(ending, replacement): the first whose ending fits makes the plural of a term's head word."""
     head_before: Words = ()
     """Words such as "of" whose predecessor is the head of a term."""
+    exceptions: Words = ()
+    """Phrases such as "apart from": a statement of normality that they limit implies nothing."""
     idioms: Words = ()
     """Phrases whose words don't count by themselves: a "tumor board" is no tumor, in "small bowel" nothing is small."""
 
