@@ -11,9 +11,11 @@ What (0008,0005) declares is often wrong, missing or misspelt, so it is one witn
 An object without a byte above 0x7F needs no decision. Statistical detectors aren't used: they change right Latin-1.
 """
 
+from codecs import lookup
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from dicomnlp.errors import UsageError
 from dicomnlp.extract.character_terms import MULTI_BYTE_CODECS, WINDOWS_FORMS, codec_of
 from dicomnlp.extract.elements import DataSet
 from dicomnlp.extract.iso2022 import ESCAPE, decode_iso2022
@@ -52,7 +54,9 @@ class CharacterSets:
         self._decisions = decisions
 
     @classmethod
-    def of(cls, elements: DataSet, fallbacks: Sequence[str] = DEFAULT_FALLBACKS) -> "CharacterSets":
+    def of(
+        cls, elements: DataSet, fallbacks: Sequence[str] = DEFAULT_FALLBACKS, override: str | None = None
+    ) -> "CharacterSets":
         """Decide for a scanned data set.
 
         Parameters
@@ -61,12 +65,22 @@ class CharacterSets:
             The data set, nested ones included.
         fallbacks
             Python codecs to choose from where neither the declared one nor UTF-8 fits, likeliest first.
+        override
+            What the text is in, whatever it declares: a defined term or a Python codec.
+
+        Raises
+        ------
+        UsageError
+            `override` names no character set.
         """
         declared = declared_in(elements) or ()
+        stated = stated_codecs(override) if override is not None else None
         values: dict[Declared, list[bytes]] = {declared: []}
         for scope, value in _text_values(elements, declared):
             if not value.isascii() or b"\x1b" in value:
                 values.setdefault(scope, []).append(value)
+        if stated is not None:
+            return cls(declared, {scope: _obey(stated, found) for scope, found in values.items()})
         return cls(declared, {scope: _decide(scope, found, fallbacks) for scope, found in values.items()})
 
     def decode(self, value: bytes, declared: Declared | None = None) -> str:
@@ -101,6 +115,37 @@ def declared_in(elements: DataSet) -> Declared | None:
         return None
     text = element.value.decode("ascii", "replace").strip("\0 ")
     return tuple(term.strip("\0 ") for term in text.split("\\")) if text else ()
+
+
+def stated_codecs(override: str) -> tuple[str, ...]:
+    """The codecs that an override names: a defined term, several joined by backslash, or a Python codec.
+
+    Raises
+    ------
+    UsageError
+        It names none.
+    """
+    found = []
+    for term in override.split("\\"):
+        codec = codec_of(term) if term.strip() or "\\" in override else None
+        if codec is None:
+            try:
+                codec = lookup(term.strip()).name
+                "".encode(codec)
+            except (LookupError, ValueError):
+                raise UsageError("The character set is neither a defined term of DICOM nor a Python codec.") from None
+        found.append(codec)
+    return tuple(dict.fromkeys(found))
+
+
+def _obey(stated: Sequence[str], values: Sequence[bytes]) -> _Decision:
+    """What somebody states is followed as far as the bytes allow; 0 confidence when they don't."""
+    if len(stated) > 1 or any(ESCAPE.search(value) for value in values):
+        decision = _decide_iso2022(stated, values, ())
+        if decision is not None:
+            return decision
+    fits = _decodes(stated[0], values)
+    return _Decision(stated[0], 1.0 if fits else 0.0, () if fits else ("undecodable_text",))
 
 
 def _text_values(elements: DataSet, declared: Declared) -> Iterator[tuple[Declared, bytes]]:

@@ -44,7 +44,11 @@ _THREE_LETTERS = {
 
 
 def extract(
-    stored: StoredObject, *, fallbacks: Sequence[str] = DEFAULT_FALLBACKS, max_inflated: int = MAX_INFLATED
+    stored: StoredObject,
+    *,
+    fallbacks: Sequence[str] = DEFAULT_FALLBACKS,
+    character_set: str | None = None,
+    max_inflated: int = MAX_INFLATED,
 ) -> Report:
     """Read a stored object: its identity, text, items, measurements and references.
 
@@ -54,6 +58,9 @@ def extract(
         The object; only its data, transfer syntax and SOP class are used.
     fallbacks
         Python codecs to choose from where neither the declared character set nor UTF-8 fits, likeliest first.
+    character_set
+        A defined term of PS3.3 C.12.1.1.2 or a Python codec that holds for all of the object's text, whatever the
+        object declares: somebody has looked. None: decided from the object.
     max_inflated
         Bytes that a deflated data set may have once inflated.
 
@@ -67,11 +74,13 @@ def extract(
     ------
     ObjectError
         The object can't be read at all, or not to its end: see `elements.scan` and `cda.read_cda`.
+    UsageError
+        `character_set` names none.
     """
     scanned = scan(stored.data, stored.transfer_syntax_uid, max_inflated=max_inflated)
     elements = scanned.elements
     warnings = list(dict.fromkeys(scanned.warnings))
-    character_sets = CharacterSets.of(elements, fallbacks)
+    character_sets = CharacterSets.of(elements, fallbacks, character_set)
     warnings.extend(character_sets.warnings)
     reader = Reader(character_sets, big_endian=scanned.big_endian)
     identity = identity_of(elements, character_sets)
