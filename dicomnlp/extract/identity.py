@@ -32,7 +32,8 @@ IDENTITY_TAGS: dict[str, int] = {
 def read_identity(data: bytes, transfer_syntax_uid: str, *, max_inflated: int = MAX_INFLATED) -> Identity:
     """Read an object's identity, walking its top level to the end so that a cut object is not taken for a whole one.
 
-    Sequences of defined length are stepped over: this runs for every object while its sender waits.
+    Sequences of defined length are stepped over where they can't be nested too deep: this runs for every object while
+    its sender waits.
 
     Parameters
     ----------
