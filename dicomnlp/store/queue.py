@@ -140,7 +140,7 @@ def save_processed(database: Database, results: Sequence[Processed]) -> int:
 
     A report's analysis becomes the current one of its object; those by other pipelines are kept, not current, and one
     by the same pipeline is replaced. Findings are current when their analysis and their object's version are. A failed
-    object keeps the analysis that it may have had. Results of objects that are no longer held are dropped.
+    object keeps the analysis that it may have had; without one, what could be read of it is kept. Results of objects that are no longer held are dropped.
 
     Returns
     -------
@@ -179,7 +179,10 @@ def _save(connection: Connection, results: Sequence[Processed]) -> int:
         ),
         [{"object_id": r.object_id, "new_state": r.state.value, "why": r.reason_code} for r in last.values()],
     )
-    read = [r for r in last.values() if r.report is not None and r.state != State.FAILED]
+    told = [r.object_id for r in last.values() if r.report is not None and r.state == State.FAILED]
+    query = sa.select(analysis.c.object_id).where(analysis.c.object_id.in_(told), analysis.c.is_current)
+    keep = set(connection.scalars(query)) if told else set()
+    read = [r for r in last.values() if r.report is not None and r.object_id not in keep]
     if read:
         _save_analyses(connection, read, held, now)
     return len(last)

@@ -6,7 +6,7 @@ from dicomnlp.analyse import analyse, pipeline_name
 from dicomnlp.errors import DicomnlpError
 from dicomnlp.extract import extract
 from dicomnlp.logs import Event, describe, log
-from dicomnlp.model import Processed, State, StoredObject
+from dicomnlp.model import Processed, Report, State, StoredObject
 
 
 def process(batch: Sequence[StoredObject], fallbacks: Sequence[str], language: str) -> list[Processed]:
@@ -33,6 +33,7 @@ def process(batch: Sequence[StoredObject], fallbacks: Sequence[str], language: s
 
 def _process(stored: StoredObject, fallbacks: Sequence[str], language: str) -> Processed:
     pipeline = ""
+    report: Report | None = None
     try:
         pipeline = pipeline_name(language)
         report = extract(stored, fallbacks=fallbacks)
@@ -41,8 +42,8 @@ def _process(stored: StoredObject, fallbacks: Sequence[str], language: str) -> P
         analysis = analyse(report.narrative, language=report.language or None)
         return Processed(stored.object_id, State.ANALYSED, analysis.pipeline, report, analysis)
     except DicomnlpError as error:
-        return Processed(stored.object_id, State.FAILED, pipeline, reason_code=error.reason_code)
+        return Processed(stored.object_id, State.FAILED, pipeline, report, reason_code=error.reason_code)
     except Exception as error:  # noqa: BLE001  whatever it is, it is this object's, and the others go on
         where = describe(error)
         log(Event.OBJECT_CRASHED, object_id=stored.object_id, sop_instance_uid=stored.sop_instance_uid, **where)
-        return Processed(stored.object_id, State.FAILED, pipeline, reason_code="internal_error")
+        return Processed(stored.object_id, State.FAILED, pipeline, report, reason_code="internal_error")
