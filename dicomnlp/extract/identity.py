@@ -1,6 +1,7 @@
 """What an object's header says of itself: the few elements that link it to a study and a patient."""
 
 from dicomnlp.extract.charset import CharacterSets
+from dicomnlp.extract.conformity import date_of, time_of
 from dicomnlp.extract.elements import MAX_INFLATED, DataSet, scan, scan_readable_part
 from dicomnlp.model import Identity
 
@@ -79,5 +80,10 @@ def identity_of(elements: DataSet, character_sets: CharacterSets | None) -> Iden
             text = character_sets.decode(element.value)
         # of several values the first identifies; control characters are nobody's identity
         text = text.split("\\", 1)[0]
-        values[name] = "".join(c for c in text if c.isprintable()).strip()
+        text = "".join(c for c in text if c.isprintable()).strip()
+        if name.endswith("_date"):
+            text = date_of(text)
+        elif name.endswith("_time"):
+            text = time_of(text)
+        values[name] = text
     return Identity(**values)
