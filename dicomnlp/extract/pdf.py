@@ -34,7 +34,8 @@ def read_pdf(data: bytes, warnings: list[str]) -> tuple[Narrative, State]:
     try:
         document = pypdfium2.PdfDocument(data)
     except pypdfium2.PdfiumError as error:
-        encrypted = error.err_code in {pdfium_c.FPDF_ERR_PASSWORD, pdfium_c.FPDF_ERR_SECURITY}
+        # pdfium's last error may be an earlier document's: an encrypted one says so in its trailer
+        encrypted = error.err_code in {pdfium_c.FPDF_ERR_PASSWORD, pdfium_c.FPDF_ERR_SECURITY} and b"/Encrypt" in data
         warnings.append("pdf_encrypted" if encrypted else "pdf_broken")
         return Narrative(""), State.NO_TEXT
     builder = NarrativeBuilder()
