@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from dicomnlp.errors import UsageError
 from dicomnlp.extract.character_terms import MULTI_BYTE_CODECS, WINDOWS_FORMS, codec_of
-from dicomnlp.extract.elements import DataSet
+from dicomnlp.extract.elements import CODE_SEQUENCES, DataSet
 from dicomnlp.extract.iso2022 import ESCAPE, decode_iso2022
 from dicomnlp.extract.plausibility import plausibility
 from dicomnlp.model import CharacterSet
@@ -160,10 +160,16 @@ def _obey(stated: Sequence[str], values: Sequence[bytes]) -> _Decision:
 def _text_values(elements: DataSet, declared: Declared) -> Iterator[tuple[Declared, bytes]]:
     """Every text value with the declaration that holds for it (PS3.3 C.12.1.1.2: an item may have its own)."""
     stack = [(elements, declared)]
+    seen: set[tuple[int, Declared]] = set()
     while stack:
         current, scope = stack.pop()
-        for element in current.values():
+        for tag, element in current.items():
             if element.items is not None:
+                if tag in CODE_SEQUENCES:
+                    # equal codes are one object
+                    if (id(element), scope) in seen:
+                        continue
+                    seen.add((id(element), scope))
                 for item in element.items:
                     own = declared_in(item)
                     stack.append((item, scope if own is None else own))
