@@ -236,6 +236,8 @@ class StoredObject:
     data: bytes
     attempts: int = 0
     calling_ae_title: str = ""
+    character_set_override: str = ""
+    """The character set that an administrator states for it, "" when its own is to be believed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -484,3 +486,5 @@ class Processed:
     analysis: Analysis | None = None
     reason_code: str | None = None
     """Why it failed; None otherwise."""
+    character_set_override: str = ""
+    """As of the `StoredObject` that was read: a result by another than is stated now is out of date."""

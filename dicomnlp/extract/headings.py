@@ -90,7 +90,7 @@ def heading_of(concept: Code) -> Heading | None:
     is_generic = key in table.generic_codes
     if by_meaning is not None and by_meaning.section != by_code and not by_meaning.is_generic:
         return Heading(by_meaning.section, by_meaning.is_generic, is_conflict=True)
-    return Heading(by_code, is_generic and (by_meaning is None or by_meaning.is_generic))
+    return Heading(by_code, is_generic)
 
 
 def is_never_narrative(concept: Code | None) -> bool:
