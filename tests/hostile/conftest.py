@@ -3,14 +3,14 @@
 import dataclasses
 
 import pytest
-from extract.conftest import sr
+from extract.conftest import small_report, sr
 from receive.conftest import empty_database, objects, settings, start
 
 from dicomnlp.model import Processed
 from dicomnlp.store import queue
 from dicomnlp.work.process import process
 
-__all__ = ["empty_database", "objects", "settings", "sr", "start"]
+__all__ = ["empty_database", "objects", "settings", "small_report", "sr", "start"]
 
 FALLBACKS = ("gb18030", "cp1252")
 

@@ -1,10 +1,10 @@
-"""One object read in a process of its own, with what it cost: for input that is made to exhaust a reader.
+"""Objects read in a process of their own, with what it cost: for input that is made to exhaust a reader.
 
-python -m support.bounded TRANSFER_SYNTAX_UID FILE
+python -m support.bounded TRANSFER_SYNTAX_UID FILE...
 
-The file holds the encoded data set. Prints one JSON line: what intake's look and `extract` each made of it
+Each file holds an encoded data set. Prints one JSON line a file: what intake's look and `extract` each made of it
 (the state, or the reason code of the error), the processor seconds that each took, and the process's peak resident
-memory.
+memory so far.
 """
 
 import json
@@ -26,10 +26,16 @@ _CEILING = 8 * GIGABYTE
 
 def cost_of_reading(folder, data, transfer_syntax_uid, *, timeout=60):
     """Read `data` in a new process: a dict with what came of it and what it cost; memory in bytes."""
-    path = folder / "hostile.bin"
-    path.write_bytes(data)
+    return costs_of_reading(folder, [data], transfer_syntax_uid, timeout=timeout)[0]
+
+
+def costs_of_reading(folder, data_sets, transfer_syntax_uid, *, timeout=60):
+    """Read several in one new process, one after the other: a dict for each."""
+    paths = [folder / f"hostile{number}.bin" for number in range(len(data_sets))]
+    for path, data in zip(paths, data_sets, strict=True):
+        path.write_bytes(data)
     done = subprocess.run(
-        [sys.executable, "-m", "support.bounded", transfer_syntax_uid, str(path)],
+        [sys.executable, "-m", "support.bounded", transfer_syntax_uid, *map(str, paths)],
         capture_output=True,
         text=True,
         timeout=timeout,
@@ -37,9 +43,10 @@ def cost_of_reading(folder, data, transfer_syntax_uid, *, timeout=60):
         cwd=Path(__file__).parents[1],
         env={"PYTHONPATH": ":".join([str(Path(__file__).parents[2]), str(Path(__file__).parents[1])])},
     )
-    path.unlink()
+    for path in paths:
+        path.unlink()
     assert done.returncode == 0, f"exit code {done.returncode}: {done.stderr[-2000:]}"
-    return json.loads(done.stdout)
+    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def _outcome(read):
@@ -62,9 +69,14 @@ def _outcome(read):
     }
 
 
-def main(transfer_syntax_uid, path):
-    """Read one file and print what it cost."""
+def main(transfer_syntax_uid, *paths):
+    """Read each file and print what it cost."""
     resource.setrlimit(resource.RLIMIT_AS, (_CEILING, _CEILING))
+    for path in paths:
+        sys.stdout.write(json.dumps(_read(transfer_syntax_uid, path)) + "\n")
+
+
+def _read(transfer_syntax_uid, path):
     data = Path(path).read_bytes()
     told = {
         "intake": _outcome(lambda: read_identity(data, transfer_syntax_uid)),
@@ -73,7 +85,7 @@ def main(transfer_syntax_uid, path):
     # not ru_maxrss, which a new process inherits from the one that forked it
     status = Path("/proc/self/status").read_text()
     told["peak_bytes"] = int(re.search(r"VmHWM:\s*(\d+) kB", status)[1]) * 1024
-    sys.stdout.write(json.dumps(told) + "\n")
+    return told
 
 
 if __name__ == "__main__":
