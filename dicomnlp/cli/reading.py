@@ -8,6 +8,7 @@ import rich.text
 from dicomnlp.cli.context import out
 from dicomnlp.model import Assertion, Finding, Narrative, Report, Section
 from dicomnlp.store.answers import StoredFinding
+from dicomnlp.store.changes import Changes, Version
 
 STYLES = {
     Assertion.PRESENT: "bold red",
@@ -94,3 +95,39 @@ def findings_table(findings: Sequence[StoredFinding]) -> rich.table.Table:
             printable(" ".join(f.sentence.split())),
         )
     return table
+
+
+def print_changes(changes: Changes) -> None:
+    """What one report changed of another, as a table."""
+    if changes.earlier is None:
+        out.print(f"{changes.later.sop_instance_uid} took the place of no other report")
+        return
+    out.print(f"{_named(changes.earlier)} -> {_named(changes.later)}", markup=False)
+    table = rich.table.Table("", "concept", "before", "after", "sentence")
+    for mark, before, after in (
+        *(("changed", a, b) for a, b in changes.changed),
+        *(("added", None, f) for f in changes.added),
+        *(("gone", f, None) for f in changes.gone),
+    ):
+        shown = after or before
+        assert shown is not None
+        table.add_row(
+            mark,
+            shown.finding.concept.meaning,
+            _stated(before),
+            _stated(after),
+            printable(" ".join(shown.finding.sentence.split())),
+        )
+    out.print(table)
+    out.print(f"{changes.unchanged} unchanged")
+
+
+def _named(version: Version) -> str:
+    return f"{version.sop_instance_uid} (version {version.version})"
+
+
+def _stated(stored: StoredFinding | None) -> str:
+    if stored is None:
+        return ""
+    f = stored.finding
+    return f"{f.assertion.value}{f', {f.laterality.value}' if f.laterality else ''}"

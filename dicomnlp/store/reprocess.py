@@ -3,6 +3,7 @@
 import dataclasses
 import datetime as dt
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +42,38 @@ class Selection:
                 "outdated_pipelines": sorted(set(self.outdated_pipelines)),
             }
         )
+
+
+def state_character_set(database: Database, uids: Sequence[str], character_set: str) -> int:
+    """State the character set of the current objects under these study or SOP Instance UIDs, for all later readings.
+
+    Parameters
+    ----------
+    character_set
+        A defined term or a Python codec, already found to be one; "" to believe what the objects declare.
+
+    Returns
+    -------
+    int
+        Of how many objects. They are not marked to be processed again: see `start_run`.
+
+    Raises
+    ------
+    NotFoundError
+        A UID is of no study and no SOP instance held; nothing is changed.
+    """
+
+    def work(connection: Connection) -> int:
+        _require_all(connection, tuple(uids))
+        columns = sop_instance.c
+        selected = sa.or_(*_conditions(Selection(uids=tuple(uids))))
+        return connection.execute(
+            sa.update(sop_instance)
+            .where(selected, columns.state != State.QUARANTINED.value)
+            .values(character_set_override=character_set)
+        ).rowcount
+
+    return database.transact(work)
 
 
 @dataclass(frozen=True, slots=True)
