@@ -15,9 +15,9 @@ from dicomnlp.model import is_uid
 if TYPE_CHECKING:
     from dicomnlp.store.database import Database
 
-out = rich.console.Console(highlight=False)
-"""Results that people read."""
-err = rich.console.Console(stderr=True, highlight=False)
+out = rich.console.Console(highlight=False, markup=False)
+"""Results that people read. A report's "[b]" or "[/x]" is text, not markup."""
+err = rich.console.Console(stderr=True, highlight=False, markup=False)
 """Messages and progress."""
 
 
