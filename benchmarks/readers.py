@@ -1,20 +1,17 @@
-"""dsrdump, a plain pydicom walk and dicomnlp on the same objects: which content items each finds, and how fast.
+"""dsrdump, a plain pydicom walk and dicomnlp on the same objects: which content items each finds.
 
     .venv/bin/python benchmarks/readers.py ../shared/gold/sr
 
 An item is a place in the content tree with its value: text, the meaning of a code, a number, a name, a date, a UID.
 Nobody knows the truth about objects of unknown writers, so an item counts when at least two of the three readers find
-the same value at the same place; the share that each has of these is what the first table compares. The second table
-reads objects of about 5 kB over and over; dsrdump is timed over many files a call, so that its start hardly counts.
+the same value at the same place; the share that each has of these is what the table compares.
 """
 
 import argparse
 import platform
 import re
-import statistics
 import subprocess
 import sys
-import time
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
@@ -43,8 +40,6 @@ _KEYWORDS = {
     "DATETIME": "DateTime",
     "UIDREF": "UID",
 }
-_MEDIUM = range(4_000, 6_000)
-"""Bytes of the objects that are timed."""
 
 
 def flat(value: object) -> str:
@@ -55,13 +50,16 @@ def flat(value: object) -> str:
 
 def by_dsrdump(path: Path) -> Items | None:
     """What DCMTK prints when asked to be as lenient as it can; None when it gives the object up."""
-    command = ["dsrdump", "-q", "+Pl", "+Pn", "-Ph", "+U8", "-Er", "-Ev", "-Ec", "-Ee", str(path)]
-    done = subprocess.run(command, capture_output=True, timeout=60, check=False)
+    command = ["dsrdump", "-q", "+Pl", "+Pn", "-Ph", "-Er", "-Ev", "-Ec", "-Ee", str(path)]
+    # +U8 fails for character sets that the conversion library lacks, and for text in undeclared ones
+    done = subprocess.run([command[0], "+U8", *command[1:]], capture_output=True, timeout=60, check=False)
+    if done.returncode != 0:
+        done = subprocess.run(command, capture_output=True, timeout=60, check=False)
     if done.returncode != 0:
         return None
     found: Items = {}
     lines: list[str] = []
-    for line in done.stdout.decode("utf_8", "replace").splitlines():
+    for line in _decoded(done.stdout).split("\n"):
         if re.match(r"\d+(\.\d+)*\s*<", line):
             lines.append(line)
         elif lines:
@@ -81,6 +79,13 @@ def by_dsrdump(path: Path) -> Items | None:
         if flat(value) and not value.startswith("empty"):
             found[match[1]] = (match[2], flat(value))
     return found
+
+
+def _decoded(output: bytes) -> str:
+    try:
+        return output.decode("utf_8")
+    except UnicodeDecodeError:
+        return output.decode("latin_1")
 
 
 def by_pydicom(path: Path) -> Items | None:
@@ -179,29 +184,6 @@ def compare(paths: list[Path]) -> None:
         print(f"\nmissed most by {name}: {where or 'none'}")
 
 
-def time_readers(paths: list[Path]) -> None:
-    """Print the milliseconds an object of about 5 kB takes."""
-    medium = [path for path in paths if path.stat().st_size in _MEDIUM and by_pydicom(path) and by_dsrdump(path)]
-    print(f"\n{len(medium)} objects of {_MEDIUM.start} to {_MEDIUM.stop} bytes, milliseconds an object\n")
-    print("| | median | slowest |\n|---|---|---|")
-    for name in ("pydicom walk", "dicomnlp"):
-        took = []
-        for path in medium:
-            rounds = []
-            for _ in range(20):
-                start = time.perf_counter()
-                READERS[name](path)
-                rounds.append((time.perf_counter() - start) * 1000)
-            took.append(statistics.median(rounds))
-        print(f"| {name} | {statistics.median(took):.2f} | {max(took):.2f} |")
-    took = []
-    for path in medium:
-        start = time.perf_counter()
-        subprocess.run(["dsrdump", "-q", *[str(path)] * 100], stdout=subprocess.DEVNULL, timeout=60, check=True)
-        took.append((time.perf_counter() - start) * 10)
-    print(f"| dsrdump | {statistics.median(took):.2f} | {max(took):.2f} |")
-
-
 def main() -> None:
     """Read all objects below a folder with all readers."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -212,7 +194,6 @@ def main() -> None:
     print(f"{banner}; pydicom {pydicom.__version__}; dicomnlp {__version__}; Python {platform.python_version()}\n")
     paths = sorted(folder.rglob("*.dcm"))
     compare(paths)
-    time_readers(paths)
 
 
 if __name__ == "__main__":
