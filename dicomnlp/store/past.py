@@ -15,8 +15,8 @@ from dicomnlp.store.schema import report_study
 
 def known_at(
     connection: Connection, study_instance_uid: str, object_ids: Collection[int], as_of: dt.datetime
-) -> list[int]:
-    """The analyses, of those of `object_ids` and of reports related to them, that spoke for the study at `as_of`."""
+) -> dict[int, int]:
+    """The analyses, of these objects and of reports related to them, that spoke for the study; each with its object."""
     held = read_held_with(connection, object_ids, as_of)
     standings = prevail(h.facts for h in held)
     by_uid = {h.facts.sop_instance_uid: h.facts.object_id for h in held}
@@ -25,13 +25,13 @@ def known_at(
         standing = standings[h.facts.object_id]
         if standing.status is ReportStatus.IDENTICAL and h.facts.object_id in belonging and standing.by in by_uid:
             belonging.add(by_uid[standing.by])
-    return [
-        h.analysis_id
+    return {
+        h.analysis_id: h.facts.object_id
         for h in held
         if h.speaks
         and h.facts.object_id in belonging
         and standings[h.facts.object_id].status is ReportStatus.PREVAILING
-    ]
+    }
 
 
 def _belonging(connection: Connection, study_instance_uid: str, object_ids: Collection[int]) -> set[int]:

@@ -138,7 +138,8 @@ def reports_of_study(
                     sop_instance.c.is_current, sa.or_(status.is_(None), status == ReportStatus.PREVAILING)
                 )
             rows = connection.execute(query).mappings().all()
-            if not rows:
+            # objects without a well-formed study are in quarantine, and of no study that could be asked for
+            if not rows or not is_uid(study_instance_uid):
                 _require_study(connection, study_instance_uid)
         return _reports(connection, rows)
 
@@ -193,8 +194,9 @@ def _select_analyses(
     counted = known_at(connection, study_instance_uid, ids, as_of)
     key = columns.analysis_id if "analysis_id" in columns else columns.id
     rows: list[RowMapping] = []
-    for batch in batches(counted):
-        rows.extend(connection.execute(query.where(key.in_(batch))).mappings())
+    for batch in batches(sorted(counted, key=lambda analysis_id: (counted[analysis_id], analysis_id))):
+        of_objects = sop_instance.c.id.in_([counted[analysis_id] for analysis_id in batch])
+        rows.extend(connection.execute(query.where(key.in_(batch), of_objects)).mappings())
     return rows
 
 

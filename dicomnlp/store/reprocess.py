@@ -12,6 +12,7 @@ from sqlalchemy.engine import Connection
 
 from dicomnlp.errors import NotFoundError, UsageError
 from dicomnlp.model import State, is_uid
+from dicomnlp.store.batches import batches, select_in
 from dicomnlp.store.database import Database
 from dicomnlp.store.schema import LANE_REPROCESS, analysis, reprocess_run, sop_instance
 
@@ -66,12 +67,18 @@ def state_character_set(database: Database, uids: Sequence[str], character_set: 
     def work(connection: Connection) -> int:
         _require_all(connection, tuple(uids))
         columns = sop_instance.c
-        selected = sa.or_(*_conditions(Selection(uids=tuple(uids))))
-        return connection.execute(
-            sa.update(sop_instance)
-            .where(selected, columns.state != State.QUARANTINED.value)
-            .values(character_set_override=character_set)
-        ).rowcount
+        found = {
+            object_id
+            for key in (columns.study_instance_uid, columns.sop_instance_uid)
+            for object_id in select_in(
+                connection, columns.id, key, set(uids), columns.is_current, columns.state != State.QUARANTINED.value
+            )
+        }
+        for batch in batches(found):
+            connection.execute(
+                sa.update(sop_instance).where(columns.id.in_(batch)).values(character_set_override=character_set)
+            )
+        return len(found)
 
     return database.transact(work)
 
