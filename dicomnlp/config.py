@@ -30,6 +30,15 @@ def _check_ae_title(text: str) -> str:
     return text
 
 
+def _check_codec(text: str) -> str:
+    try:
+        "".encode(text)
+    except (LookupError, ValueError):
+        raise ValueError("must be the name of a Python codec, such as gb18030 or cp1250") from None
+    return text
+
+
+Codec = Annotated[str, AfterValidator(_check_codec)]
 AETitle = Annotated[str, AfterValidator(_check_ae_title)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -126,9 +135,13 @@ class WorkSettings(_Table):
 class ExtractSettings(_Table):
     """Reading of objects."""
 
-    character_set_fallbacks: list[str] = Field(
+    character_set_fallbacks: list[Codec] = Field(
         ["gb18030", "cp1252"],
         description="Python codecs tried, in order of preference, for text that no declared character set fits.",
+    )
+    character_set_fallbacks_by_ae_title: dict[AETitle, list[Codec]] = Field(
+        {},
+        description='The same for what single senders send, by calling AE title: {"OLDPACS" = ["cp1250"]}.',
     )
 
 

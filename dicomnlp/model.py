@@ -11,12 +11,14 @@ All offsets are half-open character offsets into ``Narrative.text``. Lengths in 
 quantities keep their UCUM unit. Field names are DICOM keywords in snake_case where the standard has one.
 """
 
-import dataclasses
 import datetime as dt
 import enum
 import re
 from dataclasses import dataclass, field
 from typing import Any
+
+from dicomnlp.plain_values import to_json as to_json  # noqa: PLC0414
+from dicomnlp.plain_values import utc_text as utc_text  # noqa: PLC0414
 
 UID_PATTERN = re.compile(r"(?=.{1,64}\Z)[0-2](?:\.(?:0|[1-9][0-9]*))+\Z")
 """A unique identifier by PS3.5 9.1: at most 64 characters, no leading zeros, nothing else; match with ``.match``."""
@@ -234,6 +236,8 @@ class StoredObject:
     data: bytes
     attempts: int = 0
     calling_ae_title: str = ""
+    character_set_override: str = ""
+    """The character set that an administrator states for it, "" when its own is to be believed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,6 +282,26 @@ class CodedMeasurement:
     """Numeric value qualifier (CID 42) when there is no value or beside it."""
     modifiers: tuple[tuple[Code, Code], ...] = ()
     """(name, value) of children that qualify it: finding site, laterality, derivation."""
+    subject: str = ""
+    """Whom it was measured on (PS3.16 TID 1006) when that isn't the patient: "fetus 2", "specimen A"."""
+    observer: str = ""
+    """Who says so (TID 1001), when the report tells: "person", "device"; names stay in the items."""
+    temporality: Temporality = Temporality.CURRENT
+    """PRIOR below previous findings and below a procedure that is quoted (TID 1000, TID 1005)."""
+
+
+@dataclass(frozen=True, slots=True)
+class CodedFinding:
+    """A CODE content item that states something of the subject, rather than its context or what qualifies it."""
+
+    path: str
+    concept: Code | None
+    value: Code
+    modifiers: tuple[tuple[Code, Code], ...] = ()
+    subject: str = ""
+    observer: str = ""
+    temporality: Temporality = Temporality.CURRENT
+    """These three as in `CodedMeasurement`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,6 +325,11 @@ class Segment:
     start: int
     end: int
     path: str
+    subject: str = ""
+    observer: str = ""
+    """Both as in `CodedMeasurement`."""
+    language: str = ""
+    """Declared for this item or what it stands in, where that differs from the report's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,6 +375,13 @@ class Report:
     evidence: tuple[Evidence, ...] = ()
     predecessors: tuple[str, ...] = ()
     """SOP Instance UIDs of (0040,A360)."""
+    coded_findings: tuple[CodedFinding, ...] = ()
+    identical_documents: tuple[str, ...] = ()
+    """SOP Instance UIDs of (0040,A525): copies of this report in other studies."""
+    accession_numbers: tuple[str, ...] = ()
+    """Its own and those of the requests that it answers (0040,A370), each once."""
+    verification_date_time: str = ""
+    """DT, the latest of the verifying observers' (0040,A073), "" when nobody verified it."""
     warnings: tuple[str, ...] = ()
     """Stable codes with places, e.g. "truncated_element at 0040A730"; never values."""
 
@@ -416,6 +452,9 @@ class Finding:
     critical: bool = False
     item_path: str | None = None
     """Content item that the mention stands in."""
+    subject: str = ""
+    observer: str = ""
+    """Of that item's `Segment`: "" is the patient, and nobody named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -447,34 +486,5 @@ class Processed:
     analysis: Analysis | None = None
     reason_code: str | None = None
     """Why it failed; None otherwise."""
-
-
-def utc_text(moment: dt.datetime) -> str:
-    """`moment` (aware) in UTC as RFC 3339 with seconds: "2026-11-22T06:00:00Z"."""
-    return moment.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-_NAMES: dict[type, tuple[str, ...] | None] = {}
-"""Field names of each class seen by `to_json`, None for one that is no dataclass: looked up many times a report."""
-
-
-def _names(kind: type) -> tuple[str, ...] | None:
-    if kind not in _NAMES:
-        _NAMES[kind] = tuple(f.name for f in dataclasses.fields(kind)) if dataclasses.is_dataclass(kind) else None
-    return _NAMES[kind]
-
-
-def to_json(record: Any) -> Any:
-    """A record of this module as plain JSON values: dataclasses become objects, tuples arrays, enums their text."""
-    if record is None or isinstance(record, str | int | float):
-        return record.value if isinstance(record, enum.Enum) else record
-    names = _names(type(record))
-    if names is not None:
-        return {name: to_json(getattr(record, name)) for name in names}
-    if isinstance(record, dict):
-        return {str(k): to_json(v) for k, v in record.items()}
-    if isinstance(record, tuple | list):
-        return [to_json(v) for v in record]
-    if isinstance(record, dt.datetime):
-        return utc_text(record)
-    return record
+    character_set_override: str = ""
+    """As of the `StoredObject` that was read: a result by another than is stated now is out of date."""

@@ -127,3 +127,25 @@ def test_open_address_is_allowed_on_purpose(file):
 def test_loopback_is_recognised(host, expected):
     """A name other than localhost may resolve to anything."""
     assert config.is_loopback(host) is expected
+
+
+def test_character_sets_are_configurable_for_each_sender(file):
+    """As a table of calling AE titles, in the file as the default shows it or as a table of its own."""
+    settings = config.load(file('[extract]\ncharacter_set_fallbacks_by_ae_title = {"OLD PACS" = ["cp1250"]}\n'))
+    assert settings.extract.character_set_fallbacks_by_ae_title == {"OLD PACS": ["cp1250"]}
+    settings = config.load(file('[extract.character_set_fallbacks_by_ae_title]\nOLD = ["big5", "cp1252"]\n'))
+    assert settings.extract.character_set_fallbacks_by_ae_title == {"OLD": ["big5", "cp1252"]}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'character_set_fallbacks = ["klingon"]',
+        'character_set_fallbacks_by_ae_title = {"OLD" = ["rot13"]}',
+        'character_set_fallbacks_by_ae_title = {"longer than sixteen characters" = ["cp1250"]}',
+    ],
+)
+def test_a_codec_that_does_not_exist_is_refused_at_the_start(file, text):
+    """Rather than failing every object that needs it."""
+    with pytest.raises(ConfigurationError, match="character_set_fallbacks"):
+        config.load(file(f"[extract]\n{text}\n"))

@@ -27,9 +27,12 @@ from dicomnlp.model import (
     Narrative,
     Section,
     SectionName,
+    Segment,
 )
 
 _WITHOUT_ATTRIBUTES = frozenset({Assertion.ABSENT, Assertion.HYPOTHETICAL, Assertion.FAMILY})
+
+_NOWHERE = Segment(0, 0, "")
 
 
 class Engine:
@@ -98,6 +101,7 @@ class Engine:
         read = mention.attributes
         bare = assertion in _WITHOUT_ATTRIBUTES
         change = read.change if not bare or read.change is Change.RESOLVED else None
+        origin = _origin(narrative, place[0])
         return Finding(
             concept=self._concepts[mention.concept],
             text=text[slice(*place)],
@@ -118,7 +122,9 @@ class Engine:
             change=change,
             measurements=tuple(_shifted(m, start) for m in read.measurements),
             critical=self._is_critical(mention.concept, assertion),
-            item_path=_item_path(narrative, place[0]),
+            item_path=origin.path or None,
+            subject=origin.subject,
+            observer=origin.observer,
         )
 
     def _is_critical(self, concept: str, assertion: Assertion) -> bool:
@@ -155,6 +161,7 @@ class Engine:
         whole = Section(SectionName.OTHER, None, 0, len(narrative.text), len(narrative.text))
         section = sections[max(i, 0)] if sections else whole
         words = narrative.text[slice(*target)]
+        origin = _origin(narrative, target[0])
         return Finding(
             concept=self._concepts[TARGET],
             text=words,
@@ -163,7 +170,9 @@ class Engine:
             sentence=narrative.text[section.start : section.body_start],
             section=section.name,
             assertion=self._uncued(section, words),
-            item_path=_item_path(narrative, target[0]),
+            item_path=origin.path or None,
+            subject=origin.subject,
+            observer=origin.observer,
         )
 
 
@@ -180,9 +189,12 @@ def _shifted(measurement: Measurement, by: int) -> Measurement:
     return replace(measurement, start=measurement.start + by, end=measurement.end + by)
 
 
-def _item_path(narrative: Narrative, place: int) -> str | None:
+def _origin(narrative: Narrative, place: int) -> Segment:
+    """Where the character at `place` came from: a content item, of whom it speaks and who says it."""
     i = bisect_right(narrative.segments, place, key=lambda s: s.start) - 1
-    return narrative.segments[i].path if i >= 0 and place < narrative.segments[i].end else None
+    if i < 0 or place >= narrative.segments[i].end:
+        return _NOWHERE
+    return narrative.segments[i]
 
 
 @cache

@@ -40,6 +40,15 @@ def reprocess(
         bool, typer.Option("--outdated", help="Objects last analysed by another pipeline than today's.")
     ] = False,
     failed: Annotated[bool, typer.Option("--failed", help="Objects that failed.")] = False,
+    character_set: Annotated[
+        str | None,
+        typer.Option(
+            "--character-set",
+            metavar="TERM",
+            help="For named UIDs: the character set that these are really in, as a defined term (ISO_IR 101) or a "
+            "Python codec (cp1250), from now on; `declared` believes the objects again.",
+        ),
+    ] = None,
 ) -> None:
     """Analyse stored objects again with the pipeline now configured.
 
@@ -49,13 +58,22 @@ def reprocess(
     Example: dicomnlp reprocess --outdated
     """
     from dicomnlp.analyse import languages, pipeline_name
-    from dicomnlp.store.reprocess import Selection, read_run, start_run
+    from dicomnlp.extract import stated_codecs
+    from dicomnlp.store.reprocess import Selection, read_run, start_run, state_character_set
     from dicomnlp.work.dispatcher import work_through
 
     if sum([bool(uids), everything, outdated, failed]) != 1:
         raise typer.BadParameter("name UIDs, or one of --all, --outdated, --failed")
+    if character_set is not None:
+        if not uids:
+            raise typer.BadParameter("--character-set needs the UIDs of the objects that it is for")
+        character_set = "" if character_set == "declared" else character_set
+        if character_set:
+            stated_codecs(character_set)
     settings = settings_of(context)
     database = open_database(context)
+    if character_set is not None:
+        state_character_set(database, uids or (), character_set)
     pipelines = tuple(pipeline_name(code) for code in languages()) if outdated else ()
     run = start_run(
         database,

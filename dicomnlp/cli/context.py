@@ -1,5 +1,6 @@
 """What every command has at hand: the settings of the ``--config`` file, and consoles for people."""
 
+import datetime as dt
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +15,9 @@ from dicomnlp.model import is_uid
 if TYPE_CHECKING:
     from dicomnlp.store.database import Database
 
-out = rich.console.Console(highlight=False)
-"""Results that people read."""
-err = rich.console.Console(stderr=True, highlight=False)
+out = rich.console.Console(highlight=False, markup=False)
+"""Results that people read. A report's "[b]" or "[/x]" is text, not markup."""
+err = rich.console.Console(stderr=True, highlight=False, markup=False)
 """Messages and progress."""
 
 
@@ -48,6 +49,15 @@ def checked_uid(text: str) -> str:
     if not is_uid(text):
         raise typer.BadParameter("not a DICOM UID: digits and dots, at most 64 characters (PS3.5 9.1)")
     return text
+
+
+def moment(text: str) -> dt.datetime:
+    """A time as people write it, RFC 3339 or a date; without a zone it is this machine's."""
+    try:
+        found = dt.datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter("not a time: write 2026-11-22T06:00:00Z or 2026-11-22") from None
+    return found.astimezone(dt.UTC)
 
 
 def write_line(text: str) -> None:

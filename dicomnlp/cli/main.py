@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from dicomnlp import __version__, logs
-from dicomnlp.cli import administration, objects, queries, service
+from dicomnlp.cli import administration, correcting, objects, queries, service
 from dicomnlp.cli.context import Context, err
 from dicomnlp.errors import DicomnlpError, UsageError
 
@@ -46,6 +46,7 @@ service.register(app)
 objects.register(app)
 queries.register(app)
 administration.register(app)
+correcting.register(app)
 
 
 def main() -> None:

@@ -11,7 +11,8 @@ import rich.progress
 import typer
 
 from dicomnlp.cli.context import err, open_database, settings_of, write_line
-from dicomnlp.cli.reading import print_analysis, print_report
+from dicomnlp.cli.document import print_report
+from dicomnlp.cli.reading import print_analysis
 from dicomnlp.config import Settings
 from dicomnlp.errors import DicomnlpError, UsageError
 from dicomnlp.model import Identity, Narrative, Outcome, Receipt, Report, StoredObject, to_json
@@ -74,6 +75,10 @@ def extract(
     context: typer.Context,
     files: Annotated[list[Path], typer.Argument(help="DICOM files.")],
     as_json: Json = False,
+    character_set: Annotated[
+        str | None,
+        typer.Option(help="What the text is in, whatever the objects declare: a defined term or a Python codec."),
+    ] = None,
 ) -> None:
     """Show what DICOM objects say: narrative, sections, coded items, measurements, identity. No database is used.
 
@@ -81,15 +86,17 @@ def extract(
 
     Example: dicomnlp extract report.dcm --json
     """
-    from dicomnlp.extract import FileContent, identity_of_damaged, report_to_json
+    from dicomnlp.extract import FileContent, identity_of_damaged, report_to_json, stated_codecs
 
     settings = settings_of(context)
+    if character_set is not None:
+        stated_codecs(character_set)
     failed = False
     for file in files:
         content: FileContent | None = None
         try:
             content = _read(file)
-            report = _extract(content, settings)
+            report = _extract(content, settings, character_set)
         except DicomnlpError as error:
             failed = True
             if as_json:
@@ -161,11 +168,11 @@ def _read(file: Path) -> "FileContent":
         raise UsageError(f"{file} can't be read: {error.strerror}") from None
 
 
-def _extract(content: "FileContent", settings: Settings) -> Report:
+def _extract(content: "FileContent", settings: Settings, character_set: str | None = None) -> Report:
     from dicomnlp.extract import extract as extract_object
 
     stored = StoredObject(0, content.sop_instance_uid, content.sop_class_uid, content.transfer_syntax_uid, content.data)
-    return extract_object(stored, fallbacks=settings.extract.character_set_fallbacks)
+    return extract_object(stored, fallbacks=settings.extract.character_set_fallbacks, character_set=character_set)
 
 
 def _inputs(name: str, settings: Settings) -> Iterator[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """Commands that ask: findings of a study, and reports as text."""
 
 import csv
+import datetime as dt
 import io
 import json
 import sys
@@ -8,11 +9,12 @@ from typing import Annotated, Any
 
 import typer
 
-from dicomnlp.cli.context import checked_uid, err, open_database, out, write_line
-from dicomnlp.cli.reading import findings_table, print_analysis
+from dicomnlp.cli.context import checked_uid, err, moment, open_database, out, write_line
+from dicomnlp.cli.reading import findings_table, print_analysis, print_changes
 from dicomnlp.errors import NotFoundError
 from dicomnlp.model import Assertion, State
-from dicomnlp.store.answers import StoredFinding
+from dicomnlp.store.answers import StoredFinding, StoredReport
+from dicomnlp.store.prevailing import ReportStatus
 
 
 def register(app: typer.Typer) -> None:
@@ -27,12 +29,24 @@ def findings(
     assertion: Annotated[Assertion | None, typer.Option(help="Only findings with this assertion.")] = None,
     concept: Annotated[str | None, typer.Option(help="Only findings of this concept id, e.g. pneumothorax.")] = None,
     all_versions: Annotated[
-        bool, typer.Option("--all-versions", help="Also findings of replaced objects and of older pipelines.")
+        bool,
+        typer.Option(
+            "--all-versions", help="Also findings of superseded, withdrawn or replaced reports and of older pipelines."
+        ),
     ] = False,
+    as_of: Annotated[
+        dt.datetime | None,
+        typer.Option(
+            "--as-of",
+            parser=moment,
+            metavar="TIME",
+            help="What was current at that time, e.g. 2026-11-22T06:00:00Z; without a zone it is this machine's.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="A JSON array.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="A table with a header line.")] = False,
 ) -> None:
-    """Show the current findings of a study.
+    """Show the findings of the reports that prevail and belong to a study.
 
     Example: dicomnlp findings 1.2.826.0.1.3680043.8.498.1 --assertion present --json
     """
@@ -40,9 +54,16 @@ def findings(
 
     if as_json and as_csv:
         raise typer.BadParameter("choose --json or --csv")
+    if all_versions and as_of is not None:
+        raise typer.BadParameter("choose --all-versions or --as-of")
     database = open_database(context)
     rows = findings_of_study(
-        database, study_instance_uid, assertion=assertion, concept=concept, all_versions=all_versions
+        database,
+        study_instance_uid,
+        assertion=assertion,
+        concept=concept,
+        all_versions=all_versions,
+        as_of=as_of,
     )
     waiting = [r for r in reports_of_study(database, study_instance_uid) if r.state is State.PENDING]
     database.close()
@@ -59,15 +80,32 @@ def findings(
 def report(
     context: typer.Context,
     uid: Annotated[str, typer.Argument(callback=checked_uid, help="StudyInstanceUID or SOPInstanceUID.")],
+    changes: Annotated[
+        bool,
+        typer.Option(
+            "--changes", help="What the report (by SOPInstanceUID) changed of the one it replaced, or what replaced it."
+        ),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With --changes: one JSON object.")] = False,
 ) -> None:
     """Show reports in the terminal, findings coloured by assertion.
 
     Example: dicomnlp report 1.2.826.0.1.3680043.8.498.1
     """
-    from dicomnlp.store.queries import findings_of_study, reports_of_instance, reports_of_study
+    from dicomnlp.store.changes import changes_of_report
+    from dicomnlp.store.queries import findings_of_instance, reports_of_instance, reports_of_study
 
+    if as_json and not changes:
+        raise typer.BadParameter("--json goes with --changes")
     database = open_database(context)
     try:
+        if changes:
+            found_changes = changes_of_report(database, uid)
+            if as_json:
+                write_line(json.dumps(found_changes.to_json(), ensure_ascii=False))
+            else:
+                print_changes(found_changes)
+            return
         try:
             reports = reports_of_study(database, uid)
         except NotFoundError:
@@ -77,16 +115,20 @@ def report(
                 reason = f" ({stored.reason_code})" if stored.reason_code else ""
                 out.print(f"{stored.sop_instance_uid}: {stored.state.value}{reason}", markup=False)
                 continue
-            found = [
-                f.finding
-                for f in (findings_of_study(database, stored.study_instance_uid) if stored.analysis else ())
-                if f.sop_instance_uid == stored.sop_instance_uid
-            ]
+            found = [f.finding for f in findings_of_instance(database, stored.sop_instance_uid)]
             sections = stored.analysis.sections if stored.analysis else stored.report.narrative.sections
-            heading = f"{stored.report.title or 'report'} {stored.sop_instance_uid}"
+            heading = f"{stored.report.title or 'report'} {stored.sop_instance_uid}{_standing(stored)}"
             print_analysis(stored.report.narrative, sections, found, heading=heading)
     finally:
         database.close()
+
+
+def _standing(stored: StoredReport) -> str:
+    """Why a report that is shown doesn't count, "" when it does."""
+    standing = stored.standing
+    if standing.status in {None, ReportStatus.PREVAILING}:
+        return ""
+    return f" ({standing.status}: {standing.reason_code}, see {standing.superseded_by})"
 
 
 def _csv(rows: list[StoredFinding]) -> str:
@@ -104,7 +146,7 @@ _COLUMNS = (
     "id", "study_instance_uid", "sop_instance_uid", "concept.id", "concept.code", "concept.scheme", "concept.meaning",
     "text", "start", "end", "sentence", "section", "assertion", "is_negated", "is_uncertain", "is_historical",
     "is_hypothetical", "is_family", "anatomy.id", "laterality", "severity", "change", "measurements", "critical",
-    "language", "pipeline", "analysed_at",
+    "language", "pipeline", "analysed_at", "status", "superseded_by",
 )  # fmt: skip
 
 

@@ -6,8 +6,9 @@ import rich.table
 import rich.text
 
 from dicomnlp.cli.context import out
-from dicomnlp.model import Assertion, Finding, Narrative, Report, Section
+from dicomnlp.model import Assertion, Finding, Narrative, Section
 from dicomnlp.store.answers import StoredFinding
+from dicomnlp.store.changes import Changes, Version
 
 STYLES = {
     Assertion.PRESENT: "bold red",
@@ -33,38 +34,6 @@ def highlighted(text: str, sections: Sequence[Section], findings: Sequence[Findi
 def printable(text: str) -> str:
     """`text` with control characters replaced one to one: a report must not steer the terminal."""
     return "".join(c if c in "\n\t" or c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
-
-
-def print_report(report: Report, heading: str) -> None:
-    """What an object says, as a document."""
-    out.rule(printable(heading), align="left")
-    facts = [
-        ("title", report.title),
-        ("study", report.identity.study_instance_uid),
-        ("state", report.state.value),
-        (
-            "flags",
-            " ".join(f for f in (report.completion_flag, report.verification_flag, report.preliminary_flag) if f),
-        ),
-        ("character set", f"{report.character_set.used} ({report.character_set.confidence:.2f})"),
-        ("language", report.language),
-    ]
-    for name, value in facts:
-        if value:
-            out.print(f"{name}: {printable(value)}", style="dim", markup=False)
-    out.print(highlighted(report.narrative.text, report.narrative.sections, ()))
-    if report.measurements:
-        table = rich.table.Table("measurement", "value", "unit", "qualified by", title="Coded measurements")
-        for m in report.measurements:
-            table.add_row(
-                printable(m.concept.meaning if m.concept else ""),
-                " ".join(f"{v:g}" for v in m.values) or (printable(m.qualifier.meaning) if m.qualifier else ""),
-                printable(m.unit.value if m.unit else ""),
-                printable("; ".join(f"{name.meaning}: {value.meaning}" for name, value in m.modifiers)),
-            )
-        out.print(table)
-    for warning in report.warnings:
-        out.print(f"warning: {warning}", style="yellow", markup=False)
 
 
 def print_analysis(
@@ -94,3 +63,39 @@ def findings_table(findings: Sequence[StoredFinding]) -> rich.table.Table:
             printable(" ".join(f.sentence.split())),
         )
     return table
+
+
+def print_changes(changes: Changes) -> None:
+    """What one report changed of another, as a table."""
+    if changes.earlier is None:
+        out.print(f"{changes.later.sop_instance_uid} took the place of no other report")
+        return
+    out.print(f"{_named(changes.earlier)} -> {_named(changes.later)}", markup=False)
+    table = rich.table.Table("", "concept", "before", "after", "sentence")
+    for mark, before, after in (
+        *(("changed", a, b) for a, b in changes.changed),
+        *(("added", None, f) for f in changes.added),
+        *(("gone", f, None) for f in changes.gone),
+    ):
+        shown = after or before
+        assert shown is not None
+        table.add_row(
+            mark,
+            shown.finding.concept.meaning,
+            _stated(before),
+            _stated(after),
+            printable(" ".join(shown.finding.sentence.split())),
+        )
+    out.print(table)
+    out.print(f"{changes.unchanged} unchanged")
+
+
+def _named(version: Version) -> str:
+    return f"{version.sop_instance_uid} (version {version.version})"
+
+
+def _stated(stored: StoredFinding | None) -> str:
+    if stored is None:
+        return ""
+    f = stored.finding
+    return f"{f.assertion.value}{f', {f.laterality.value}' if f.laterality else ''}"

@@ -2,6 +2,10 @@
 
 import base64
 import binascii
+import re
+from codecs import lookup
+from html import unescape
+from html.entities import html5
 
 from lxml import etree
 
@@ -15,6 +19,16 @@ from dicomnlp.model import Code, Narrative, SectionName, State
 MAX_SIZE = 20 * 1024 * 1024
 """Bytes of XML; a narrative of this size isn't read by anybody."""
 _LOINC_OID = "2.16.840.1.113883.6.1"
+_CHARACTER = rb"&#(?!0*38;|x0*26;)x?[0-9A-Fa-f]{1,6};"
+_HARMLESS = re.compile(
+    rb"<!ENTITY\s+([A-Za-z][\w.-]{0,30})\s+(?:\"((?:[^\"&%<]|"
+    + _CHARACTER
+    + rb"){0,16})\"|'((?:[^'&%<]|"
+    + _CHARACTER
+    + rb"){0,16})')\s*>"
+)
+"""A name for a few characters, none of which can begin a reference to another entity."""
+_NAMED = re.compile(rb"&([A-Za-z][A-Za-z0-9]{1,31});")
 _BLOCKS = frozenset({"paragraph", "br", "table", "thead", "tbody", "tr", "list", "item", "caption", "text", "div", "p"})
 _CELLS = frozenset({"td", "th"})
 
@@ -27,7 +41,8 @@ def read_cda(data: bytes, warnings: list[str]) -> tuple[Narrative, State, str, s
     data
         The XML as encapsulated.
     warnings
-        Gets ``cda_root`` when the root isn't ClinicalDocument, and those of `pdf.read_pdf`.
+        Gets ``cda_root`` when the root isn't ClinicalDocument, ``cda_unresolved_entity``, ``cda_bad_base64``,
+        ``cda_media_type``, and those of `pdf.read_pdf`.
 
     Returns
     -------
@@ -37,27 +52,33 @@ def read_cda(data: bytes, warnings: list[str]) -> tuple[Narrative, State, str, s
     Raises
     ------
     UnreadableObjectError
-        ``xml_forbidden`` when the document defines entities, ``bad_xml`` when it isn't well-formed.
+        ``xml_forbidden`` when the document defines entities that lead out of it or multiply,
+        ``bad_xml`` when it isn't well-formed.
     ObjectTooLargeError
         Above 20 MiB.
     """
     data = data.rstrip(b"\0")
     if len(data) > MAX_SIZE:
         raise ObjectTooLargeError("The encapsulated CDA document is too large.", reason_code="cda_too_large")
-    if b"<!ENTITY" in data.replace(b"\0", b""):
-        # a bare DOCTYPE is harmless and common enough; entity definitions (in UTF-16 too) have no place in a report
-        raise UnreadableObjectError(
-            "The encapsulated CDA document defines XML entities, which is not allowed.", reason_code="xml_forbidden"
-        )
+    entities = _declared_entities(data)
     parser = etree.XMLParser(
-        resolve_entities=False, load_dtd=False, no_network=True, huge_tree=False, remove_comments=True, remove_pis=True
+        resolve_entities=False,
+        load_dtd=False,
+        no_network=True,
+        huge_tree=False,
+        remove_comments=True,
+        remove_pis=True,
     )
+    if b"\0" not in data[:4]:
+        # names that HTML knows are written without being declared, and would be lost where a DTD isn't loaded
+        data = _NAMED.sub(_numbered, data)
     try:
         root = etree.fromstring(data, parser)
     except (etree.XMLSyntaxError, ValueError):
         raise UnreadableObjectError(
             "The encapsulated CDA document is not well-formed.", reason_code="bad_xml"
         ) from None
+    _resolve(root, entities, warnings)
     if _name(root) != "ClinicalDocument":
         warnings.append("cda_root")
     title = next((_flat(child) for child in root if _name(child) == "title"), "")
@@ -76,6 +97,52 @@ def read_cda(data: bytes, warnings: list[str]) -> tuple[Narrative, State, str, s
         builder.paragraph(_text(root), "document")
         narrative = builder.build()
     return narrative, State.PENDING if narrative.text else State.NO_TEXT, title, language
+
+
+def _declared_entities(data: bytes) -> dict[str, bytes]:
+    """The entities that a document declares; refused are those that lead out of it or multiply."""
+    # UTF-16 is ASCII with zeros between, as far as declarations go
+    flat = data.replace(b"\0", b"")
+    found = _HARMLESS.findall(flat)
+    if flat.count(b"<!ENTITY") != len(found):
+        raise UnreadableObjectError(
+            "The encapsulated CDA document defines XML entities that lead out of it or multiply, which is not allowed.",
+            reason_code="xml_forbidden",
+        )
+    return {name.decode(): double or single for name, double, single in found}
+
+
+def _numbered(match: re.Match[bytes]) -> bytes:
+    """A named character as numeric references; the five of XML and unknown names stay as they are."""
+    name = match[1].decode()
+    characters = html5.get(f"{name};") if name not in {"amp", "lt", "gt", "quot", "apos"} else None
+    return "".join(f"&#{ord(c)};" for c in characters).encode() if characters else match[0]
+
+
+def _resolve(root: etree._Element, entities: dict[str, bytes], warnings: list[str]) -> None:
+    """Put text in the place of entities; one of a DTD that isn't read stays by its name, and what follows it stays."""
+    encoding = root.getroottree().docinfo.encoding or "utf_8"
+    try:
+        # what was found in UTF-16 has lost its zeros
+        encoding = "utf_8" if lookup(encoding).name.startswith("utf-16") else encoding
+    except LookupError:
+        encoding = "ascii"
+    for entity in list(root.iter(etree.Entity)):
+        parent, before = entity.getparent(), entity.getprevious()
+        if parent is None:
+            continue
+        words = str(entity.text)
+        if entity.name in entities:
+            words = unescape(entities[entity.name].decode(encoding, "replace"))
+        else:
+            warnings.append("cda_unresolved_entity")
+        words += entity.tail or ""
+        if before is None:
+            parent.text = (parent.text or "") + words
+        else:
+            before.tail = (before.tail or "") + words
+        entity.tail = None
+        parent.remove(entity)
 
 
 def _name(element: etree._Element) -> str:
@@ -155,7 +222,7 @@ def _unstructured(body: etree._Element, warnings: list[str]) -> tuple[Narrative,
             return Narrative(""), State.NO_TEXT
     if media_type == "application/pdf" or data.startswith(b"%PDF-"):
         return read_pdf(data, warnings)
-    if not media_type.startswith("text/"):
+    if not media_type.startswith("text/") and not data.startswith(b"{\\rtf"):
         warnings.append("cda_media_type")
         return Narrative(""), State.NO_TEXT
     try:

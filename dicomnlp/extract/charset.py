@@ -11,11 +11,14 @@ What (0008,0005) declares is often wrong, missing or misspelt, so it is one witn
 An object without a byte above 0x7F needs no decision. Statistical detectors aren't used: they change right Latin-1.
 """
 
+import re
+from codecs import lookup
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from dicomnlp.errors import UsageError
 from dicomnlp.extract.character_terms import MULTI_BYTE_CODECS, WINDOWS_FORMS, codec_of
-from dicomnlp.extract.elements import DataSet
+from dicomnlp.extract.elements import CODE_SEQUENCES, DataSet
 from dicomnlp.extract.iso2022 import ESCAPE, decode_iso2022
 from dicomnlp.extract.plausibility import plausibility
 from dicomnlp.model import CharacterSet
@@ -25,6 +28,8 @@ DEFAULT_FALLBACKS = ("gb18030", "cp1252")
 
 SPECIFIC_CHARACTER_SET = 0x00080005
 _TEXT_VRS = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
+_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
+"""What no text value may hold (PS3.5 6.1.3) and `hygiene.printable` removes; ESC has its own rules."""
 _SAMPLE = 64 * 1024
 """Bytes of text that plausibility is judged on; decoding is checked on all of it."""
 _LAST_RESORT = "cp1252"
@@ -47,12 +52,15 @@ class _Decision:
 class CharacterSets:
     """The decisions about one object: one for each value of (0008,0005) that it or its items hold."""
 
-    def __init__(self, declared: Declared, decisions: dict[Declared, _Decision]) -> None:
+    def __init__(self, declared: Declared, decisions: dict[Declared, _Decision], *, has_controls: bool = False) -> None:
         self.declared = declared
         self._decisions = decisions
+        self._has_controls = has_controls
 
     @classmethod
-    def of(cls, elements: DataSet, fallbacks: Sequence[str] = DEFAULT_FALLBACKS) -> "CharacterSets":
+    def of(
+        cls, elements: DataSet, fallbacks: Sequence[str] = DEFAULT_FALLBACKS, override: str | None = None
+    ) -> "CharacterSets":
         """Decide for a scanned data set.
 
         Parameters
@@ -61,13 +69,27 @@ class CharacterSets:
             The data set, nested ones included.
         fallbacks
             Python codecs to choose from where neither the declared one nor UTF-8 fits, likeliest first.
+        override
+            What the text is in, whatever it declares: a defined term or a Python codec.
+
+        Raises
+        ------
+        UsageError
+            `override` names no character set.
         """
         declared = declared_in(elements) or ()
+        stated = stated_codecs(override) if override is not None else None
         values: dict[Declared, list[bytes]] = {declared: []}
+        has_controls = False
         for scope, value in _text_values(elements, declared):
+            has_controls = has_controls or _CONTROL.search(value.rstrip(b" \0")) is not None
             if not value.isascii() or b"\x1b" in value:
                 values.setdefault(scope, []).append(value)
-        return cls(declared, {scope: _decide(scope, found, fallbacks) for scope, found in values.items()})
+        if stated is not None:
+            decisions = {scope: _obey(stated, found) for scope, found in values.items()}
+        else:
+            decisions = {scope: _decide(scope, found, fallbacks) for scope, found in values.items()}
+        return cls(declared, decisions, has_controls=has_controls)
 
     def decode(self, value: bytes, declared: Declared | None = None) -> str:
         """The text of `value` without padding; `declared` is that of the item it stands in, if it has its own."""
@@ -90,8 +112,9 @@ class CharacterSets:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Stable codes of what was wrong with the declaration."""
-        return tuple(dict.fromkeys(w for decision in self._decisions.values() for w in decision.warnings))
+        """Stable codes of what was wrong with the declaration, or with the text itself."""
+        found = dict.fromkeys(w for decision in self._decisions.values() for w in decision.warnings)
+        return (*found, "control_characters_removed") if self._has_controls else tuple(found)
 
 
 def declared_in(elements: DataSet) -> Declared | None:
@@ -103,13 +126,50 @@ def declared_in(elements: DataSet) -> Declared | None:
     return tuple(term.strip("\0 ") for term in text.split("\\")) if text else ()
 
 
+def stated_codecs(override: str) -> tuple[str, ...]:
+    """The codecs that an override names: a defined term, several joined by backslash, or a Python codec.
+
+    Raises
+    ------
+    UsageError
+        It names none.
+    """
+    found = []
+    for term in override.split("\\"):
+        codec = codec_of(term) if term.strip() or "\\" in override else None
+        if codec is None:
+            try:
+                codec = lookup(term.strip()).name
+                "".encode(codec)
+            except (LookupError, ValueError):
+                raise UsageError("The character set is neither a defined term of DICOM nor a Python codec.") from None
+        found.append(codec)
+    return tuple(dict.fromkeys(found))
+
+
+def _obey(stated: Sequence[str], values: Sequence[bytes]) -> _Decision:
+    """What somebody states is followed as far as the bytes allow; 0 confidence when they don't."""
+    if len(stated) > 1 or any(ESCAPE.search(value) for value in values):
+        decision = _decide_iso2022(stated, values, ())
+        if decision is not None:
+            return decision
+    fits = _decodes(stated[0], values)
+    return _Decision(stated[0], 1.0 if fits else 0.0, () if fits else ("undecodable_text",))
+
+
 def _text_values(elements: DataSet, declared: Declared) -> Iterator[tuple[Declared, bytes]]:
     """Every text value with the declaration that holds for it (PS3.3 C.12.1.1.2: an item may have its own)."""
     stack = [(elements, declared)]
+    seen: set[tuple[int, Declared]] = set()
     while stack:
         current, scope = stack.pop()
-        for element in current.values():
+        for tag, element in current.items():
             if element.items is not None:
+                if tag in CODE_SEQUENCES:
+                    # equal codes are one object
+                    if (id(element), scope) in seen:
+                        continue
+                    seen.add((id(element), scope))
                 for item in element.items:
                     own = declared_in(item)
                     stack.append((item, scope if own is None else own))

@@ -6,20 +6,29 @@ object is cut short; docs/decisions/0003-own-element-scanner.md says why it exis
 """
 
 import contextlib
-import struct
+import re
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from pydicom.datadict import dictionary_VR
-
 from dicomnlp.errors import ObjectError, ObjectTooLargeError, UnreadableObjectError
-
-IMPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2"
-EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
-DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1.99"
-EXPLICIT_VR_BIG_ENDIAN = "1.2.840.10008.1.2.2"
+from dicomnlp.extract.encodings import (
+    DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
+    EXPLICIT_BIG,
+    EXPLICIT_LITTLE,
+    EXPLICIT_VR_BIG_ENDIAN,
+    IMPLICIT_LITTLE,
+    IMPLICIT_VR_LITTLE_ENDIAN,
+    UNDEFINED_LENGTH,
+    VRS,
+    Encoding,
+    Unpack,
+    encoding_behind_unknown,
+    encoding_of_first_element,
+    implicit_vr,
+    unpackers,
+    vr_to_come,
+)
 
 MAX_INFLATED = 64 * 1024 * 1024
 """Bytes that a deflated data set may have once inflated, unless the caller allows more."""
@@ -32,22 +41,21 @@ MAX_ELEMENTS = 8_000_000
 _ITEM = 0xFFFEE000
 _ITEM_DELIMITATION = 0xFFFEE00D
 _SEQUENCE_DELIMITATION = 0xFFFEE0DD
-_UNDEFINED = 0xFFFFFFFF
 _PIXEL_DATA = 0x7FE00010
 _ENCAPSULATED_DOCUMENT = 0x00420011
 _CONTENT_SEQUENCE = 0x0040A730
 _STUDY_INSTANCE_UID = 0x0020000D
+CODE_SEQUENCES = frozenset({0x0040A043, 0x0040A168, 0x004008EA})
+"""Concept names, concept codes and units: a report repeats a few of them all the time, so equal ones are read once."""
+_LONGEST_CODE = 1024
+_MOST_SHARED = 20_000
 _BULK = 1024 * 1024
 """Values above this size that aren't text or an encapsulated document are passed over, not kept."""
 
-_LONG = "OB OD OF OL OV OW SQ SV UC UN UR UT UV"
-_SHORT = "AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US"
-_Unpack = Callable[[bytes, int], tuple[int, ...]]
-_VRS: dict[bytes, tuple[str, bool]] = {vr.encode(): (vr, True) for vr in _LONG.split()} | {
-    vr.encode(): (vr, False) for vr in _SHORT.split()
-}
-"""Encoded VR -> (VR, whether two reserved bytes and a 32-bit length follow); PS3.5 table 7.1-1."""
 _ITEM_GROUP = (b"\xfe\xff", b"\xff\xfe")
+_ITEM_LITTLE = re.compile(rb"\xfe\xff\x00\xe0")
+_ITEM_IN_EITHER_ORDER = re.compile(rb"\xfe\xff\x00\xe0|\xff\xfe\xe0\x00")
+"""In big endian data sets a sequence behind UN is still little endian; the simple pattern is ten times as fast."""
 _BINARY_VRS = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
 
 
@@ -63,18 +71,6 @@ DataSet = dict[int, Element]
 """Elements by tag, group in the upper sixteen bits."""
 
 
-class Encoding(NamedTuple):
-    """How elements are written: with their VR or without, and in which byte order."""
-
-    explicit: bool
-    big_endian: bool = False
-
-
-_IMPLICIT_LITTLE = Encoding(explicit=False)
-_EXPLICIT_LITTLE = Encoding(explicit=True)
-_EXPLICIT_BIG = Encoding(explicit=True, big_endian=True)
-
-
 @dataclass(slots=True)
 class Scan:
     """A scanned data set: its elements, in which byte order their numbers stand, and what was odd about it."""
@@ -82,29 +78,6 @@ class Scan:
     elements: DataSet
     big_endian: bool = False
     warnings: list[str] = field(default_factory=list)
-
-
-_vr_of_tag: dict[int, str] = {}
-
-
-def implicit_vr(tag: int) -> str:
-    """The VR that the data dictionary (PS3.6) gives `tag`; "UN" for private and unknown ones, "OW" where it varies."""
-    vr = _vr_of_tag.get(tag)
-    if vr is None:
-        if tag & 0xFFFF == 0:
-            vr = "UL"
-        elif tag & 0x10000:
-            # a private creator names the block; every other private element is unknown here
-            vr = "LO" if 0x10 <= tag & 0xFFFF <= 0xFF else "UN"
-        else:
-            try:
-                vr = dictionary_VR(tag)
-            except KeyError:
-                vr = "UN"
-            vr = vr if len(vr) == 2 else "OW"
-        if len(_vr_of_tag) < 20_000:
-            _vr_of_tag[tag] = vr
-    return vr
 
 
 def inflate(data: bytes, *, max_inflated: int = MAX_INFLATED) -> bytes:
@@ -156,24 +129,6 @@ def _name(tag: int) -> str:
     return f"{tag:08X}"
 
 
-def encoding_of_first_element(data: bytes) -> Encoding | None:
-    """How a data set seems to be encoded, judged by its first element alone; None when it is none."""
-    if len(data) < 8:
-        return None
-    for big_endian in (False, True):
-        group, number = struct.unpack_from(">HH" if big_endian else "<HH", data)
-        # the SOP Class UID is (0008,0016), so nothing that identifies itself starts far above it
-        if not (0x0002 <= group <= 0x0020 and group % 2 == 0):
-            continue
-        if data[4:6] in _VRS:
-            return Encoding(explicit=True, big_endian=big_endian)
-        length = struct.unpack_from("<I", data, 4)[0]
-        vr = implicit_vr(group << 16 | number)
-        if not big_endian and vr != "UN" and (length <= len(data) - 8 or (vr == "SQ" and length == _UNDEFINED)):
-            return _IMPLICIT_LITTLE
-    return None
-
-
 def scan(data: bytes, transfer_syntax_uid: str, *, nested: bool = True, max_inflated: int = MAX_INFLATED) -> Scan:
     """Split an encoded data set into its elements.
 
@@ -185,7 +140,8 @@ def scan(data: bytes, transfer_syntax_uid: str, *, nested: bool = True, max_infl
         What it is said to be encoded in. Encapsulated (compressed pixel data) syntaxes are explicit little endian.
         When the first element plainly says otherwise, what the bytes say is followed, with a warning.
     nested
-        False: only the top level is kept, and sequences of defined length are stepped over.
+        False: only the top level is kept, and sequences of defined length are stepped over, unless the data may be
+        nested deeper than is allowed.
     max_inflated
         Bytes that a deflated data set may have once inflated.
 
@@ -206,15 +162,33 @@ def scan(data: bytes, transfer_syntax_uid: str, *, nested: bool = True, max_infl
     if found is None:
         raise UnreadableObjectError("The bytes are not a DICOM data set.", reason_code="not_dicom")
     if transfer_syntax_uid == IMPLICIT_VR_LITTLE_ENDIAN:
-        stated = _IMPLICIT_LITTLE
+        stated = IMPLICIT_LITTLE
     elif transfer_syntax_uid == EXPLICIT_VR_BIG_ENDIAN:
-        stated = _EXPLICIT_BIG
+        stated = EXPLICIT_BIG
     else:
-        stated = _EXPLICIT_LITTLE
-    result = _Scanner(data, found, nested=nested).run()
+        stated = EXPLICIT_LITTLE
+    result = _Scanner(data, found, nested=nested or _may_nest_too_deep(data, big_endian=found.big_endian)).run()
     if found != stated:
         result.warnings.append("transfer_syntax_mismatch")
     return result
+
+
+def _may_nest_too_deep(data: bytes, *, big_endian: bool) -> bool:
+    """Whether more items than are allowed within each other may be: False is certain, True wants a closer look.
+
+    Every item begins with its tag, so the stretches that all such bytes open, whether they are items or lie in a
+    value, contain the real nesting. An item of undefined length counts as open to the end.
+    """
+    ends: list[int] = []
+    for match in (_ITEM_IN_EITHER_ORDER if big_endian else _ITEM_LITTLE).finditer(data):
+        start = match.end() + 4
+        while ends and ends[-1] < start:
+            ends.pop()
+        length = int.from_bytes(data[start - 4 : start], "little" if match[0][0] == 0xFE else "big")
+        ends.append(start + length)
+        if len(ends) > MAX_NESTING:
+            return True
+    return False
 
 
 def scan_readable_part(data: bytes, transfer_syntax_uid: str) -> DataSet:
@@ -250,10 +224,11 @@ class _Frame(NamedTuple):
 class _Scanner:
     """One pass over one data set."""
 
-    def __init__(self, data: bytes, encoding: Encoding, *, nested: bool) -> None:
+    def __init__(self, data: bytes, encoding: Encoding, *, nested: bool, sharing: bool = True) -> None:
         self.data = data
         self.encoding = encoding
         self.nested = nested
+        self.sharing = sharing
         self.warnings: list[str] = []
         self.root: DataSet = {}
 
@@ -273,8 +248,10 @@ class _Scanner:
         items: list[DataSet] | None = None
         encoding = self.encoding
         explicit = encoding.explicit
-        unpack_tag, unpack_16, unpack_32 = _unpackers(encoding)
+        unpack_tag, unpack_16, unpack_32 = unpackers(encoding)
         stack: list[_Frame] = []
+        shared: dict[bytes, Element] = {}
+        words: dict[bytes, Element] = {}
         end, delimited, last_tag = size, False, 0
         position = count = depth = 0
 
@@ -285,7 +262,7 @@ class _Scanner:
                 end, delimited, elements, items, encoding, last_tag = stack.pop()
                 depth -= items is None
                 explicit = encoding.explicit
-                unpack_tag, unpack_16, unpack_32 = _unpackers(encoding)
+                unpack_tag, unpack_16, unpack_32 = unpackers(encoding)
                 continue
             if end - position < 8:
                 if delimited or stack or any(data[position:end]):
@@ -301,24 +278,24 @@ class _Scanner:
                 length = unpack_32(data, position + 4)[0]
                 position += 8
                 if tag == _ITEM:
-                    stop = end if length == _UNDEFINED else position + length
+                    stop = end if length == UNDEFINED_LENGTH else position + length
                     if stop > end:
                         raise self.overrun(stop, last_tag)
-                    if not nested and length != _UNDEFINED:
+                    if not nested and length != UNDEFINED_LENGTH:
                         position = stop
                         continue
                     stack.append(_Frame(end, delimited, elements, items, encoding, last_tag))
                     elements = {}
                     if nested:
                         items.append(elements)
-                    items, end, delimited, last_tag = None, stop, length == _UNDEFINED, 0
+                    items, end, delimited, last_tag = None, stop, length == UNDEFINED_LENGTH, 0
                     count += 1
                 elif tag == _SEQUENCE_DELIMITATION:
                     if delimited:
                         end, delimited, elements, items, encoding, last_tag = stack.pop()
                         depth -= 1
                         explicit = encoding.explicit
-                        unpack_tag, unpack_16, unpack_32 = _unpackers(encoding)
+                        unpack_tag, unpack_16, unpack_32 = unpackers(encoding)
                 else:
                     raise _damaged(f"an item of sequence {_name(last_tag)}")
                 continue
@@ -336,7 +313,7 @@ class _Scanner:
                 raise _damaged(f"what follows element {_name(last_tag)}")
 
             if explicit:
-                known = _VRS.get(data[position + 4 : position + 6]) or _vr_to_come(data, position)
+                known = VRS.get(data[position + 4 : position + 6]) or vr_to_come(data, position)
                 if known is None:
                     if not stack and self.is_trailing(data, position, last_tag, root, explicit):
                         break
@@ -367,7 +344,7 @@ class _Scanner:
             if count > MAX_ELEMENTS:
                 raise ObjectTooLargeError("The object has too many elements.", reason_code="too_many_elements")
 
-            if length == _UNDEFINED:
+            if length == UNDEFINED_LENGTH:
                 if tag == _PIXEL_DATA or vr in ("OB", "OW"):
                     position = self.end_of_fragments(start, end, tag, unpack_tag, unpack_32)
                     last_tag = tag
@@ -392,7 +369,20 @@ class _Scanner:
                     self.warnings.append(f"not_a_sequence at {_name(tag)}")
                     is_sequence, vr = False, "UN"
 
-            if is_sequence and (nested or length == _UNDEFINED):
+            if tag in CODE_SEQUENCES and vr == "SQ" and nested and self.sharing and encoding is self.encoding:
+                after = self.end_of_code(start, stop, end, delimited=length == UNDEFINED_LENGTH)
+                known_code = shared.get(data[start:after]) if after else None
+                if after and known_code is None:
+                    known_code = self.read_code(position, after, tag)
+                    if known_code is not None and len(shared) < _MOST_SHARED:
+                        shared[data[start:after]] = known_code
+                if known_code is not None:
+                    elements.setdefault(tag, known_code)
+                    position = after
+                    last_tag = max(tag, last_tag)
+                    continue
+
+            if is_sequence and (nested or length == UNDEFINED_LENGTH):
                 depth += 1
                 if depth > MAX_NESTING:
                     raise UnreadableObjectError(
@@ -401,22 +391,55 @@ class _Scanner:
                 stack.append(_Frame(end, delimited, elements, None, encoding, max(tag, last_tag)))
                 new_items: list[DataSet] = []
                 elements.setdefault(tag, Element("SQ", b"", new_items))
-                items, end, delimited, last_tag, position = new_items, stop, length == _UNDEFINED, tag, start
+                items, end, delimited, last_tag, position = new_items, stop, length == UNDEFINED_LENGTH, tag, start
                 if vr == "UN":
                     # PS3.5 6.2.2 note 4: a sequence behind UN is implicit VR little endian, whatever surrounds it
-                    encoding = _encoding_behind_unknown(data, start, stop)
+                    encoding = encoding_behind_unknown(data, start, stop)
                     explicit = encoding.explicit
-                    unpack_tag, unpack_16, unpack_32 = _unpackers(encoding)
+                    unpack_tag, unpack_16, unpack_32 = unpackers(encoding)
                 continue
 
             if is_sequence or (length > _BULK and vr in _BINARY_VRS and tag != _ENCAPSULATED_DOCUMENT):
                 elements.setdefault(tag, Element(vr, b""))
             elif tag not in elements:
-                elements[tag] = Element(vr, data[start:stop])
+                value = data[start:stop]
+                if vr == "CS":
+                    # a few words say what every item is and how it hangs together
+                    word = words.get(value)
+                    if word is None:
+                        word = Element(vr, value)
+                        if len(words) < _MOST_SHARED:
+                            words[value] = word
+                    elements[tag] = word
+                else:
+                    elements[tag] = Element(vr, value)
             position = stop
             last_tag = max(tag, last_tag)
 
         return Scan(root, self.encoding.big_endian, self.warnings)
+
+    def end_of_code(self, start: int, stop: int, end: int, *, delimited: bool) -> int:
+        """Where a code sequence whose items begin at `start` probably ends; 0 when it is too long for one."""
+        if delimited:
+            delimiter = b"\xff\xfe\xe0\xdd\0\0\0\0" if self.encoding.big_endian else b"\xfe\xff\xdd\xe0\0\0\0\0"
+            found = self.data.find(delimiter, start, min(end, start + _LONGEST_CODE))
+            return found + len(delimiter) if found >= 0 else 0
+        return stop if 0 < stop - start <= _LONGEST_CODE else 0
+
+    def read_code(self, start: int, stop: int, tag: int) -> Element | None:
+        """The code sequence that stands from `start` to `stop`; None when it isn't a plain one to its last byte."""
+        try:
+            scan = _Scanner(self.data[start:stop], self.encoding, nested=True, sharing=False).run()
+        except ObjectError:
+            return None
+        element = scan.elements.get(tag)
+        is_plain = (
+            len(scan.elements) == 1
+            and not scan.warnings
+            and element is not None
+            and all(inner.items is None for item in element.items or () for inner in item.values())
+        )
+        return element if is_plain else None
 
     def is_trailing(self, data: bytes, position: int, last_tag: int, root: DataSet, explicit: bool) -> bool:
         """Whether what stands at `position` of the top level is junk after a whole object, rather than a part of it.
@@ -431,13 +454,13 @@ class _Scanner:
         if 2 <= len(rest) < 8:
             group = int.from_bytes(rest[:2], "big" if self.encoding.big_endian else "little")
             if last_tag >> 16 <= group < 0xFFFC and group <= 0x7FE0:
-                vr_seems_right = not explicit or len(rest) < 6 or rest[4:6] in _VRS
+                vr_seems_right = not explicit or len(rest) < 6 or rest[4:6] in VRS
                 if vr_seems_right:
                     return False
         self.warnings.append("trailing_bytes")
         return True
 
-    def end_of_fragments(self, position: int, end: int, tag: int, unpack_tag: _Unpack, unpack_32: _Unpack) -> int:
+    def end_of_fragments(self, position: int, end: int, tag: int, unpack_tag: Unpack, unpack_32: Unpack) -> int:
         """The position after encapsulated pixel data (PS3.5 A.4): fragments in items, then a delimitation item."""
         while end - position >= 8:
             group, number = unpack_tag(self.data, position)
@@ -449,24 +472,3 @@ class _Scanner:
                 raise _damaged(f"a fragment of element {_name(tag)}")
             position += length
         raise self.overrun(len(self.data) + 1, tag)
-
-
-_LITTLE = (struct.Struct("<HH").unpack_from, struct.Struct("<H").unpack_from, struct.Struct("<I").unpack_from)
-_BIG = (struct.Struct(">HH").unpack_from, struct.Struct(">H").unpack_from, struct.Struct(">I").unpack_from)
-
-
-def _unpackers(encoding: Encoding) -> tuple[_Unpack, _Unpack, _Unpack]:
-    return _BIG if encoding.big_endian else _LITTLE
-
-
-def _vr_to_come(data: bytes, position: int) -> tuple[str, bool] | None:
-    """A VR that isn't known yet: two capitals, and by PS3.5 6.2 the long form, whose reserved bytes are zero."""
-    vr = data[position + 4 : position + 6]
-    return ("UN", True) if vr.isalpha() and vr.isupper() and data[position + 6 : position + 8] == b"\0\0" else None
-
-
-def _encoding_behind_unknown(data: bytes, start: int, stop: int) -> Encoding:
-    """Implicit little endian, unless the first element of the first item shows a VR: some writers keep it."""
-    if stop - start >= 16 and data[start : start + 4] == b"\xfe\xff\x00\xe0" and data[start + 12 : start + 14] in _VRS:
-        return _EXPLICIT_LITTLE
-    return _IMPLICIT_LITTLE

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dicomnlp.errors import UnreadableObjectError
-from dicomnlp.extract.elements import (
+from dicomnlp.extract.encodings import (
     EXPLICIT_VR_BIG_ENDIAN,
     EXPLICIT_VR_LITTLE_ENDIAN,
     IMPLICIT_VR_LITTLE_ENDIAN,

@@ -32,6 +32,7 @@ class _Table:
     generic_codes: frozenset[tuple[str, str]]
     generic_meanings: frozenset[str]
     not_narrative: frozenset[tuple[str, str]]
+    not_finding: frozenset[tuple[str, str]]
 
 
 @lru_cache(maxsize=1)
@@ -52,6 +53,7 @@ def _table() -> _Table:
         generic_codes=frozenset((s, c) for s, c in (entry.split() for entry in raw["generic"]["codes"])),
         generic_meanings=frozenset(raw["generic"]["meanings"]),
         not_narrative=frozenset((s, code) for s, codes in raw["not_narrative"].items() for code in codes),
+        not_finding=frozenset((s, code) for s, codes in raw["not_finding"].items() for code in codes),
     )
 
 
@@ -88,7 +90,7 @@ def heading_of(concept: Code) -> Heading | None:
     is_generic = key in table.generic_codes
     if by_meaning is not None and by_meaning.section != by_code and not by_meaning.is_generic:
         return Heading(by_meaning.section, by_meaning.is_generic, is_conflict=True)
-    return Heading(by_code, is_generic and (by_meaning is None or by_meaning.is_generic))
+    return Heading(by_code, is_generic)
 
 
 def is_never_narrative(concept: Code | None) -> bool:
@@ -100,3 +102,8 @@ def is_never_narrative(concept: Code | None) -> bool:
         return False
     by_meaning = section_of_words(concept.meaning)
     return by_meaning is None or by_meaning.section is None
+
+
+def is_never_finding(concept: Code | None) -> bool:
+    """Whether a code under this concept name is context, wording or a matter of display, whatever the relationship."""
+    return concept is not None and (_key(concept) in _table().not_finding or _key(concept) in _table().not_narrative)

@@ -5,6 +5,7 @@ because "<5 mm" and "a<b" are words of a report.
 """
 
 import re
+from codecs import lookup
 from html.parser import HTMLParser
 
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
@@ -43,9 +44,18 @@ _BLOCKS = frozenset(
 )
 _UNSEEN = frozenset({"style", "script", "head"})
 _RTF_TOKEN = re.compile(
-    r"\\'(?P<hex>[0-9a-fA-F]{2})|\\u(?P<code>-?\d+) ?\??|\\(?P<word>[a-z]+)(?P<number>-?\d+)? ?|\\(?P<symbol>[^a-z])"
+    r"\\'(?P<hex>[0-9a-fA-F]{2})|\\u(?P<code>-?\d{1,6}) ?|\\(?P<word>[a-z]+)(?P<number>-?\d+)? ?|\\(?P<symbol>[^a-z])"
     r"|(?P<brace>[{}])|(?P<text>[^\\{}\r\n]+)|[\r\n]+"
 )
+_RTF_CHARACTERS = {
+    "emdash": "\N{EM DASH}",
+    "endash": "\N{EN DASH}",
+    "bullet": "\N{BULLET}",
+    "lquote": "\N{LEFT SINGLE QUOTATION MARK}",
+    "rquote": "\N{RIGHT SINGLE QUOTATION MARK}",
+    "ldblquote": "\N{LEFT DOUBLE QUOTATION MARK}",
+    "rdblquote": "\N{RIGHT DOUBLE QUOTATION MARK}",
+}
 _RTF_UNSEEN = frozenset(
     [
         "fonttbl",
@@ -135,33 +145,63 @@ def html_to_text(text: str) -> str:
 
 
 def rtf_to_text(text: str) -> str:
-    """The text of an RTF document: paragraphs as lines, without fonts, pictures and other groups that nobody reads."""
+    """The text of an RTF document: paragraphs as lines, without fonts, pictures and other groups that nobody reads.
+
+    Bytes above 0x7F stand in the code page that the document names; a Unicode character is followed by as
+    many stand-ins for older readers as the document says, which are passed over.
+    """
     out: list[str] = []
     unseen_until: list[bool] = [False]
+    raw = bytearray()
+    codec, stand_ins, skip = "cp1252", 1, 0
     for match in _RTF_TOKEN.finditer(text):
         brace, word, unseen = match["brace"], match["word"], unseen_until[-1]
+        if raw and not match["hex"]:
+            out.append(raw.decode(codec, "replace"))
+            raw.clear()
         if brace == "{":
             unseen_until.append(unseen)
         elif brace == "}":
             if len(unseen_until) > 1:
                 unseen_until.pop()
+            skip = 0
         elif match["symbol"] == "*" or word in _RTF_UNSEEN:
             unseen_until[-1] = True
+        elif word == "ansicpg":
+            codec = _rtf_codec(match["number"]) or codec
+        elif word == "uc":
+            stand_ins = int(match["number"] or 1)
         elif unseen:
             continue
         elif match["hex"]:
-            out.append(bytes.fromhex(match["hex"]).decode("cp1252", "replace"))
+            if skip:
+                skip -= 1
+            else:
+                raw += bytes.fromhex(match["hex"])
         elif match["code"]:
-            code = int(match["code"]) % 0x10000
-            out.append("" if 0xD800 <= code < 0xE000 else chr(code))
+            out.append(chr(int(match["code"]) % 0x10000))
+            skip = stand_ins
         elif word in {"par", "line", "sect", "page", "row"}:
             out.append("\n")
         elif word in {"tab", "cell"}:
             out.append("\t")
+        elif word in _RTF_CHARACTERS:
+            out.append(_RTF_CHARACTERS[word])
         elif match["symbol"] in {"\\", "{", "}"}:
             out.append(match["symbol"])
         elif match["symbol"] == "~":
             out.append(" ")
         elif match["text"]:
-            out.append(match["text"])
-    return "".join(out)
+            out.append(match["text"][skip:])
+            skip = max(0, skip - len(match["text"]))
+    out.append(raw.decode(codec, "replace"))
+    # beyond the basic plane \u gives halves of characters
+    return "".join(out).encode("utf_16_le", "surrogatepass").decode("utf_16_le", "replace")
+
+
+def _rtf_codec(page: str | None) -> str:
+    """The Python codec of a Windows code page, "" when there is none."""
+    try:
+        return lookup(f"cp{page}").name
+    except LookupError:
+        return ""

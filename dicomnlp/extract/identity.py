@@ -1,6 +1,7 @@
 """What an object's header says of itself: the few elements that link it to a study and a patient."""
 
 from dicomnlp.extract.charset import CharacterSets
+from dicomnlp.extract.conformity import date_of, time_of
 from dicomnlp.extract.elements import MAX_INFLATED, DataSet, scan, scan_readable_part
 from dicomnlp.model import Identity
 
@@ -32,7 +33,8 @@ IDENTITY_TAGS: dict[str, int] = {
 def read_identity(data: bytes, transfer_syntax_uid: str, *, max_inflated: int = MAX_INFLATED) -> Identity:
     """Read an object's identity, walking its top level to the end so that a cut object is not taken for a whole one.
 
-    Sequences of defined length are stepped over: this runs for every object while its sender waits.
+    Sequences of defined length are stepped over where they can't be nested too deep: this runs for every object while
+    its sender waits.
 
     Parameters
     ----------
@@ -78,5 +80,10 @@ def identity_of(elements: DataSet, character_sets: CharacterSets | None) -> Iden
             text = character_sets.decode(element.value)
         # of several values the first identifies; control characters are nobody's identity
         text = text.split("\\", 1)[0]
-        values[name] = "".join(c for c in text if c.isprintable()).strip()
+        text = "".join(c for c in text if c.isprintable()).strip()
+        if name.endswith("_date"):
+            text = date_of(text)
+        elif name.endswith("_time"):
+            text = time_of(text)
+        values[name] = text
     return Identity(**values)

@@ -9,11 +9,12 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
+from dicomnlp.extract.context import Context, Contexts
 from dicomnlp.extract.headings import Heading, heading_of, is_never_narrative, section_of_words
 from dicomnlp.extract.hygiene import plain_text
 from dicomnlp.extract.prose import is_prose
 from dicomnlp.extract.tree import Node, ancestors, children_of
-from dicomnlp.model import Code, Narrative, Section, SectionName, Segment
+from dicomnlp.model import Code, Narrative, Section, SectionName, Segment, Temporality
 
 MACHINE_SOP_CLASSES = frozenset(
     f"1.2.840.10008.5.1.4.1.1.88.{suffix}" for suffix in ("67", "68", "71", "73", "74", "75", "76")
@@ -25,17 +26,22 @@ _COMMENT = ("DCM", "121106")
 _CONTEXT = frozenset({"HAS OBS CONTEXT", "HAS CONCEPT MOD", "HAS ACQ CONTEXT", "SELECTED FROM"})
 _ATTRIBUTES = frozenset({"INFERRED FROM", "HAS PROPERTIES"})
 _NOT_TEXT = frozenset({"DATETIME", "DATE", "TIME", "PNAME", "UIDREF", "NUM", "CODE"})
-_FETUS_IDENTIFIERS = frozenset({("DCM", "121030"), ("DCM", "121037"), ("LN", "11951-1")})
 _OWN_HEADING = re.compile(r"^[ \t*#]*([^\W\d_][^\n:：]{0,59}?)[ \t]*(?:[:：]|$)", re.MULTILINE)
 _SHORT = 40
 """Characters of a text that may be punctuation or a number within a sentence."""
-_FETUS_CLASS = "121026"
 
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
     text: str
     path: str
+    context: Context
+
+
+class _Subject(str):
+    """The name of whom a paragraph is about, when that isn't the patient: a label that no heading hides."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +56,13 @@ class _Block:
     """What is said of this paragraph only: an organ, a side, a fetus."""
 
 
-def narrative_of(nodes: list[Node], sop_class_uid: str, warnings: list[str]) -> Narrative:
+def holds_prose(sop_class_uid: str, title: Code | None) -> bool:
+    """Whether objects of this class and title tell what was seen, rather than how something was done."""
+    is_dose_report = title is not None and title.scheme == "DCM" and title.value in _DOSE_TITLES
+    return sop_class_uid not in MACHINE_SOP_CLASSES and not is_dose_report
+
+
+def narrative_of(nodes: list[Node], contexts: Contexts, sop_class_uid: str, warnings: list[str]) -> Narrative:
     """Join the prose among `nodes`.
 
     Sections have a blank line between them and their heading on a line of its own, ended by a colon; items of a
@@ -60,6 +72,8 @@ def narrative_of(nodes: list[Node], sop_class_uid: str, warnings: list[str]) -> 
     ----------
     nodes
         The content items in tree order, as `tree.walk` returns them.
+    contexts
+        Of the nodes.
     sop_class_uid
         Of the object: some classes hold no narrative but comments.
     warnings
@@ -68,30 +82,25 @@ def narrative_of(nodes: list[Node], sop_class_uid: str, warnings: list[str]) -> 
     if not nodes:
         return Narrative("")
     children = children_of(nodes)
-    only_comments = sop_class_uid in MACHINE_SOP_CLASSES or _is_dose_report(nodes[0].item.concept)
+    only_comments = not holds_prose(sop_class_uid, nodes[0].item.concept)
     excluded = [False] * len(nodes)
     joined = [False] * len(nodes)
-    subjects = _subjects(nodes, children)
     blocks: list[_Block] = []
     for index, node in enumerate(nodes):
         excluded[index] = node.item.relationship in _CONTEXT or (node.parent >= 0 and excluded[node.parent])
         if excluded[index] or joined[index]:
             continue
         if node.is_continuous and not only_comments:
-            pieces = _sentence(nodes, children[index])
+            pieces = _sentence(nodes, children[index], contexts)
             if pieces:
                 for child in children[index]:
                     joined[child] = _is_part_of_sentence(nodes[child])
-                blocks.append(_block(nodes, index, pieces, subjects, warnings))
+                blocks.append(_block(nodes, index, pieces, contexts, warnings))
             continue
         text = _text_of(node)
         if text and (not only_comments or _is_comment(node.item.concept)):
-            blocks.append(_block(nodes, index, (_Piece(text, node.item.path),), subjects, warnings))
-    return _compose(blocks)
-
-
-def _is_dose_report(title: Code | None) -> bool:
-    return title is not None and title.scheme == "DCM" and title.value in _DOSE_TITLES
+            blocks.append(_block(nodes, index, (_Piece(text, node.item.path, contexts.of[index]),), contexts, warnings))
+    return _compose(blocks, contexts.of[0].language)
 
 
 def _is_comment(concept: Code | None) -> bool:
@@ -106,7 +115,7 @@ def _text_of(node: Node) -> str:
     return plain_text(item.value) if is_prose(item.value) else ""
 
 
-def _sentence(nodes: list[Node], children: list[int]) -> tuple[_Piece, ...]:
+def _sentence(nodes: list[Node], children: list[int], contexts: Contexts) -> tuple[_Piece, ...]:
     """What the items of a CONTINUOUS container read as, in order (PS3.3 C.17.3.2.3).
 
     () when the container is continuous in name only: without any text, or with texts under headings of their own,
@@ -131,7 +140,7 @@ def _sentence(nodes: list[Node], children: list[int]) -> tuple[_Piece, ...]:
             if words and heading is not None and heading.section is not None and not heading.is_generic:
                 headings.add(heading.section)
         if words:
-            pieces.append(_Piece(words, item.path))
+            pieces.append(_Piece(words, item.path, contexts.of[child]))
     return tuple(pieces) if texts and len(headings) < 2 else ()
 
 
@@ -157,44 +166,22 @@ def _words(node: Node) -> str:
     return str(value or "")
 
 
-def _subjects(nodes: list[Node], children: list[list[int]]) -> dict[int, str]:
-    """Containers whose subject is a fetus (TID 1008), and its name: what is said there is not the mother's."""
-    subjects: dict[int, str] = {}
-    for index, node in enumerate(nodes):
-        if node.item.value_type != "CONTAINER":
-            continue
-        name, is_fetus = "", False
-        for child in children[index]:
-            item = nodes[child].item
-            if item.relationship != "HAS OBS CONTEXT" or item.concept is None:
-                continue
-            key = (item.concept.scheme, item.concept.value)
-            if isinstance(item.value, dict) and item.value.get("code") == _FETUS_CLASS:
-                is_fetus = True
-            elif key in _FETUS_IDENTIFIERS:
-                value = item.value[0] if isinstance(item.value, list) and item.value else item.value
-                name = value if isinstance(value, str) else ""
-                is_fetus = is_fetus or key != ("DCM", "121030")
-        if is_fetus:
-            subjects[index] = name if name.casefold().startswith("fetus") else f"Fetus {name}".strip()
-    return subjects
-
-
 def _block(
-    nodes: list[Node], index: int, pieces: tuple[_Piece, ...], subjects: dict[int, str], warnings: list[str]
+    nodes: list[Node], index: int, pieces: tuple[_Piece, ...], contexts: Contexts, warnings: list[str]
 ) -> _Block:
     """Place a paragraph: its section by the nearest concept name that names one, and the words that stand above it."""
     chain: list[tuple[str, str, Heading | None]] = []
     """(label, path, heading) from the paragraph's own concept name outwards; the document title is no heading."""
     for place in (index, *ancestors(nodes, index)):
         item = nodes[place].item
-        if place in subjects:
-            chain.append((subjects[place], item.path, None))
+        subject = contexts.of[place].subject
+        if subject and (nodes[place].parent < 0 or contexts.of[nodes[place].parent].subject != subject):
+            chain.append((_Subject(subject[0].upper() + subject[1:]), item.path, None))
         if item.concept is None or nodes[place].parent < 0:
             continue
         if place != index and item.value_type not in {"CONTAINER", ""}:
             continue
-        heading = heading_of(item.concept)
+        heading = heading_of(item.concept) or contexts.equivalents.get(place)
         if heading is not None and heading.is_conflict:
             warnings.append(f"code_meaning_conflict at {item.path}")
         chain.append((_label(item.concept.meaning), item.path, heading))
@@ -213,7 +200,7 @@ def _block(
         title, title_path, heading = chain[deciding]
         section = heading.section if heading else None
         inner = chain[:deciding]
-        outer = [entry for entry in chain[deciding + 1 :] if entry[2] is None and entry[0].startswith("Fetus")]
+        outer = [entry for entry in chain[deciding + 1 :] if isinstance(entry[0], _Subject)]
         labels = [*inner, *outer]
     else:
         named = [i for i, (label, _, heading) in enumerate(chain) if label and heading is None]
@@ -223,6 +210,8 @@ def _block(
             labels = chain[: named[-1]]
         else:
             title, title_path, section, labels = "", "", None, []
+    if contexts.of[index].temporality is Temporality.PRIOR:
+        section = SectionName.COMPARISON
     own_words, own_sections = _own_headings(pieces[0].text)
     if own_sections and section not in {SectionName.COMPARISON, SectionName.ADDENDUM}:
         if own_sections == {section}:
@@ -266,24 +255,30 @@ def _starts_with(text: str, words: str) -> bool:
     return start[: len(words)] == words.casefold() and start[len(words) :].lstrip()[:1] in {":", "：", "\n", "-", ""}
 
 
+_NO_CONTEXT = Context()
+
+
 class _Composer:
     """Grows the text and keeps account of where each character came from."""
 
-    def __init__(self) -> None:
+    def __init__(self, language: str) -> None:
+        self.language = language
         self.parts: list[str] = []
         self.length = 0
         self.segments: list[Segment] = []
 
-    def write(self, text: str, path: str = "") -> None:
+    def write(self, text: str, path: str = "", context: Context = _NO_CONTEXT) -> None:
         """Append `text`; `path` is the item it came from, "" for what only holds the items apart."""
         if text and path:
-            self.segments.append(Segment(self.length, self.length + len(text), path))
+            language = context.language if context.language != self.language else ""
+            end = self.length + len(text)
+            self.segments.append(Segment(self.length, end, path, context.subject, context.observer, language))
         self.parts.append(text)
         self.length += len(text)
 
 
-def _compose(blocks: list[_Block]) -> Narrative:
-    composer = _Composer()
+def _compose(blocks: list[_Block], language: str) -> Narrative:
+    composer = _Composer(language)
     sections: list[Section] = []
     previous: _Block | None = None
     for block in blocks:
@@ -294,7 +289,7 @@ def _compose(blocks: list[_Block]) -> Narrative:
         if not same:
             start = body_start = composer.length
             if block.title and not _starts_with(first, block.title):
-                composer.write(f"{block.title}:", block.title_path)
+                composer.write(f"{block.title}:", block.title_path, block.pieces[0].context)
                 composer.write("\n")
                 body_start = composer.length
             elif block.title:
@@ -303,12 +298,12 @@ def _compose(blocks: list[_Block]) -> Narrative:
                 sections.append(Section(block.section, block.title or None, start, start, body_start))
         is_said = same and previous is not None and previous.label == block.label
         if block.label and not is_said and not _starts_with(first, block.label):
-            composer.write(f"{block.label}:", block.pieces[0].path)
+            composer.write(f"{block.label}:", block.pieces[0].path, block.pieces[0].context)
             composer.write(" ")
         for number, piece in enumerate(block.pieces):
             if number and not re.match(r"[.,;:!?)\]%。，、；：]", piece.text):
                 composer.write(" ")
-            composer.write(piece.text, piece.path)
+            composer.write(piece.text, piece.path, piece.context)
         if block.section is not None:
             last = sections[-1]
             sections[-1] = Section(last.name, last.title, last.start, composer.length, last.body_start)

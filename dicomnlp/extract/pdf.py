@@ -2,6 +2,7 @@
 
 import ctypes
 import re
+import time
 
 import pypdfium2
 import pypdfium2.raw as pdfium_c
@@ -10,8 +11,10 @@ from dicomnlp.extract.hygiene import plain_text
 from dicomnlp.extract.paragraphs import NarrativeBuilder
 from dicomnlp.model import Narrative, State
 
-MAX_PAGES = 2_000
+MAX_PAGES = 10_000
 MAX_CHARACTERS = 5_000_000
+MAX_SECONDS = 20.0
+"""Between pages: a page that takes longer by itself is the worker's time limit's to stop."""
 _SOFT_HYPHEN = re.compile(r"[\u00ad\ufffe\x02]\n?")
 
 
@@ -23,7 +26,8 @@ def read_pdf(data: bytes, warnings: list[str]) -> tuple[Narrative, State]:
     data
         The document; padding behind its end doesn't matter.
     warnings
-        Gets ``pdf_encrypted``, ``pdf_broken``, ``pdf_page_broken at page N``, ``pdf_too_long``.
+        Gets ``pdf_encrypted``, ``pdf_broken``, ``pdf_page_broken at page N``, ``pdf_too_long at page N``, which is the
+        first that is left out.
 
     Returns
     -------
@@ -34,21 +38,22 @@ def read_pdf(data: bytes, warnings: list[str]) -> tuple[Narrative, State]:
     try:
         document = pypdfium2.PdfDocument(data)
     except pypdfium2.PdfiumError as error:
-        encrypted = error.err_code in {pdfium_c.FPDF_ERR_PASSWORD, pdfium_c.FPDF_ERR_SECURITY}
+        # pdfium's last error may be an earlier document's: an encrypted one says so in its trailer
+        encrypted = error.err_code in {pdfium_c.FPDF_ERR_PASSWORD, pdfium_c.FPDF_ERR_SECURITY} and b"/Encrypt" in data
         warnings.append("pdf_encrypted" if encrypted else "pdf_broken")
         return Narrative(""), State.NO_TEXT
     builder = NarrativeBuilder()
     characters = 0
+    deadline = time.monotonic() + MAX_SECONDS
     try:
         pages = len(document)
-        for number in range(min(pages, MAX_PAGES)):
+        for number in range(pages):
             text = _page_text(document, number, warnings)
             characters += len(text)
-            if characters > MAX_CHARACTERS:
+            if characters > MAX_CHARACTERS or number >= MAX_PAGES or time.monotonic() > deadline:
+                warnings.append(f"pdf_too_long at page {number + 1}")
                 break
             builder.paragraph(text, f"page {number + 1}")
-        if pages > MAX_PAGES or characters > MAX_CHARACTERS:
-            warnings.append("pdf_too_long")
     finally:
         document.close()
     narrative = builder.build()

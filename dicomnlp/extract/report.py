@@ -1,18 +1,29 @@
 """A stored object as a Report: everything that extract finds, put together."""
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
 from dicomnlp.extract.charset import DEFAULT_FALLBACKS, CharacterSets
+from dicomnlp.extract.conformity import invalid_values
+from dicomnlp.extract.context import contexts_of
 from dicomnlp.extract.elements import MAX_INFLATED, DataSet, scan
 from dicomnlp.extract.encapsulated import read_document
 from dicomnlp.extract.identity import identity_of
-from dicomnlp.extract.measurements import measurements_of
-from dicomnlp.extract.narrative import narrative_of
+from dicomnlp.extract.measurements import statements_of
+from dicomnlp.extract.narrative import holds_prose, narrative_of
 from dicomnlp.extract.tree import Node, walk
 from dicomnlp.extract.values import Reader, items_of
-from dicomnlp.model import Evidence, Narrative, Report, State, StoredObject, to_json
+from dicomnlp.model import (
+    CodedFinding,
+    CodedMeasurement,
+    Evidence,
+    Identity,
+    Narrative,
+    Report,
+    State,
+    StoredObject,
+    to_json,
+)
 
 MAX_WARNINGS = 100
 
@@ -20,6 +31,10 @@ _COMPLETION_FLAG = 0x0040A491
 _VERIFICATION_FLAG = 0x0040A493
 _PRELIMINARY_FLAG = 0x0040A496
 _PREDECESSOR_DOCUMENTS = 0x0040A360
+_IDENTICAL_DOCUMENTS = 0x0040A525
+_VERIFYING_OBSERVERS = 0x0040A073
+_VERIFICATION_DATE_TIME = 0x0040A030
+_ACCESSION_NUMBER = 0x00080050
 _CURRENT_EVIDENCE = 0x0040A375
 _PERTINENT_EVIDENCE = 0x0040A385
 _REFERENCED_REQUEST = 0x0040A370
@@ -34,17 +49,14 @@ _SOP_INSTANCE = 0x00081155
 
 _SR_ROOT_TAGS = (_CONTENT_SEQUENCE, 0x0040A043, 0x0040A040, 0x0040A160)
 _SR_CLASSES = "1.2.840.10008.5.1.4.1.1.88."
-_LANGUAGE_CODE = ("DCM", "121049")
-_COUNTRY_CODE = ("DCM", "121046")
-_THREE_LETTERS = {
-    "eng": "en", "zho": "zh", "chi": "zh", "deu": "de", "ger": "de", "fra": "fr", "fre": "fr", "spa": "es", "por": "pt",
-    "ita": "it", "nld": "nl", "dut": "nl", "pol": "pl", "rus": "ru", "jpn": "ja", "kor": "ko", "tur": "tr", "ara": "ar",
-}  # fmt: skip
-"""ISO 639-2, which RFC 3066 lists wrote, to the two letters that RFC 5646 wants."""
 
 
 def extract(
-    stored: StoredObject, *, fallbacks: Sequence[str] = DEFAULT_FALLBACKS, max_inflated: int = MAX_INFLATED
+    stored: StoredObject,
+    *,
+    fallbacks: Sequence[str] = DEFAULT_FALLBACKS,
+    character_set: str | None = None,
+    max_inflated: int = MAX_INFLATED,
 ) -> Report:
     """Read a stored object: its identity, text, items, measurements and references.
 
@@ -54,6 +66,9 @@ def extract(
         The object; only its data, transfer syntax and SOP class are used.
     fallbacks
         Python codecs to choose from where neither the declared character set nor UTF-8 fits, likeliest first.
+    character_set
+        A defined term of PS3.3 C.12.1.1.2 or a Python codec that holds for all of the object's text, whatever the
+        object declares: somebody has looked. None: decided from the object.
     max_inflated
         Bytes that a deflated data set may have once inflated.
 
@@ -67,26 +82,38 @@ def extract(
     ------
     ObjectError
         The object can't be read at all, or not to its end: see `elements.scan` and `cda.read_cda`.
+    UsageError
+        `character_set` names none.
     """
     scanned = scan(stored.data, stored.transfer_syntax_uid, max_inflated=max_inflated)
     elements = scanned.elements
     warnings = list(dict.fromkeys(scanned.warnings))
-    character_sets = CharacterSets.of(elements, fallbacks)
+    character_sets = CharacterSets.of(elements, fallbacks, character_set)
     warnings.extend(character_sets.warnings)
     reader = Reader(character_sets, big_endian=scanned.big_endian)
+    warnings.extend(invalid_values(elements, reader))
     identity = identity_of(elements, character_sets)
     sop_class_uid = identity.sop_class_uid or stored.sop_class_uid
 
+    evidence = _evidence(elements, reader)
+    accession_numbers = _accession_numbers(elements, identity, reader)
+
     nodes: list[Node] = []
+    measurements: tuple[CodedMeasurement, ...] = ()
+    findings: tuple[CodedFinding, ...] = ()
     narrative, state, title, language = Narrative(""), State.NO_TEXT, "", ""
     document = read_document(elements, sop_class_uid, big_endian=scanned.big_endian, warnings=warnings)
     if document is not None:
         narrative, state, title, language = document
     elif any(tag in elements for tag in _SR_ROOT_TAGS):
         nodes = walk(elements, reader, warnings)
-        narrative = narrative_of(nodes, sop_class_uid, warnings)
+        studies = {identity.study_instance_uid} | {e.study_instance_uid for e in evidence if e.kind != "pertinent"}
+        contexts = contexts_of(nodes, sop_class_uid, studies - {""}, accession_numbers)
+        narrative = narrative_of(nodes, contexts, sop_class_uid, warnings)
         state = State.PENDING if narrative.text else State.NO_TEXT
-        language = _language(nodes)
+        language = contexts.of[0].language
+        has_findings = holds_prose(sop_class_uid, nodes[0].item.concept)
+        measurements, findings = statements_of(nodes, contexts, has_findings=has_findings)
     if document is None and _CONTENT_SEQUENCE not in elements and sop_class_uid.startswith(_SR_CLASSES):
         warnings.append("no_content_sequence")
     warnings.extend(
@@ -108,14 +135,14 @@ def extract(
         language=language,
         character_set=character_sets.summary,
         items=tuple(node.item for node in nodes),
-        measurements=tuple(measurements_of(nodes)),
-        evidence=tuple(_evidence(elements, reader)),
-        predecessors=tuple(
-            dict.fromkeys(
-                e.sop_instance_uid
-                for e in _references(elements, _PREDECESSOR_DOCUMENTS, "predecessor", reader)
-                if e.sop_instance_uid
-            )
+        measurements=measurements,
+        coded_findings=findings,
+        evidence=tuple(evidence),
+        predecessors=_documents(elements, _PREDECESSOR_DOCUMENTS, reader),
+        identical_documents=_documents(elements, _IDENTICAL_DOCUMENTS, reader),
+        accession_numbers=accession_numbers,
+        verification_date_time=max(
+            (reader.word(o, _VERIFICATION_DATE_TIME) for o in items_of(elements, _VERIFYING_OBSERVERS)), default=""
         ),
         warnings=_few(warnings),
     )
@@ -125,27 +152,6 @@ def _few(warnings: Sequence[str]) -> tuple[str, ...]:
     """Each warning once, and no more than anybody reads: an odd writer earns one for every item."""
     distinct = tuple(dict.fromkeys(warnings))
     return distinct if len(distinct) <= MAX_WARNINGS else (*distinct[:MAX_WARNINGS], "further_warnings")
-
-
-def _language(nodes: list[Node]) -> str:
-    """The language that the root declares for what is below it (PS3.16 TID 1204), as RFC 5646 writes it."""
-    for index, node in enumerate(nodes):
-        concept, value = node.item.concept, node.item.value
-        if node.parent != 0 or concept is None or (concept.scheme, concept.value) != _LANGUAGE_CODE:
-            continue
-        code = value.get("code", "") if isinstance(value, dict) else value
-        if not isinstance(code, str) or not re.fullmatch(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8})*", code.strip()):
-            continue
-        language, *rest = re.split("[-_]", code.strip())
-        tag = "-".join([_THREE_LETTERS.get(language.lower(), language.lower()), *rest])
-        for other in nodes[index + 1 :]:
-            if other.parent == index and other.item.concept and isinstance(other.item.value, dict):
-                country = other.item.value.get("code", "")
-                key = (other.item.concept.scheme, other.item.concept.value)
-                if key == _COUNTRY_CODE and not rest and re.fullmatch(r"[A-Za-z]{2}", country):
-                    return f"{tag}-{country.upper()}"
-        return tag
-    return ""
 
 
 def _references(elements: DataSet, tag: int, kind: str, reader: Reader) -> list[Evidence]:
@@ -176,6 +182,18 @@ def _evidence(elements: DataSet, reader: Reader) -> list[Evidence]:
         *_references(elements, _PERTINENT_EVIDENCE, "pertinent", reader),
         *_references(elements, _REFERENCED_REQUEST, "request", reader),
     ]
+
+
+def _documents(elements: DataSet, tag: int, reader: Reader) -> tuple[str, ...]:
+    """SOP Instance UIDs of the documents that a reference sequence names, each once."""
+    references = _references(elements, tag, "document", reader)
+    return tuple(dict.fromkeys(e.sop_instance_uid for e in references if e.sop_instance_uid))
+
+
+def _accession_numbers(elements: DataSet, identity: Identity, reader: Reader) -> tuple[str, ...]:
+    """The object's own accession number and those of the requests that it answers (PS3.3 C.17.2, 0040,A370)."""
+    requests = (reader.text(r, _ACCESSION_NUMBER).strip() for r in items_of(elements, _REFERENCED_REQUEST))
+    return tuple(dict.fromkeys(number for number in (identity.accession_number, *requests) if number))
 
 
 def report_to_json(report: Report) -> dict[str, Any]:

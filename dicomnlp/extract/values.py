@@ -13,6 +13,7 @@ _CODE_TAGS = (0x00080100, 0x00080119, 0x00080120, 0x00080102, 0x00080104)
 _SOP_CLASS = 0x00081150
 _SOP_INSTANCE = 0x00081155
 
+_MOST_REMEMBERED = 20_000
 _NUMBER_FORMATS = {"FL": "f", "FD": "d", "UL": "I", "US": "H", "SL": "i", "SS": "h"}
 
 
@@ -23,6 +24,8 @@ class Reader:
         self.character_sets = character_sets
         self.big_endian = big_endian
         self._codes: dict[tuple[tuple[bytes, ...], Declared | None], Code | None] = {}
+        self._code_items: dict[tuple[int, Declared | None], tuple[DataSet, Code | None]] = {}
+        self._words: dict[bytes, str] = {}
 
     def text(self, elements: DataSet, tag: int, declared: Declared | None = None) -> str:
         """The text of an element, its own padding and control characters removed; "" when it is absent."""
@@ -36,7 +39,12 @@ class Reader:
         element = elements.get(tag)
         if element is None or not element.value:
             return ""
-        return printable(element.value.decode("ascii", "replace")).strip()
+        word = self._words.get(element.value)
+        if word is None:
+            word = printable(element.value.decode("ascii", "replace")).strip()
+            if len(self._words) < _MOST_REMEMBERED:
+                self._words[element.value] = word
+        return word
 
     def numbers(self, elements: DataSet, tag: int) -> list[float]:
         """All values of a binary number element, [] when it is absent or misshapen."""
@@ -56,6 +64,10 @@ class Reader:
         item = first_item(elements, tag)
         if item is None:
             return None
+        # equal codes are one object, which stays alive beside its answer so that its identity stays its own
+        seen = self._code_items.get((id(item), declared))
+        if seen is not None:
+            return seen[1]
         own = declared_in(item)
         scope = declared if own is None else own
         raw = tuple(item[t].value if t in item else b"" for t in _CODE_TAGS)
@@ -63,6 +75,8 @@ class Reader:
         # a report repeats a few codes all the time
         if key not in self._codes:
             self._codes[key] = self._decode_code(raw, scope)
+        if len(self._code_items) < _MOST_REMEMBERED:
+            self._code_items[(id(item), declared)] = (item, self._codes[key])
         return self._codes[key]
 
     def _decode_code(self, raw: tuple[bytes, ...], scope: Declared | None) -> Code | None:

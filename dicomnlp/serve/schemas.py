@@ -18,6 +18,7 @@ from dicomnlp.model import (
     Change,
     CharacterSet,
     Code,
+    CodedFinding,
     CodedMeasurement,
     Concept,
     Finding,
@@ -32,7 +33,9 @@ from dicomnlp.model import (
     Temporality,
 )
 from dicomnlp.serve.problems import KINDS, MEDIA_TYPE
-from dicomnlp.store.answers import StoredFinding, StoredReport
+from dicomnlp.store.answers import ReportStanding, StoredFinding, StoredReport, StudyLink
+from dicomnlp.store.changes import Changes, Version
+from dicomnlp.store.prevailing import ReportStatus
 from dicomnlp.store.status import Status
 
 STUDY_INSTANCE_UID = "1.2.826.0.1.3680043.8.498.1"
@@ -40,6 +43,9 @@ SOP_INSTANCE_UID = "1.2.826.0.1.3680043.8.498.2"
 _TEXT = "FINDINGS: A 6 mm nodule in the right upper lobe, previously 4 mm."
 _BODY = len("FINDINGS: ")
 _PIPELINE = "en-2026.1+3f9c0d21a4b7"
+PRELIMINARY_UID = "1.2.826.0.1.3680043.8.498.3"
+_STANDING = ReportStanding(ReportStatus.PREVAILING)
+_STUDIES = (StudyLink(STUDY_INSTANCE_UID, "own"),)
 _MOMENT = dt.datetime(2026, 11, 22, 6, 0, tzinfo=dt.UTC)
 
 
@@ -53,6 +59,10 @@ class FindingOfStudy(Finding):
     language: str
     pipeline: str
     analysed_at: dt.datetime
+    status: ReportStatus | None
+    superseded_by: str | None
+    status_reason: str | None
+    studies: list[StudyLink]
 
 
 class Findings(BaseModel):
@@ -94,6 +104,14 @@ class ReportOfStudy(BaseModel):
     warnings: list[str]
     pipeline: str | None
     analysed_at: dt.datetime | None
+    status: ReportStatus | None
+    superseded_by: str | None
+    status_reason: str | None
+    studies: list[StudyLink]
+    coded_findings: list[CodedFinding]
+    identical_documents: list[str]
+    verification_date_time: str | None
+    character_set_override: str | None
 
 
 class Reports(BaseModel):
@@ -108,6 +126,32 @@ class ReportsOfInstance(BaseModel):
 
     sop_instance_uid: str
     reports: list[ReportOfStudy]
+
+
+class VersionOfReport(BaseModel):
+    """One version of a report."""
+
+    sop_instance_uid: str
+    version: int
+
+
+class ChangedFinding(BaseModel):
+    """A concept that both reports state, but not alike."""
+
+    fields: list[str]
+    before: FindingOfStudy
+    after: FindingOfStudy
+
+
+class ChangesOfReport(BaseModel):
+    """What a report changed of the one whose place it took; `earlier` is null when it took the place of none."""
+
+    earlier: VersionOfReport | None
+    later: VersionOfReport
+    added: list[FindingOfStudy]
+    gone: list[FindingOfStudy]
+    changed: list[ChangedFinding]
+    unchanged: int
 
 
 class Alive(BaseModel):
@@ -163,7 +207,9 @@ def _example_finding() -> StoredFinding:
         ),
         item_path="1.3.1",
     )
-    return StoredFinding(812, STUDY_INSTANCE_UID, SOP_INSTANCE_UID, finding, "en", _PIPELINE, _MOMENT)
+    return StoredFinding(
+        812, STUDY_INSTANCE_UID, SOP_INSTANCE_UID, finding, "en", _PIPELINE, _MOMENT, _STANDING, _STUDIES
+    )
 
 
 def _example_report() -> StoredReport:
@@ -182,13 +228,33 @@ def _example_report() -> StoredReport:
     )
     analysis = Analysis("en", _PIPELINE, sections)
     return StoredReport(
-        411, SOP_INSTANCE_UID, STUDY_INSTANCE_UID, 1, True, State.ANALYSED, None, _MOMENT, report, analysis, _MOMENT
+        411,
+        SOP_INSTANCE_UID,
+        STUDY_INSTANCE_UID,
+        1,
+        True,
+        State.ANALYSED,
+        None,
+        _MOMENT,
+        report,
+        analysis,
+        _MOMENT,
+        _STANDING,
+        _STUDIES,
     )
 
 
 FINDINGS_EXAMPLE = {"study_instance_uid": STUDY_INSTANCE_UID, "findings": [_example_finding().to_json()]}
 REPORTS_EXAMPLE = {"study_instance_uid": STUDY_INSTANCE_UID, "reports": [_example_report().to_json()]}
 INSTANCE_EXAMPLE = {"sop_instance_uid": SOP_INSTANCE_UID, "reports": [_example_report().to_json()]}
+CHANGES_EXAMPLE = Changes(
+    earlier=Version(PRELIMINARY_UID, 1, 410),
+    later=Version(SOP_INSTANCE_UID, 1, 411),
+    added=(_example_finding(),),
+    gone=(),
+    changed=(),
+    unchanged=4,
+).to_json()
 STATUS_EXAMPLE = Status(
     objects={"pending": 12, "analysed": 9871, "no_text": 40, "needs_ocr": 0, "failed": 3, "quarantined": 0},
     ledger={"stored": 9926, "duplicate": 17, "new_version": 0, "quarantined": 0, "refused": 5},
@@ -202,7 +268,7 @@ STATUS_EXAMPLE = Status(
     original_bytes=31764210,
     database_bytes=88473600,
     pipelines={_PIPELINE: 9911},
-    schema_revision="0001",
+    schema_revision="0002",
 ).to_json()
 READY_EXAMPLE = {"status": "ready", "checks": {"database": "ok", "dispatcher": "ok"}}
 METRICS_EXAMPLE = (

@@ -1,15 +1,18 @@
 """What is known of a study: its findings and its reports."""
 
+import datetime as dt
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Query, Request, Response
+from pydantic import AwareDatetime
 
 from dicomnlp.model import Assertion
 from dicomnlp.serve import schemas
 from dicomnlp.serve.conditional import answer
 from dicomnlp.serve.connection import Connection
 from dicomnlp.serve.parameters import SOPInstanceUID, StudyInstanceUID, check_query
-from dicomnlp.store import queries
+from dicomnlp.serve.problems import ProblemError
+from dicomnlp.store import changes, queries
 
 _PROBLEMS = schemas.refused(
     "not_found",
@@ -17,14 +20,30 @@ _PROBLEMS = schemas.refused(
     "unknown_parameter",
     "repeated_parameter",
     "invalid_parameter",
+    "bad_request",
     *schemas.DATABASE_PROBLEMS,
 )
 _NOT_MODIFIED: dict[int | str, dict[str, Any]] = {304: {"description": "What If-None-Match names is still so."}}
 
 AllVersions = Annotated[
     bool,
-    Query(description="Also what earlier versions of an object said, and earlier analyses.", examples=[False]),
+    Query(
+        description="Also superseded and withdrawn reports, earlier versions of an object, and earlier analyses.",
+        examples=[False],
+    ),
 ]
+AsOf = Annotated[
+    AwareDatetime | None,
+    Query(
+        description="What counted at this moment (RFC 3339, with its time zone) rather than now.",
+        examples=["2026-11-22T06:00:00Z"],
+    ),
+]
+
+
+def _check_versions(*, all_versions: bool, as_of: dt.datetime | None) -> None:
+    if all_versions and as_of is not None:
+        raise ProblemError("bad_request", "all_versions and as_of can't be asked for together.")
 
 
 def register(app: FastAPI, connection: Connection) -> None:
@@ -51,14 +70,21 @@ def register(app: FastAPI, connection: Connection) -> None:
             ),
         ] = None,
         all_versions: AllVersions = False,
+        as_of: AsOf = None,
     ) -> Response:
-        """Every mention of a concept in the study's reports, judged.
+        """Every mention of a concept in the reports that prevail and belong to the study, judged.
 
         A list without entries means that no report analysed so far states a finding; whether a report still waits or
         failed is told by the state of the study's reports.
         """
+        _check_versions(all_versions=all_versions, as_of=as_of)
         found = queries.findings_of_study(
-            connection.get(), study_instance_uid, assertion=assertion, concept=concept, all_versions=all_versions
+            connection.get(),
+            study_instance_uid,
+            assertion=assertion,
+            concept=concept,
+            all_versions=all_versions,
+            as_of=as_of,
         )
         return answer(
             request, {"study_instance_uid": study_instance_uid, "findings": [finding.to_json() for finding in found]}
@@ -73,10 +99,11 @@ def register(app: FastAPI, connection: Connection) -> None:
         dependencies=[Depends(check_query)],
     )
     def reports_of_study(
-        request: Request, study_instance_uid: StudyInstanceUID, all_versions: AllVersions = False
+        request: Request, study_instance_uid: StudyInstanceUID, all_versions: AllVersions = False, as_of: AsOf = None
     ) -> Response:
-        """The study's reports with their state, text and sections."""
-        found = queries.reports_of_study(connection.get(), study_instance_uid, all_versions=all_versions)
+        """Reports that prevail and belong to the study, and those that wait, with their state, text and sections."""
+        _check_versions(all_versions=all_versions, as_of=as_of)
+        found = queries.reports_of_study(connection.get(), study_instance_uid, all_versions=all_versions, as_of=as_of)
         return answer(
             request, {"study_instance_uid": study_instance_uid, "reports": [report.to_json() for report in found]}
         )
@@ -92,8 +119,24 @@ def register(app: FastAPI, connection: Connection) -> None:
     def reports_of_instance(
         request: Request, sop_instance_uid: SOPInstanceUID, all_versions: AllVersions = False
     ) -> Response:
-        """What is held under a SOP Instance UID: the current version, or all of them."""
+        """What is held under a SOP Instance UID, whether or not it prevails: the current version, or all of them."""
         found = queries.reports_of_instance(connection.get(), sop_instance_uid, all_versions=all_versions)
         return answer(
             request, {"sop_instance_uid": sop_instance_uid, "reports": [report.to_json() for report in found]}
         )
+
+    @app.get(
+        "/api/v1/reports/{sop_instance_uid}/changes",
+        tags=["studies"],
+        summary="What a report changed",
+        response_model=schemas.ChangesOfReport,
+        responses={**schemas.answered("The changes.", schemas.CHANGES_EXAMPLE), **_NOT_MODIFIED, **_PROBLEMS},
+        dependencies=[Depends(check_query)],
+    )
+    def changes_of_report(request: Request, sop_instance_uid: SOPInstanceUID) -> Response:
+        """Findings added, gone and changed between a report and the one that it replaced, or that replaced it.
+
+        Findings are compared by concept, assertion and laterality: a preliminary report with its final one, an
+        amendment with what it amends, a new version of an object with the one before it.
+        """
+        return answer(request, changes.changes_of_report(connection.get(), sop_instance_uid).to_json())

@@ -5,6 +5,35 @@ from dataclasses import dataclass
 from typing import Any
 
 from dicomnlp.model import Analysis, Finding, Report, State, to_json, utc_text
+from dicomnlp.store.prevailing import ReportStatus
+
+
+@dataclass(frozen=True, slots=True)
+class StudyLink:
+    """A study that a report belongs to, or only compares with."""
+
+    study_instance_uid: str
+    kind: str
+    """"own", "evidence", "request", "accession", "identical" (of a copy that it stands for), or "comparison"."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReportStanding:
+    """Whether a report speaks for its studies, and if not, what put it there."""
+
+    status: ReportStatus | None = None
+    """None: not analysed yet."""
+    superseded_by: str | None = None
+    """SOP Instance UID of the report that took its place, or of the note that rejects it."""
+    reason_code: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields of findings and reports that tell it."""
+        return {
+            "status": self.status.value if self.status else None,
+            "superseded_by": self.superseded_by,
+            "status_reason": self.reason_code,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +47,9 @@ class StoredFinding:
     language: str
     pipeline: str
     analysed_at: dt.datetime
+    standing: ReportStanding = ReportStanding()
+    """Of the report that it is from."""
+    studies: tuple[StudyLink, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The finding in the public form."""
@@ -29,6 +61,8 @@ class StoredFinding:
             "language": self.language,
             "pipeline": self.pipeline,
             "analysed_at": utc_text(self.analysed_at),
+            **self.standing.to_json(),
+            "studies": to_json(self.studies),
         }
 
 
@@ -50,6 +84,10 @@ class StoredReport:
     analysis: Analysis | None
     """Without its findings, which are asked for by themselves; None when there was nothing to analyse."""
     analysed_at: dt.datetime | None
+    standing: ReportStanding = ReportStanding()
+    studies: tuple[StudyLink, ...] = ()
+    character_set_override: str = ""
+    """What an administrator stated, "" when its own character set is believed."""
 
     def to_json(self) -> dict[str, Any]:
         """The report in the public form: identity of the report, its state, and its narrative with sections."""
@@ -78,4 +116,10 @@ class StoredReport:
             "warnings": [*(report.warnings if report else ()), *(analysis.warnings if analysis else ())],
             "pipeline": analysis.pipeline if analysis else None,
             "analysed_at": utc_text(self.analysed_at) if self.analysed_at else None,
+            **self.standing.to_json(),
+            "studies": to_json(self.studies),
+            "coded_findings": to_json(report.coded_findings) if report else [],
+            "identical_documents": list(report.identical_documents) if report else [],
+            "verification_date_time": (report.verification_date_time or None) if report else None,
+            "character_set_override": self.character_set_override or None,
         }

@@ -12,6 +12,7 @@ from dicomnlp.errors import CANNOT_UNDERSTAND, DATA_SET_DOES_NOT_MATCH
 from dicomnlp.model import IntakeRecord, Outcome, Receipt, State, is_uid
 from dicomnlp.store.columns import clean
 from dicomnlp.store.database import Database, lock_key
+from dicomnlp.store.history import ENDED_BY_VERSION, end_periods
 from dicomnlp.store.originals import write_original
 from dicomnlp.store.records import identity_row
 from dicomnlp.store.schema import LANE_ARRIVAL, finding, ledger, original, sop_instance
@@ -141,11 +142,7 @@ def _load_instances(connection: Connection, uids: Sequence[str]) -> dict[str, _I
     instances = {uid: _Instance() for uid in uids}
     if not uids:
         return instances
-    if connection.dialect.name == "postgresql":
-        # other listeners that hold the same SOP instance wait here; in one order, so that none waits for ever
-        keys = sa.func.unnest(sa.cast(sorted({lock_key(f"instance {u}") for u in uids}), sa.ARRAY(sa.BigInteger)))
-        ordered = sa.select(keys.column_valued("key")).subquery()
-        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(ordered.c.key)))
+    lock_instances(connection, uids)
     for row in connection.execute(_HELD, {"uids": uids}):
         instances[row.sop_instance_uid].versions[row.sha256] = _Version(
             version=row.version,
@@ -156,6 +153,15 @@ def _load_instances(connection: Connection, uids: Sequence[str]) -> dict[str, _I
             object_id=row.id,
         )
     return instances
+
+
+def lock_instances(connection: Connection, uids: Sequence[str]) -> None:
+    """Let no other transaction decide about versions of these SOP instances until this one ends."""
+    if connection.dialect.name == "postgresql":
+        # other listeners that hold the same SOP instance wait here; in one order, so that none waits for ever
+        keys = sa.func.unnest(sa.cast(sorted({lock_key(f"instance {u}") for u in uids}), sa.ARRAY(sa.BigInteger)))
+        ordered = sa.select(keys.column_valued("key")).subquery()
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(ordered.c.key)))
 
 
 def _decide(instances: dict[str, _Instance], record: IntakeRecord, large_object_bytes: int) -> _Decision:
@@ -235,6 +241,7 @@ def _write_versions(connection: Connection, instances: dict[str, _Instance], new
         # the object first: whoever is saving findings of it holds its row until these can be seen here
         for table, key in ((sop_instance, sop_instance.c.id), (finding, finding.c.object_id)):
             connection.execute(sa.update(table).where(key.in_(superseded), table.c.is_current).values(is_current=False))
+        end_periods(connection, superseded, max(v.row["received_at"] for v in new), ENDED_BY_VERSION)
     rows = [
         {
             **v.row,

@@ -1,14 +1,33 @@
 """What is held of a study."""
 
+import datetime as dt
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from typing import Any
+
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, RowMapping
 
 from dicomnlp.errors import NotFoundError
 from dicomnlp.model import Assertion, is_uid
-from dicomnlp.store.answers import StoredFinding, StoredReport
+from dicomnlp.store.answers import StoredFinding, StoredReport, StudyLink
+from dicomnlp.store.batches import batches
 from dicomnlp.store.database import Database
+from dicomnlp.store.documents import BELONGS, COMPARISON
+from dicomnlp.store.past import known_at
+from dicomnlp.store.prevailing import ReportStatus
 from dicomnlp.store.records import stored_finding, stored_report
-from dicomnlp.store.schema import analysis, finding, sop_instance
+from dicomnlp.store.schema import analysis, finding, report_standing, report_study, sop_instance
+
+_STANDING = tuple(
+    report_standing.c[name].label(f"standing_{name}") for name in ("status", "superseded_by", "reason_code")
+)
+_FINDINGS = (
+    sa.select(finding, *_STANDING, sop_instance.c.is_current.label("is_current_version"))
+    .join_from(finding, sop_instance, sop_instance.c.id == finding.c.object_id)
+    .outerjoin(report_standing, report_standing.c.object_id == finding.c.object_id)
+    .order_by(finding.c.object_id, finding.c.analysis_id, finding.c.start_offset, finding.c.id)
+)
 
 
 def findings_of_study(
@@ -18,88 +37,205 @@ def findings_of_study(
     assertion: Assertion | None = None,
     concept: str | None = None,
     all_versions: bool = False,
+    as_of: dt.datetime | None = None,
 ) -> list[StoredFinding]:
-    """Findings of the current reports of a study, report by report, in the order of the text.
+    """Findings of the reports that prevail and belong to a study, report by report, in the order of the text.
+
+    A report belongs to its own study and to those of its evidence and requests, not to those that it compares with.
 
     Parameters
     ----------
     assertion, concept
         Only findings with this assertion, with this concept id.
     all_versions
-        Also those of superseded reports and of earlier analyses.
+        Also those of superseded and withdrawn reports, of replaced objects, and of earlier analyses.
+    as_of
+        What this would have answered at that moment; not with `all_versions`.
 
     Raises
     ------
     NotFoundError
-        Nothing is held under this study (as against: held, and without findings).
+        Nothing is held under this study, or was at that moment (as against: held, and without findings).
     """
     columns = finding.c
-    conditions = [columns.study_instance_uid == study_instance_uid]
-    if not all_versions:
-        conditions.append(columns.is_current.is_(True))
+    conditions = []
     if assertion is not None:
         conditions.append(columns.assertion == assertion)
     if concept is not None:
         conditions.append(columns.concept_id == concept)
-    query = (
-        sa.select(finding)
-        .where(*conditions)
-        .order_by(columns.object_id, columns.analysis_id, columns.start_offset, columns.id)
-    )
     with database.read() as connection:
-        rows = connection.execute(query).mappings().all()
-        if not rows:
-            _require(connection, sop_instance.c.study_instance_uid, "study", study_instance_uid)
-    return [stored_finding(row) for row in rows]
+        if as_of is not None:
+            _require_study(connection, study_instance_uid, as_of)
+            rows = _select_analyses(connection, study_instance_uid, as_of, _FINDINGS.where(*conditions), columns)
+        else:
+            if not all_versions:
+                conditions.append(columns.is_current.is_(True))
+            of_study = columns.object_id.in_(_belonging(study_instance_uid))
+            rows = connection.execute(_FINDINGS.where(of_study, *conditions)).mappings().all()
+            if not rows:
+                _require_study(connection, study_instance_uid)
+        return _findings(connection, rows)
 
 
-def reports_of_study(database: Database, study_instance_uid: str, *, all_versions: bool = False) -> list[StoredReport]:
-    """Reports of a study, in the order in which they came; those pending or failed too.
-
-    Parameters
-    ----------
-    all_versions
-        Also superseded versions, and each analysis of a version instead of its current one.
-
-    Raises
-    ------
-    NotFoundError
-        Nothing is held under this study.
-    """
-    return _reports(database, sop_instance.c.study_instance_uid, "study", study_instance_uid, all_versions)
-
-
-def reports_of_instance(database: Database, sop_instance_uid: str, *, all_versions: bool = False) -> list[StoredReport]:
-    """The report with a SOP Instance UID: its current version, or all; see `reports_of_study`.
+def findings_of_instance(database: Database, sop_instance_uid: str) -> list[StoredFinding]:
+    """Findings of the current analysis of a SOP instance's current version, whether or not it prevails.
 
     Raises
     ------
     NotFoundError
         Nothing is held under this SOP instance.
     """
-    return _reports(database, sop_instance.c.sop_instance_uid, "SOP instance", sop_instance_uid, all_versions)
-
-
-def _reports(database: Database, column: sa.Column[str], kind: str, uid: str, all_versions: bool) -> list[StoredReport]:
-    joined = analysis.c.object_id == sop_instance.c.id
-    conditions = [column == uid]
-    if not all_versions:
-        joined &= analysis.c.is_current.is_(True)
-        conditions.append(sop_instance.c.is_current.is_(True))
-    query = (
-        sa.select(sop_instance, *(c.label(f"analysis_{c.name}") for c in analysis.c))
-        .outerjoin_from(sop_instance, analysis, joined)
-        .where(*conditions)
-        .order_by(sop_instance.c.id, analysis.c.id)
+    columns = sop_instance.c
+    current = (
+        sa.select(analysis.c.id)
+        .join_from(sop_instance, analysis, (analysis.c.object_id == columns.id) & analysis.c.is_current)
+        .where(columns.sop_instance_uid == sop_instance_uid, columns.is_current)
     )
+    with database.read() as connection:
+        rows = connection.execute(_FINDINGS.where(finding.c.analysis_id.in_(current))).mappings().all()
+        if not rows:
+            _require_instance(connection, sop_instance_uid)
+        return _findings(connection, rows)
+
+
+def findings_of_analysis(connection: Connection, analysis_id: int) -> list[StoredFinding]:
+    """Findings of one analysis."""
+    return _findings(
+        connection, connection.execute(_FINDINGS.where(finding.c.analysis_id == analysis_id)).mappings().all()
+    )
+
+
+def reports_of_study(
+    database: Database, study_instance_uid: str, *, all_versions: bool = False, as_of: dt.datetime | None = None
+) -> list[StoredReport]:
+    """Reports that prevail and belong to a study, in the order in which they came; those pending or failed too.
+
+    Parameters
+    ----------
+    all_versions
+        Also superseded and withdrawn reports and versions, and each analysis of a version instead of its current one.
+    as_of
+        Those whose analysis counted at that moment; not with `all_versions`.
+
+    Raises
+    ------
+    NotFoundError
+        Nothing is held under this study, or was at that moment.
+    """
+    # pending ones have no links yet, but are of the study that their header names
+    held = sa.select(sop_instance.c.id).where(sop_instance.c.study_instance_uid == study_instance_uid)
+    with database.read() as connection:
+        if as_of is not None:
+            _require_study(connection, study_instance_uid, as_of)
+            rows = _select_analyses(connection, study_instance_uid, as_of, _reports_query(current=False), analysis.c)
+        else:
+            query = _reports_query(current=not all_versions).where(
+                sop_instance.c.id.in_(sa.union(held, _belonging(study_instance_uid)))
+            )
+            if not all_versions:
+                status = report_standing.c.status
+                query = query.where(
+                    sop_instance.c.is_current, sa.or_(status.is_(None), status == ReportStatus.PREVAILING)
+                )
+            rows = connection.execute(query).mappings().all()
+            # objects without a well-formed study are in quarantine, and of no study that could be asked for
+            if not rows or not is_uid(study_instance_uid):
+                _require_study(connection, study_instance_uid)
+        return _reports(connection, rows)
+
+
+def reports_of_instance(database: Database, sop_instance_uid: str, *, all_versions: bool = False) -> list[StoredReport]:
+    """The report with a SOP Instance UID, whether or not it prevails: its current version, or all.
+
+    Raises
+    ------
+    NotFoundError
+        Nothing is held under this SOP instance.
+    """
+    query = _reports_query(current=not all_versions).where(sop_instance.c.sop_instance_uid == sop_instance_uid)
+    if not all_versions:
+        query = query.where(sop_instance.c.is_current)
     with database.read() as connection:
         rows = connection.execute(query).mappings().all()
         if not rows:
-            _require(connection, column, kind, uid)
-    return [stored_report(row) for row in rows]
+            _require_instance(connection, sop_instance_uid)
+        return _reports(connection, rows)
 
 
-def _require(connection: Connection, column: sa.Column[str], kind: str, uid: str) -> None:
-    held = is_uid(uid) and connection.scalar(sa.select(sa.exists().where(column == uid)))
+def _belonging(study_instance_uid: str) -> sa.Select[Any]:
+    columns = report_study.c
+    return sa.select(columns.object_id).where(
+        columns.study_instance_uid == study_instance_uid, columns.kind.in_(BELONGS)
+    )
+
+
+def _reports_query(*, current: bool) -> sa.Select[Any]:
+    joined = analysis.c.object_id == sop_instance.c.id
+    if current:
+        joined &= analysis.c.is_current.is_(True)
+    return (
+        sa.select(
+            sop_instance,
+            sop_instance.c.is_current.label("is_current_version"),
+            *(c.label(f"analysis_{c.name}") for c in analysis.c),
+            *_STANDING,
+        )
+        .outerjoin_from(sop_instance, analysis, joined)
+        .outerjoin(report_standing, report_standing.c.object_id == sop_instance.c.id)
+        .order_by(sop_instance.c.id, analysis.c.id)
+    )
+
+
+def _select_analyses(
+    connection: Connection, study_instance_uid: str, as_of: dt.datetime, query: sa.Select[Any], columns: Any
+) -> Sequence[RowMapping]:
+    """The rows of `query` that are of analyses that counted for the study at the moment `as_of`."""
+    ids = connection.scalars(_belonging(study_instance_uid)).all()
+    counted = known_at(connection, study_instance_uid, ids, as_of)
+    key = columns.analysis_id if "analysis_id" in columns else columns.id
+    rows: list[RowMapping] = []
+    for batch in batches(sorted(counted, key=lambda analysis_id: (counted[analysis_id], analysis_id))):
+        of_objects = sop_instance.c.id.in_([counted[analysis_id] for analysis_id in batch])
+        rows.extend(connection.execute(query.where(key.in_(batch), of_objects)).mappings())
+    return rows
+
+
+def _findings(connection: Connection, rows: Sequence[RowMapping]) -> list[StoredFinding]:
+    links = _links(connection, {row["object_id"] for row in rows})
+    return [stored_finding(row, links[row["object_id"]]) for row in rows]
+
+
+def _reports(connection: Connection, rows: Sequence[RowMapping]) -> list[StoredReport]:
+    links = _links(connection, {row["id"] for row in rows})
+    return [stored_report(row, links[row["id"]]) for row in rows]
+
+
+def _links(connection: Connection, object_ids: Collection[int]) -> defaultdict[int, tuple[StudyLink, ...]]:
+    """The studies of each object by their strongest link, its own first."""
+    strength = [*BELONGS, COMPARISON]
+    columns = report_study.c
+    kinds: defaultdict[int, dict[str, str]] = defaultdict(dict)
+    for batch in batches(object_ids):
+        rows = connection.execute(sa.select(report_study).where(columns.object_id.in_(batch)))
+        for row in sorted(rows, key=lambda r: (strength.index(r.kind), r.study_instance_uid)):
+            kinds[row.object_id].setdefault(row.study_instance_uid, row.kind)
+    found: defaultdict[int, tuple[StudyLink, ...]] = defaultdict(tuple)
+    for object_id, studies in kinds.items():
+        found[object_id] = tuple(StudyLink(uid, kind) for uid, kind in studies.items())
+    return found
+
+
+def _require_study(connection: Connection, uid: str, as_of: dt.datetime | None = None) -> None:
+    own = [sop_instance.c.study_instance_uid == uid]
+    linked = [sop_instance.c.id.in_(_belonging(uid))]
+    received = [] if as_of is None else [sop_instance.c.received_at <= as_of]
+    held = is_uid(uid) and any(
+        connection.scalar(sa.select(sa.exists().where(*condition, *received))) for condition in (own, linked)
+    )
     if not held:
-        raise NotFoundError(f"nothing is held under {kind} {uid if is_uid(uid) else '(not a well-formed UID)'}")
+        raise NotFoundError(f"nothing is held under study {uid if is_uid(uid) else '(not a well-formed UID)'}")
+
+
+def _require_instance(connection: Connection, uid: str) -> None:
+    if not (is_uid(uid) and connection.scalar(sa.select(sa.exists().where(sop_instance.c.sop_instance_uid == uid)))):
+        raise NotFoundError(f"nothing is held under SOP instance {uid if is_uid(uid) else '(not a well-formed UID)'}")

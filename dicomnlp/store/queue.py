@@ -14,9 +14,28 @@ from sqlalchemy.engine import Connection
 from dicomnlp.logs import Event, log
 from dicomnlp.model import Processed, State, StoredObject
 from dicomnlp.store.database import Database
+from dicomnlp.store.history import begin_periods, set_aside
+from dicomnlp.store.life import save_links, settle
 from dicomnlp.store.originals import OriginalDamagedError, OriginalMissingError, read_original
 from dicomnlp.store.records import analysis_row, finding_row
 from dicomnlp.store.schema import analysis, finding, original, sop_instance
+
+_HEADER = tuple(
+    sop_instance.c[name]
+    for name in (
+        "id",
+        "is_current",
+        "sop_instance_uid",
+        "sop_class_uid",
+        "study_instance_uid",
+        "patient_id",
+        "issuer_of_patient_id",
+        "accession_number",
+        "content_date",
+        "content_time",
+        "character_set_override",
+    )
+)
 
 
 def take_pending(
@@ -60,6 +79,7 @@ def take_pending(
                     data=data,
                     attempts=row.attempts,
                     calling_ae_title=row.calling_ae_title,
+                    character_set_override=row.character_set_override,
                 )
             )
         if unreadable:
@@ -101,6 +121,7 @@ def _load(connection: Connection, ids: Sequence[int]) -> list[Any]:
             columns.sha256,
             columns.attempts,
             columns.calling_ae_title,
+            columns.character_set_override,
             original.c.data,
         )
         .outerjoin_from(sop_instance, original, original.c.object_id == columns.id)
@@ -140,7 +161,9 @@ def save_processed(database: Database, results: Sequence[Processed]) -> int:
 
     A report's analysis becomes the current one of its object; those by other pipelines are kept, not current, and one
     by the same pipeline is replaced. Findings are current when their analysis and their object's version are. A failed
-    object keeps the analysis that it may have had. Results of objects that are no longer held are dropped.
+    object keeps the analysis that it may have had; without one, what could be read of it is kept. Results of objects
+    that are no longer held are dropped, and so are those read by another character set than is now stated for the
+    object, which stays pending. What prevails among the reports that depend on these is computed anew, see `life`.
 
     Returns
     -------
@@ -158,13 +181,17 @@ def _save(connection: Connection, results: Sequence[Processed]) -> int:
     held = {
         row.id: row
         for row in connection.execute(
-            sa.select(columns.id, columns.is_current, columns.sop_instance_uid, columns.study_instance_uid)
+            sa.select(*_HEADER)
             .where(columns.id.in_([r.object_id for r in results]), columns.state != State.QUARANTINED.value)
             .order_by(columns.id)
             .with_for_update()
         )
     }
-    last = {r.object_id: r for r in results if r.object_id in held}
+    last = {
+        r.object_id: r
+        for r in results
+        if r.object_id in held and r.character_set_override == held[r.object_id].character_set_override
+    }
     if not last:
         return 0
     now = _now()
@@ -179,9 +206,14 @@ def _save(connection: Connection, results: Sequence[Processed]) -> int:
         ),
         [{"object_id": r.object_id, "new_state": r.state.value, "why": r.reason_code} for r in last.values()],
     )
-    read = [r for r in last.values() if r.report is not None and r.state != State.FAILED]
+    told = [r.object_id for r in last.values() if r.report is not None and r.state == State.FAILED]
+    query = sa.select(analysis.c.object_id).where(analysis.c.object_id.in_(told), analysis.c.is_current)
+    keep = set(connection.scalars(query)) if told else set()
+    read = [r for r in last.values() if r.report is not None and r.object_id not in keep]
     if read:
         _save_analyses(connection, read, held, now)
+        referred_to = save_links(connection, read, held)
+        settle(connection, [r.object_id for r in read], referred_to)
     return len(last)
 
 
@@ -189,6 +221,7 @@ def _save_analyses(
     connection: Connection, results: Sequence[Processed], held: dict[int, Any], now: dt.datetime
 ) -> None:
     ids = [r.object_id for r in results]
+    set_aside(connection, results)
     connection.execute(
         sa.delete(analysis).where(
             analysis.c.object_id == sa.bindparam("of_object"), analysis.c.pipeline == sa.bindparam("by_pipeline")
@@ -203,6 +236,7 @@ def _save_analyses(
         sa.insert(analysis).returning(analysis.c.id, sort_by_parameter_order=True),
         [analysis_row(r, now) for r in results],
     )
+    begin_periods(connection, {r.object_id: r.pipeline for r in results if held[r.object_id].is_current}, now)
     rows = [
         {
             "analysis_id": analysis_id,

@@ -17,6 +17,7 @@ from dicomnlp.model import (
     Change,
     CharacterSet,
     Code,
+    CodedFinding,
     CodedMeasurement,
     Concept,
     ContentItem,
@@ -36,7 +37,9 @@ from dicomnlp.model import (
     State,
     to_json,
 )
-from dicomnlp.store.answers import StoredFinding, StoredReport
+from dicomnlp.store.answers import ReportStanding, StoredFinding, StoredReport, StudyLink
+from dicomnlp.store.documents import addendum_of, content_sha256
+from dicomnlp.store.prevailing import ReportStatus
 from dicomnlp.store.schema import IDENTITY_COLUMNS
 
 T = TypeVar("T")
@@ -117,24 +120,58 @@ def analysis_row(processed: Processed, analysed_at: dt.datetime) -> dict[str, An
         "measurements": to_json(analysis.measurements) if analysis else None,
         "labels": to_json(analysis.labels) if analysis else None,
         "analysis_warnings": to_json(analysis.warnings) if analysis else None,
+        "coded_findings": to_json(report.coded_findings),
+        "identical_documents": to_json(report.identical_documents),
+        "accession_numbers": to_json(report.accession_numbers),
+        "verification_date_time": report.verification_date_time,
+        "character_set_override": processed.character_set_override,
+        "addendum": addendum_of(report, analysis),
+        "content_sha256": content_sha256(report),
     }
 
 
-def stored_report(row: Row) -> StoredReport:
-    """A report of one object, from a row that joins `sop_instance` and (with the prefix analysis_) `analysis`."""
+def stored_report(row: Row, studies: tuple[StudyLink, ...] = ()) -> StoredReport:
+    """A report of one object.
+
+    Parameters
+    ----------
+    row
+        Of a query that joins `sop_instance` (its is_current also as is_current_version), `analysis` (with the prefix
+        analysis_) and `report_standing` (standing_).
+    studies
+        Those that it is linked to.
+    """
     analysed = row["analysis_id"] is not None
+    standing = _standing(row)
     return StoredReport(
         object_id=row["id"],
         sop_instance_uid=row["sop_instance_uid"],
         study_instance_uid=row["study_instance_uid"],
         version=row["version"],
-        is_current=row["is_current"] and (not analysed or row["analysis_is_current"]),
+        is_current=(
+            row["is_current"]
+            and (not analysed or row["analysis_is_current"])
+            and standing.status in {None, ReportStatus.PREVAILING}
+        ),
         state=State(row["state"]),
         reason_code=row["reason_code"],
         received_at=row["received_at"],
         report=_report(row) if analysed else None,
         analysis=_analysis(row) if analysed and row["analysis_language"] is not None else None,
         analysed_at=row["analysis_analysed_at"],
+        standing=standing,
+        studies=studies,
+        character_set_override=row["character_set_override"],
+    )
+
+
+def _standing(row: Row) -> ReportStanding:
+    if row["standing_status"] is None:
+        return ReportStanding()
+    if not row["is_current_version"]:
+        return ReportStanding(ReportStatus.SUPERSEDED, row["sop_instance_uid"], "new_version")
+    return ReportStanding(
+        ReportStatus(row["standing_status"]), row["standing_superseded_by"], row["standing_reason_code"]
     )
 
 
@@ -165,6 +202,10 @@ def _report(row: Row) -> Report:
         evidence=_many(Evidence, row["analysis_evidence"]),
         predecessors=tuple(row["analysis_predecessors"]),
         warnings=tuple(row["analysis_report_warnings"]),
+        coded_findings=_many(CodedFinding, row["analysis_coded_findings"]),
+        identical_documents=tuple(row["analysis_identical_documents"]),
+        accession_numbers=tuple(row["analysis_accession_numbers"]),
+        verification_date_time=row["analysis_verification_date_time"],
     )
 
 
@@ -205,11 +246,13 @@ def finding_row(finding: Finding) -> dict[str, Any]:
         "measurements": to_json(finding.measurements),
         "critical": finding.critical,
         "item_path": finding.item_path,
+        "subject": finding.subject,
+        "observer": finding.observer,
     }
 
 
-def stored_finding(row: Row) -> StoredFinding:
-    """A finding from a row of `finding`."""
+def stored_finding(row: Row, studies: tuple[StudyLink, ...] = ()) -> StoredFinding:
+    """A finding; `row` and `studies` as of `stored_report`, with `finding` joined in place of `analysis`."""
     return StoredFinding(
         id=row["id"],
         study_instance_uid=row["study_instance_uid"],
@@ -235,8 +278,12 @@ def stored_finding(row: Row) -> StoredFinding:
             measurements=_many(Measurement, row["measurements"]),
             critical=row["critical"],
             item_path=row["item_path"],
+            subject=row["subject"],
+            observer=row["observer"],
         ),
         language=row["language"],
         pipeline=row["pipeline"],
         analysed_at=row["analysed_at"],
+        standing=_standing(row),
+        studies=studies,
     )

@@ -3,6 +3,7 @@
 import dataclasses
 import datetime as dt
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from sqlalchemy.engine import Connection
 
 from dicomnlp.errors import NotFoundError, UsageError
 from dicomnlp.model import State, is_uid
+from dicomnlp.store.batches import batches, select_in
 from dicomnlp.store.database import Database
 from dicomnlp.store.schema import LANE_REPROCESS, analysis, reprocess_run, sop_instance
 
@@ -41,6 +43,44 @@ class Selection:
                 "outdated_pipelines": sorted(set(self.outdated_pipelines)),
             }
         )
+
+
+def state_character_set(database: Database, uids: Sequence[str], character_set: str) -> int:
+    """State the character set of the current objects under these study or SOP Instance UIDs, for all later readings.
+
+    Parameters
+    ----------
+    character_set
+        A defined term or a Python codec, already found to be one; "" to believe what the objects declare.
+
+    Returns
+    -------
+    int
+        Of how many objects. They are not marked to be processed again: see `start_run`.
+
+    Raises
+    ------
+    NotFoundError
+        A UID is of no study and no SOP instance held; nothing is changed.
+    """
+
+    def work(connection: Connection) -> int:
+        _require_all(connection, tuple(uids))
+        columns = sop_instance.c
+        found = {
+            object_id
+            for key in (columns.study_instance_uid, columns.sop_instance_uid)
+            for object_id in select_in(
+                connection, columns.id, key, set(uids), columns.is_current, columns.state != State.QUARANTINED.value
+            )
+        }
+        for batch in batches(found):
+            connection.execute(
+                sa.update(sop_instance).where(columns.id.in_(batch)).values(character_set_override=character_set)
+            )
+        return len(found)
+
+    return database.transact(work)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from sqlalchemy import (
 
 from dicomnlp.store.columns import CleanText, Json, RowId, UTCDateTime
 
-REVISION = "0001"
+REVISION = "0002"
 """The schema that this program speaks: the newest migration."""
 
 LANE_ARRIVAL = 0
@@ -89,6 +89,7 @@ sop_instance = Table(
     Column("attempts", Integer, nullable=False),
     Column("lane", SmallInteger, nullable=False),
     Column("reprocess_run_id", RowId, ForeignKey("reprocess_run.id", ondelete="SET NULL")),
+    Column("character_set_override", CleanText, nullable=False, server_default=""),
     UniqueConstraint("sop_instance_uid", "sha256"),
     UniqueConstraint("sop_instance_uid", "version"),
     Index(
@@ -99,6 +100,8 @@ sop_instance = Table(
         postgresql_where=text("is_current"),
     ),
     Index(None, "study_instance_uid"),
+    Index(None, "accession_number"),
+    Index(None, "patient_id", "issuer_of_patient_id"),
     Index(None, "state", "lane", "id"),
     # oldest pending, latest failures, and bytes held, each from the index alone
     Index(None, "state", "state_changed_at", "size"),
@@ -176,6 +179,14 @@ analysis = Table(
     Column("measurements", Json),
     Column("labels", Json),
     Column("analysis_warnings", Json),
+    # since revision 0002
+    Column("coded_findings", Json, nullable=False, server_default="[]"),
+    Column("identical_documents", Json, nullable=False, server_default="[]"),
+    Column("accession_numbers", Json, nullable=False, server_default="[]"),
+    Column("verification_date_time", CleanText, nullable=False, server_default=""),
+    Column("character_set_override", CleanText, nullable=False, server_default=""),
+    Column("addendum", CleanText, nullable=False, server_default=""),
+    Column("content_sha256", CleanText, nullable=False, server_default=""),
     UniqueConstraint("object_id", "pipeline"),
     Index(
         "uq_analysis_current",
@@ -223,7 +234,95 @@ finding = Table(
     Column("language", CleanText, nullable=False),
     Column("pipeline", CleanText, nullable=False),
     Column("analysed_at", UTCDateTime, nullable=False),
-    Index(None, "study_instance_uid", "is_current"),
+    Column("subject", CleanText, nullable=False, server_default=""),
+    Column("observer", CleanText, nullable=False, server_default=""),
     Index(None, "object_id"),
     Index(None, "analysis_id"),
+)
+
+analysis_period = Table(
+    "analysis_period",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("object_id", RowId, ForeignKey("sop_instance.id", ondelete="CASCADE"), nullable=False),
+    Column("pipeline", CleanText, nullable=False),
+    Column("current_from", UTCDateTime, nullable=False),
+    Column("current_until", UTCDateTime),
+    Column("ended_by", CleanText),
+    Index(None, "object_id", "current_from"),
+)
+
+report_study = Table(
+    "report_study",
+    metadata,
+    Column("object_id", RowId, ForeignKey("sop_instance.id", ondelete="CASCADE"), primary_key=True),
+    Column("study_instance_uid", CleanText, primary_key=True),
+    Column("kind", CleanText, primary_key=True),
+    Index(None, "study_instance_uid", "kind", "object_id"),
+)
+
+report_reference = Table(
+    "report_reference",
+    metadata,
+    Column("object_id", RowId, ForeignKey("sop_instance.id", ondelete="CASCADE"), primary_key=True),
+    Column("sop_instance_uid", CleanText, primary_key=True),
+    Column("kind", CleanText, primary_key=True),
+    Index(None, "sop_instance_uid", "object_id"),
+)
+
+report_accession = Table(
+    "report_accession",
+    metadata,
+    Column("object_id", RowId, ForeignKey("sop_instance.id", ondelete="CASCADE"), primary_key=True),
+    Column("accession_number", CleanText, primary_key=True),
+    Index(None, "accession_number", "object_id"),
+)
+
+report_standing = Table(
+    "report_standing",
+    metadata,
+    Column("object_id", RowId, ForeignKey("sop_instance.id", ondelete="CASCADE"), primary_key=True),
+    Column("study_instance_uid", CleanText, nullable=False),
+    Column("is_preliminary", Boolean, nullable=False),
+    Column("copy_key", CleanText),
+    Column("status", CleanText, nullable=False),
+    Column("superseded_by", CleanText),
+    Column("reason_code", CleanText),
+    Index(None, "study_instance_uid", "is_preliminary", "object_id"),
+    Index(None, "copy_key", "object_id"),
+    Index(None, "superseded_by", "object_id"),
+)
+
+study_assignment = Table(
+    "study_assignment",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("object_id", RowId, ForeignKey("sop_instance.id", ondelete="CASCADE"), nullable=False),
+    Column("study_instance_uid", CleanText, nullable=False),
+    Column("former_study_instance_uid", CleanText, nullable=False),
+    Column("former_reason_code", CleanText),
+    Column("assigned_at", UTCDateTime, nullable=False),
+    Column("undone_at", UTCDateTime),
+    Index(None, "object_id"),
+)
+
+patient_merge = Table(
+    "patient_merge",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("old_patient_id", CleanText, nullable=False),
+    Column("new_patient_id", CleanText, nullable=False),
+    Column("issuer_of_patient_id", CleanText, nullable=False),
+    Column("merged_at", UTCDateTime, nullable=False),
+    Column("unmerged_at", UTCDateTime),
+    Index(
+        "uq_patient_merge_active",
+        "old_patient_id",
+        "issuer_of_patient_id",
+        unique=True,
+        sqlite_where=text("unmerged_at IS NULL"),
+        postgresql_where=text("unmerged_at IS NULL"),
+    ),
+    Index(None, "old_patient_id", "issuer_of_patient_id"),
+    Index(None, "new_patient_id", "issuer_of_patient_id"),
 )

@@ -163,6 +163,7 @@ class Dispatcher:
             process,
             fallbacks=tuple(settings.extract.character_set_fallbacks),
             language=settings.analyse.language,
+            fallbacks_by_ae_title=dict(settings.extract.character_set_fallbacks_by_ae_title),
         )
         self._engine: Engine | None = None
         self._workers: set[str] = set()

@@ -90,7 +90,13 @@ class Saver:
 
     def _save_substitute(self, result: Processed) -> None:
         """Save in place of `result` that it can't be saved; if that fails too, it is the database's fault."""
-        substitute = Processed(result.object_id, State.FAILED, result.pipeline, reason_code="not_storable")
+        substitute = Processed(
+            result.object_id,
+            State.FAILED,
+            result.pipeline,
+            reason_code="not_storable",
+            character_set_override=result.character_set_override,
+        )
         save_processed(self._database, [substitute])
         try:
             save_processed(self._database, [result])

@@ -2,6 +2,7 @@
 
 import pytest
 
+from dicomnlp.errors import UsageError
 from dicomnlp.extract import elements, extract
 from dicomnlp.extract.character_terms import codec_of
 from dicomnlp.extract.charset import CharacterSets
@@ -187,3 +188,40 @@ def test_the_right_reading_is_more_plausible_than_a_wrong_one(text, codec, wrong
     right = plausibility(text)
     assert right > 0.75
     assert plausibility(text.encode(codec).decode(wrong, "replace")) < right - 0.1
+
+
+@pytest.mark.parametrize(
+    ("stated", "raw", "declared", "expected", "used", "confidence"),
+    [
+        # what is stated wins over a declaration that decodes as well
+        ("ISO_IR 101", "żółć".encode("iso8859_2"), b"ISO_IR 100", "żółć", "iso8859_2", 1.0),
+        ("cp1250", "łóżko".encode("cp1250"), b"", "łóżko", "cp1250", 1.0),
+        ("GB18030", "未见异常".encode("gb18030"), b"ISO_IR 192", "未见异常", "gb18030", 1.0),
+        (
+            "\\ISO 2022 IR 149",
+            b"\x1b$)C" + "폐렴".encode("euc_kr"),
+            b"ISO_IR 100",
+            "폐렴",
+            "iso2022",
+            1.0,
+        ),
+        # stated, but it can't be: followed as far as the bytes allow
+        ("ISO_IR 192", b"Gr\xf6\xdfe", b"ISO_IR 100", "Gr\ufffd\ufffde", "utf_8", 0.0),
+        # nothing to decide
+        ("ISO_IR 101", b"plain", b"", "plain", "iso8859_2", 1.0),
+    ],
+)
+def test_a_stated_character_set_is_followed(sr, stated, raw, declared, expected, used, confidence):
+    """Somebody has looked; what the object declares is still told."""
+    report = extract(sr.stored(sr.raw_report(raw, declared)), character_set=stated)
+    assert report.narrative.text == expected
+    assert (report.character_set.used.split("\\")[0], report.character_set.confidence) == (used, confidence)
+    assert report.character_set.declared == ((declared.decode(),) if declared else ())
+    assert ("undecodable_text" in report.warnings) == (confidence == 0)
+
+
+@pytest.mark.parametrize("stated", ["klingon", "", "ISO_IR 999", "rot13"])
+def test_a_character_set_that_does_not_exist_is_a_usage_error(sr, stated):
+    """Told at once, not object by object."""
+    with pytest.raises(UsageError):
+        extract(sr.stored(sr.raw_report(b"text", b"")), character_set=stated)

@@ -6,6 +6,7 @@ import pytest
 
 from dicomnlp.errors import ObjectTooLargeError, UnreadableObjectError
 from dicomnlp.extract import cda, extract
+from dicomnlp.extract import pdf as pdf_module
 from dicomnlp.model import State
 
 PDF_STORAGE = "1.2.840.10008.5.1.4.1.1.104.1"
@@ -198,3 +199,65 @@ def test_models_have_no_text(sr):
     report = read(sr, b"solid model\nfacet normal 0 0 0", STL_STORAGE)
     assert report.state is State.NO_TEXT
     assert report.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("prolog", "text", "expected"),
+    [
+        # a harmless name for a character or two, declared or just used
+        ('<!DOCTYPE ClinicalDocument [<!ENTITY deg "&#176;">]>', "38&deg; C", "38° C"),
+        ('<!DOCTYPE ClinicalDocument [<!ENTITY hosp "St. Anna">]>', "&hosp;, CT.", "St. Anna, CT."),
+        ("<!DOCTYPE ClinicalDocument>", "No&nbsp;effusion.", "No effusion."),
+        ("", "No&nbsp;effusion &lt; 5&micro;l &amp; no&ndash;mass.", "No effusion < 5µl & no–mass."),
+        # a DTD that isn't fetched: the name stays, and above all what follows it
+        ('<!DOCTYPE ClinicalDocument SYSTEM "cda.dtd">', "No &house; effusion.", "No &house; effusion."),
+        ('<!DOCTYPE ClinicalDocument SYSTEM "cda.dtd">', "No <content>x</content>&house; mass.", "No x&house; mass."),
+    ],
+)
+def test_harmless_entities_cost_no_text(sr, prolog, text, expected):
+    """What stands after a character's name is as much part of the report as what stands before it."""
+    document = f"{prolog}<ClinicalDocument><section><text>{text}</text></section></ClinicalDocument>"
+    report = read(sr, document.encode(), CDA_STORAGE)
+    assert report.narrative.text == expected
+    assert ("cda_unresolved_entity" in report.warnings) == ("&house;" in text)
+
+
+@pytest.mark.parametrize(
+    "declaration",
+    [
+        "<!ENTITY a '&b;'>",
+        "<!ENTITY a '&#38;b;'><!ENTITY b 'x'>",
+        "<!ENTITY a PUBLIC 'x' 'file:///etc/passwd'>",
+        "<!ENTITY % p 'x'>",
+        f"<!ENTITY a '{'x' * 1000}'>",
+        "<!ENTITY a 'x' ",
+    ],
+)
+def test_entities_that_could_multiply_or_lead_out_are_forbidden(sr, declaration):
+    """Also where they are never used, and where they are written in UTF-16."""
+    document = f"<!DOCTYPE x [{declaration}]><ClinicalDocument><title>x</title></ClinicalDocument>"
+    for data in (document.encode(), document.encode("utf_16")):
+        with pytest.raises(UnreadableObjectError) as caught:
+            read(sr, data, CDA_STORAGE)
+        assert caught.value.reason_code == "xml_forbidden"
+
+
+def test_rtf_within_a_cda_is_read(sr):
+    """Whatever media type it is given."""
+    body = r'<text mediaType="application/rtf">{\rtf1\ansi No effusion.\par Normal.}</text>'
+    document = f"<ClinicalDocument><component><nonXMLBody>{body}</nonXMLBody></component></ClinicalDocument>"
+    assert read(sr, document.encode(), CDA_STORAGE).narrative.text == "No effusion.\nNormal."
+
+
+def test_a_long_pdf_is_read_to_its_limits_and_says_where_it_stops(sr, monkeypatch):
+    """Pages, characters and time have a limit each; what is left out is told, never silently cut."""
+    payload = pdf(*(f"Page {n}." for n in range(1, 41)))
+    whole = read(sr, payload, PDF_STORAGE)
+    assert len(whole.narrative.segments) == 40
+    assert whole.warnings == ()
+    for limit, value, pages in (("MAX_PAGES", 25, 25), ("MAX_CHARACTERS", 70, 9), ("MAX_SECONDS", -1.0, 0)):
+        with monkeypatch.context() as patch:
+            patch.setattr(pdf_module, limit, value)
+            report = read(sr, payload, PDF_STORAGE)
+        assert len(report.narrative.segments) == pages
+        assert report.warnings == (f"pdf_too_long at page {pages + 1}",)

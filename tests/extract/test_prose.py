@@ -60,6 +60,15 @@ def test_prose_is_told_from_payload(text, expected):
             "{\\rtf1\\ansi{\\fonttbl{\\f0 Arial;}}\\f0 No \\b effusion\\b0.\\par Gr\\'f6\\u223?e.}",
             "No effusion.\nGröße.",
         ),
+        # the document's own code page, one byte a character and two
+        (r"{\rtf1\ansi\ansicpg1250 P\'b3uca bez zmian.}", "Płuca bez zmian."),
+        (r"{\rtf1\ansi\ansicpg936 \'ce\'b4\'bc\'fb\'d2\'ec\'b3\'a3\'a1\'a3}", "未见异常。"),
+        # stand-ins for readers that know no Unicode: a character, a byte, none
+        (r"{\rtf1\uc1 Gr\u246 o\u223\'dfe}", "Größe"),
+        (r"{\rtf1\uc0 Gr\u246 \u223 e}", "Größe"),
+        (r"{\rtf1\uc1 \u-10179?\u-8704?}", "\U0001f600"),
+        (r"{\rtf1 5\endash 6 mm, \ldblquote stable\rdblquote}", "5–6 mm, “stable”"),
+        (r"{\rtf1\ansicpg99999 x}", "x"),
         ("<script>alert(1)</script>", "<script>alert(1)</script>"),  # stays what it is: data
         ("a<b and c>d", "a<b and c>d"),
         ("Wall &lt; 3 mm&nbsp;thick", "Wall < 3 mm thick"),

@@ -220,3 +220,26 @@ def test_any_tree_is_read_whole_with_true_offsets(sr, tree, data):
     for section in report.narrative.sections:
         assert 0 <= section.start <= section.body_start <= section.end <= len(text)
     json.dumps(report_to_json(report))
+
+
+def test_requests_copies_and_verification_are_kept(sr, small_report):
+    """What tells which studies a report belongs to and which version of it prevails."""
+    requests = []
+    for number in ("A2", "A1", ""):
+        request = Dataset()
+        request.StudyInstanceUID, request.AccessionNumber = "1.2.77", number
+        requests.append(request)
+    small_report.ReferencedRequestSequence = Sequence(requests)
+    small_report.IdenticalDocumentsSequence = Sequence(
+        [reference("1.2.8", "1.2.81", uid) for uid in ("1.2.83", "1.2.84", "1.2.83")]
+    )
+    observers = []
+    for moment in ("20261101103000", "20261102090000.5+0100"):
+        observer = Dataset()
+        observer.VerificationDateTime = moment
+        observers.append(observer)
+    small_report.VerifyingObserverSequence = Sequence(observers)
+    report = sr.read(small_report)
+    assert report.accession_numbers == ("A1", "A2")
+    assert report.identical_documents == ("1.2.83", "1.2.84")
+    assert report.verification_date_time == "20261102090000.5+0100"

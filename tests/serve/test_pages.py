@@ -14,6 +14,7 @@ PATHS = {
     "/api/v1/studies/{study_instance_uid}/findings",
     "/api/v1/studies/{study_instance_uid}/reports",
     "/api/v1/reports/{sop_instance_uid}",
+    "/api/v1/reports/{sop_instance_uid}/changes",
     "/api/v1/status",
     "/healthz",
     "/readyz",

@@ -34,7 +34,7 @@ FINDING_KEYS = {
     "analysed_at",
 }
 """What the public contract says a finding has."""
-ADDED_KEYS = {"item_path"}
+ADDED_KEYS = {"item_path", "subject", "observer", "status", "superseded_by", "status_reason", "studies"}
 """What a finding has beyond it."""
 
 
@@ -189,7 +189,7 @@ def test_wrong_query_parameter_is_a_problem_that_names_what_is_taken(empty_clien
         assert error["in"] == "query"
         assert f"?{error['parameter']}=" in query
     if reason_code == "unknown_parameter":
-        assert document["detail"] == "This path takes assertion, concept, all_versions."
+        assert document["detail"] == "This path takes assertion, concept, all_versions, as_of."
 
 
 def test_unchanged_findings_are_not_sent_again(client, archive):

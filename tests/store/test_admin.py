@@ -25,8 +25,10 @@ def describe_schema(engine):
         query = "SELECT type, name, sql FROM sqlite_master WHERE tbl_name <> 'alembic_version'"
         with engine.connect() as connection:
             rows = connection.exec_driver_sql(query).all()
-        # a line a column or constraint; their order within a table is of no account
-        return {(kind, name, *sorted(re.split(r",?\s*\n\s*", sql or ""))) for kind, name, sql in rows}
+        # an entry a column or constraint; a column added later stands at the end of another's line, and their order
+        # within a table is of no account
+        split = re.compile(r",?\s*\n\s*|, (?=\w+ TEXT DEFAULT )")
+        return {(kind, name, *sorted(split.split(sql or ""))) for kind, name, sql in rows}
     statements = [
         (
             "SELECT table_name, column_name, data_type, is_nullable, column_default FROM information_schema.columns"

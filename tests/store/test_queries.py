@@ -1,12 +1,15 @@
 """What is held of a study, and that finding it never reads a whole table."""
 
+import datetime as dt
+
 import pytest
 import sqlalchemy as sa
+from support import lives
 from support.records import STUDY, instance_uid, make_finding, make_processed, make_record
 
 from dicomnlp.errors import NotFoundError
 from dicomnlp.model import Assertion, Processed, State
-from dicomnlp.store import queries, queue, status
+from dicomnlp.store import changes, merges, patients, quarantine, queries, queue, reprocess, status
 from dicomnlp.store.database import Database
 from dicomnlp.store.intake import record_arrivals
 
@@ -15,8 +18,10 @@ OTHER_STUDY = "1.2.826.0.1.3680043.10.1511.1.2"
 
 @pytest.fixture
 def filled(database):
-    """Two reports of one study, analysed, and a pending one of another."""
-    receipts = record_arrivals(database, [make_record(1), make_record(2), make_record(3, study=OTHER_STUDY)])
+    """Two reports of one study, analysed, a pending one of another, and one in quarantine."""
+    receipts = record_arrivals(
+        database, [make_record(1), make_record(2), make_record(3, study=OTHER_STUDY), make_record(4, study="")]
+    )
     findings = [
         make_finding("effusion", start=30, assertion=Assertion.ABSENT),
         make_finding("pulmonary_nodule", start=5),
@@ -99,7 +104,7 @@ def plans(database, work):
     statements = []
 
     def note(_connection, _cursor, statement, parameters, _context, _many):
-        statements.append((statement, parameters))
+        statements.append((statement, parameters[0] if isinstance(parameters, list) else parameters))
 
     sa.event.listen(database.engine, "before_cursor_execute", note)
     work()
@@ -116,11 +121,39 @@ def plans(database, work):
     return found
 
 
+def _assign_and_undo(database):
+    quarantine.assign_study(database, instance_uid(4), STUDY)
+    quarantine.undo_assignment(database, instance_uid(4))
+
+
+def _save_chain(database):
+    """All that can have to do with each other: every way in which one report leads to another is taken."""
+    lives.arrive(
+        database,
+        lives.Document(21, preliminary_flag="PRELIMINARY", accession_numbers=("A-7",)),
+        lives.Document(22, preliminary_flag="FINAL", identical_documents=(1,), content_date="2", content_time="2"),
+        lives.Document(23, title=lives.ADDENDUM, predecessors=(22,)),
+        lives.Document(24, title=lives.REJECTED_FOR_QUALITY, rejects=(22,)),
+    )
+
+
 WORK = {
     "findings_of_study": lambda d: queries.findings_of_study(d, STUDY, assertion=Assertion.PRESENT),
     "findings_of_study, all": lambda d: queries.findings_of_study(d, STUDY, all_versions=True),
     "findings_of_study, none": lambda d: queries.findings_of_study(d, OTHER_STUDY),
     "reports_of_study": lambda d: queries.reports_of_study(d, STUDY),
+    "reports_of_study, all": lambda d: queries.reports_of_study(d, STUDY, all_versions=True),
+    "findings_of_study, past": lambda d: queries.findings_of_study(d, STUDY, as_of=dt.datetime.now(dt.UTC)),
+    "reports_of_study, past": lambda d: queries.reports_of_study(d, STUDY, as_of=dt.datetime.now(dt.UTC)),
+    "findings_of_instance": lambda d: queries.findings_of_instance(d, instance_uid(1)),
+    "changes_of_report": lambda d: changes.changes_of_report(d, instance_uid(1)),
+    "read_quarantine": lambda d: quarantine.read_quarantine(d, 10),
+    "assign_study": lambda d: quarantine.assign_study(d, instance_uid(4), STUDY),
+    "assign_study, undone": _assign_and_undo,
+    "merge_patients": lambda d: merges.merge_patients(d, "T-1", "T-2"),
+    "read_patient": lambda d: patients.read_patient(d, "T-1"),
+    "state_character_set": lambda d: reprocess.state_character_set(d, [STUDY, instance_uid(1)], "cp1250"),
+    "save_processed, chain": _save_chain,
     "reports_of_instance": lambda d: queries.reports_of_instance(d, instance_uid(1), all_versions=True),
     "take_pending": lambda d: queue.take_pending(d, maximum_objects=5, maximum_bytes=10**6, exclude=(1, 2)),
     "save_processed": lambda d: queue.save_processed(d, [make_processed(1)]),

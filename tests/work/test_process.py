@@ -2,6 +2,7 @@
 
 import io
 import pickle
+from dataclasses import replace
 
 import pydicom
 import pytest
@@ -84,7 +85,7 @@ def test_object_that_cannot_be_read_fails_with_a_reason_and_harms_no_other(data)
 def test_crash_fails_the_object_and_logs_its_place_without_its_words(monkeypatch, capsys, error):
     """An exception nobody expects is this object's outcome; its message may quote the report."""
 
-    def crash(stored, *, fallbacks):
+    def crash(stored, *, fallbacks, character_set):
         raise error
 
     monkeypatch.setattr(module, "extract", crash)
@@ -101,3 +102,19 @@ def test_results_survive_the_way_between_processes():
     """Everything in an outcome can be pickled and is equal afterwards."""
     results = process([make_stored(1, make_report(1, "Nodule of 8 mm. No effusion."))], FALLBACKS, "en")
     assert pickle.loads(pickle.dumps(results)) == results
+
+
+def test_character_set_is_guessed_by_what_the_sender_is_known_to_send():
+    """The same bytes without a declaration: Central European from one sender, Western from another."""
+    dataset = make_report(1, "FINDINGS: Stan po zabiegu, XXX.")
+    dataset.pop("SpecificCharacterSet", None)
+    stored = make_stored(1, dataset)
+    # z with dot, c with acute, l with stroke in cp1250; as cp1252 they are other letters
+    data = stored.data.replace(b"XXX", "¿æ³".encode("cp1252"))
+    by_ae_title = {"POLAND": ("cp1250",), "FRANCE": ("cp1252",)}
+    texts = {}
+    for title in ("POLAND", " POLAND ", "FRANCE"):
+        sent = replace(stored, data=data, calling_ae_title=title)
+        [result] = process([sent], FALLBACKS, "en", by_ae_title)
+        texts[title] = (result.report.narrative.text[-4:], result.report.character_set.used)
+    assert texts == {"POLAND": ("żćł.", "cp1250"), " POLAND ": ("żćł.", "cp1250"), "FRANCE": ("¿æ³.", "cp1252")}

@@ -1,0 +1,144 @@
+"""Patients whose identifier has changed: which identifier holds now, and what is held of a patient under any of them.
+
+The headers of objects stay as they came. A merge is a row of its own that can be undone, and nothing else changes.
+"""
+
+import datetime as dt
+from collections import defaultdict
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from dicomnlp.errors import NotFoundError
+from dicomnlp.model import to_json
+from dicomnlp.store.batches import batches
+from dicomnlp.store.database import Database
+from dicomnlp.store.schema import patient_merge, sop_instance
+
+Patient = tuple[str, str]
+"""Patient ID (0010,0020) and its issuer (0010,0021)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """A merge as it is recorded."""
+
+    old_patient_id: str
+    new_patient_id: str
+    issuer_of_patient_id: str
+    merged_at: dt.datetime
+    unmerged_at: dt.datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class HeldPatient:
+    """What is held of a patient."""
+
+    patient_id: str
+    """The identifier that holds now."""
+    issuer_of_patient_id: str
+    other_patient_ids: tuple[str, ...]
+    studies: tuple[str, ...]
+    """Study Instance UIDs, of objects under any of the identifiers."""
+    merges: tuple[Merge, ...]
+    """Those that any of the identifiers was part of, undone ones too, in their order."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The patient in the public form."""
+        json: dict[str, Any] = to_json(self)
+        return json
+
+
+def current_patients(
+    connection: Connection, patients: Collection[Patient], as_of: dt.datetime | None = None
+) -> dict[Patient, Patient]:
+    """The identifier that holds for each of `patients` now, or at the moment `as_of`."""
+    columns = patient_merge.c
+    valid: sa.ColumnElement[bool] = columns.unmerged_at.is_(None)
+    if as_of is not None:
+        valid = (columns.merged_at <= as_of) & sa.or_(columns.unmerged_at.is_(None), columns.unmerged_at > as_of)
+    merged: dict[Patient, Patient] = {}
+    ahead = {p for p in patients if p[0]}
+    while ahead:
+        new: set[Patient] = set()
+        for batch in batches({patient_id for patient_id, _ in ahead}):
+            for row in connection.execute(sa.select(patient_merge).where(columns.old_patient_id.in_(batch), valid)):
+                old = (row.old_patient_id, row.issuer_of_patient_id)
+                if old in ahead:
+                    merged[old] = (row.new_patient_id, row.issuer_of_patient_id)
+                    new.add(merged[old])
+        ahead = new - merged.keys()
+    found = {}
+    for patient in patients:
+        current = patient
+        while current in merged:
+            current = merged[current]
+        found[patient] = current
+    return found
+
+
+def read_patient(database: Database, patient_id: str, issuer: str = "") -> HeldPatient:
+    """What is held of the patient with this identifier, or one that it was merged with.
+
+    Raises
+    ------
+    NotFoundError
+        Nothing is held under any of them.
+    """
+    columns = patient_merge.c
+    with database.read() as connection:
+        current = current_patients(connection, {(patient_id, issuer)})[patient_id, issuer]
+        family = family_of(connection, current)
+        ids = sorted(p for p, _ in family)
+        studies = connection.scalars(
+            sa.select(sop_instance.c.study_instance_uid)
+            .where(sop_instance.c.patient_id.in_(ids), sop_instance.c.issuer_of_patient_id == issuer)
+            .distinct()
+            .order_by(sop_instance.c.study_instance_uid)
+        ).all()
+        asked = [*ids, patient_id]
+        merges = [
+            row
+            for key in (columns.old_patient_id, columns.new_patient_id)
+            for row in connection.execute(
+                sa.select(patient_merge).where(key.in_(asked), columns.issuer_of_patient_id == issuer)
+            )
+        ]
+    if not studies and not merges:
+        raise NotFoundError("nothing is held under this patient identifier and issuer")
+    return HeldPatient(
+        patient_id=current[0],
+        issuer_of_patient_id=issuer,
+        other_patient_ids=tuple(p for p in ids if p != current[0]),
+        studies=tuple(s for s in studies if s),
+        merges=tuple(
+            Merge(m.old_patient_id, m.new_patient_id, m.issuer_of_patient_id, m.merged_at, m.unmerged_at)
+            for m in sorted({m.id: m for m in merges}.values(), key=lambda m: m.id)
+        ),
+    )
+
+
+def family_of(connection: Connection, current: Patient) -> set[Patient]:
+    """All identifiers that are merged into `current`, itself included."""
+    columns = patient_merge.c
+    found, ahead = {current}, {current}
+    while ahead:
+        into = defaultdict(set)
+        for patient_id, issuer in ahead:
+            into[issuer].add(patient_id)
+        ahead = set()
+        for issuer, ids in into.items():
+            rows = connection.execute(
+                sa.select(columns.old_patient_id).where(
+                    columns.new_patient_id.in_(ids),
+                    columns.issuer_of_patient_id == issuer,
+                    columns.unmerged_at.is_(None),
+                )
+            )
+            ahead |= {(row.old_patient_id, issuer) for row in rows}
+        ahead -= found
+        found |= ahead
+    return found

@@ -1,0 +1,187 @@
+"""The rules of what prevails, one by one; docs/explanation/life-of-a-report.md tells them in the same order."""
+
+import dataclasses
+import itertools
+
+import pytest
+
+from dicomnlp.store.prevailing import Facts, is_preliminary, prevail, rejection_reason
+
+REPORT = ("LN", "11528-7", "Radiology Report")
+CT = ("LN", "18747-6", "CT Report")
+MR = ("LN", "18755-9", "MRI Report")
+DOSE = ("DCM", "113701", "X-Ray Radiation Dose Report")
+NOTE = ("DCM", "113037", "Rejected for Patient Safety Reasons")
+
+
+def facts(name, **said):
+    """A complete, verified report `name` of one study and patient, that says nothing else than `said`."""
+    common = {
+        "object_id": ord(name),
+        "sop_instance_uid": name,
+        "study_instance_uid": "study",
+        "patient": "patient",
+        "accession_number": "A",
+        "title": REPORT,
+        "completion_flag": "COMPLETE",
+        "verification_flag": "VERIFIED",
+        "has_text": True,
+    }
+    return Facts(**{**common, **said})
+
+
+def decide(*documents):
+    """Name -> status and by what, the same in every order."""
+    answers = []
+    for order in itertools.permutations(documents):
+        found = prevail(order)
+        answers.append({chr(i): f"{s.status}{f' by {s.by}' if s.by else ''}" for i, s in sorted(found.items())})
+    assert all(a == answers[0] for a in answers)
+    return answers[0]
+
+
+P = facts("p", preliminary_flag="PRELIMINARY")
+F = facts("f", preliminary_flag="FINAL")
+STANDS, LOST = "prevailing", "superseded by f"
+
+
+@pytest.mark.parametrize(
+    ("preliminary", "final", "expected"),
+    [
+        ({}, {}, LOST),
+        ({"title": CT}, {}, LOST),  # one says what of, the other only that it is a report
+        ({"title": ("", "", "")}, {"title": CT}, LOST),
+        ({"title": CT}, {"title": MR}, STANDS),
+        ({"title": ("99X", "1", "Befund")}, {"title": ("99X", "2", "befund")}, LOST),  # the same words
+        ({"title": ("99X", "1", "Befund")}, {}, STANDS),
+        ({}, {"title": DOSE, "has_text": False}, STANDS),  # a dose report is complete, and no state of a report
+        ({"title": DOSE, "has_text": False}, {"title": DOSE, "has_text": False}, LOST),
+        ({}, {"study_instance_uid": "other"}, STANDS),
+        ({}, {"accession_number": "B"}, STANDS),
+        ({"accession_number": ""}, {}, LOST),
+        ({}, {"patient": "other"}, STANDS),
+        ({"patient": ""}, {}, LOST),
+        ({}, {"preliminary_flag": ""}, LOST),  # complete, and no draft
+        ({}, {"preliminary_flag": "", "completion_flag": "PARTIAL", "verification_flag": "UNVERIFIED"}, STANDS),
+        ({}, {"preliminary_flag": "", "completion_flag": "PARTIAL"}, STANDS),  # PARTIAL and VERIFIED: also a draft
+        ({}, {"completion_flag": "PARTIAL"}, LOST),  # FINAL says enough
+        ({}, {"addendum": "title"}, STANDS),
+        ({}, {"addendum": "section"}, LOST),  # a final report with its addendum in it
+        ({}, {"addendum": "section", "predecessors": ("x",)}, STANDS),
+    ],
+)
+def test_preliminary_report_gives_way_to_the_final_of_the_same_logical_report(preliminary, final, expected):
+    """And to nothing else."""
+    decided = decide(dataclasses.replace(P, **preliminary), dataclasses.replace(F, **final))
+    assert decided == {"f": STANDS, "p": expected}
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (("PRELIMINARY", "COMPLETE", "VERIFIED"), True),
+        (("FINAL", "PARTIAL", "VERIFIED"), False),
+        (("", "PARTIAL", "VERIFIED"), True),  # dcm4chee's P
+        (("", "PARTIAL", "UNVERIFIED"), False),  # every report of many systems
+        (("", "COMPLETE", "UNVERIFIED"), False),
+        (("", "", ""), False),
+    ],
+)
+def test_flags_tell_what_is_preliminary(flags, expected):
+    """Only where they do."""
+    assert is_preliminary(*flags) is expected
+
+
+def test_reports_without_a_relation_all_prevail():
+    """Two finals, a draft of another study, one without any flag."""
+    documents = (
+        F,
+        facts("g"),
+        facts("h", completion_flag="", verification_flag=""),
+        dataclasses.replace(P, study_instance_uid="x"),
+    )
+    assert set(decide(*documents).values()) == {STANDS}
+
+
+def test_amendments_supersede_along_the_chain():
+    """Each by the one that names it, the last prevails; a missing link breaks no more than itself."""
+    a, b, c = facts("a"), facts("b", predecessors=("a",)), facts("c", predecessors=("b",))
+    assert decide(a, b, c) == {"a": "superseded by b", "b": "superseded by c", "c": STANDS}
+    assert decide(a, c) == {"a": STANDS, "c": STANDS}
+    assert decide(a, dataclasses.replace(c, predecessors=("a", "b")), b)["a"] == "superseded by c"
+
+
+def test_ring_of_predecessors_leaves_one():
+    """The latest verified, else by UID: something always prevails."""
+    a = facts("a", predecessors=("c",), verification_date_time="20261122")
+    b, c = facts("b", predecessors=("a",)), facts("c", predecessors=("b",))
+    decided = decide(a, b, c)
+    assert decided["a"] == STANDS
+    assert list(decided.values()).count(STANDS) == 1
+    assert decide(facts("a", predecessors=("a",))) == {"a": STANDS}
+
+
+def test_draft_of_an_amendment_does_not_take_the_place_of_the_final_report():
+    """Until it is final itself."""
+    assert decide(F, dataclasses.replace(P, predecessors=("f",))) == {"f": STANDS, "p": LOST}
+    assert decide(F, facts("q", preliminary_flag="FINAL", predecessors=("f",)))["f"] == "superseded by q"
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ({"addendum": "title"}, STANDS),
+        ({"addendum": "section"}, STANDS),
+        ({}, "superseded by b"),
+        ({"addendum": "section", "text": "Findings: - a NODULE. Addendum: late."}, "superseded by b"),
+        ({"addendum": "title", "text": "A nodule was overlooked."}, STANDS),
+    ],
+)
+def test_addendum_supersedes_only_what_it_repeats(said, expected):
+    """Word for word, whatever case and punctuation."""
+    assert decide(facts("a", text="FINDINGS:\n a nodule."), facts("b", predecessors=("a",), **said))["a"] == expected
+
+
+def test_rejected_report_takes_its_claims_with_it():
+    """What it had superseded stands again; notes reject no notes, and nothing that is not held."""
+    note = facts("n", title=NOTE, rejects=("f", "x", "m"), has_text=False)
+    other = facts("m", title=NOTE, rejects=("n",), has_text=False)
+    assert decide(P, F, note, other) == {"f": "withdrawn by n", "m": STANDS, "n": STANDS, "p": STANDS}
+    assert prevail((F, note))[ord("f")].reason_code == "rejected_for_patient_safety_reasons"
+
+
+def test_rejection_titles_are_those_of_dicom():
+    """The same number of another scheme is another title."""
+    assert rejection_reason("DCM", "113039") == "data_retention_policy_expired"
+    assert rejection_reason("99X", "113039") is None
+    assert rejection_reason("DCM", "113000") is None
+
+
+def test_copies_count_once_and_fall_together():
+    """Final before preliminary, verified before unverified; named by either; through a third."""
+    a = facts("a", identical_documents=("b",), verification_flag="UNVERIFIED")
+    b, c = facts("b", study_instance_uid="s2"), facts("c", study_instance_uid="s3", identical_documents=("b",))
+    assert decide(a, b, c) == {"a": "identical by b", "b": STANDS, "c": "identical by b"}
+    amended = facts("d", predecessors=("c",))
+    assert decide(a, b, c, amended) == dict.fromkeys("abc", "superseded by d") | {"d": STANDS}
+    note = facts("n", title=NOTE, rejects=("b",), has_text=False)
+    assert decide(a, b, c, note)["b"] == "withdrawn by n"
+    assert decide(facts("a", copy_key="k"), facts("b", copy_key="k"), facts("c", copy_key="l")) == {
+        "a": STANDS,
+        "b": "identical by a",
+        "c": STANDS,
+    }
+
+
+CHAINS = (
+    (P, F, facts("a", addendum="title", predecessors=("f",)), facts("n", title=NOTE, rejects=("p",))),
+    (P, F, facts("a", addendum="title", predecessors=("f",)), facts("n", title=NOTE, rejects=("f",))),
+    (P, F, facts("r"), facts("n", title=NOTE, rejects=("r",))),
+    (P, F, facts("a", predecessors=("f",)), facts("n", title=NOTE, rejects=("a",))),
+)
+
+
+@pytest.mark.parametrize("chain", CHAINS)
+def test_chains_are_decided_the_same_in_all_24_orders(chain):
+    """`decide` tries them all."""
+    assert len(decide(*chain)) == 4
