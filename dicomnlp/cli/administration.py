@@ -204,12 +204,15 @@ def upgrade(context: typer.Context) -> None:
 
 @database_app.command("check")
 def check_database(context: typer.Context) -> None:
-    """Compare the database's schema with the one that this version needs.
+    """Compare the database's schema with the one that this version needs, and read a SQLite file through for damage.
 
     Example: dicomnlp db check
     """
+    from dicomnlp.store import admin
+
     open_database(context).close()
-    write_line("database is up to date")
+    admin.verify(settings_of(context))
+    write_line("database is up to date and undamaged")
 
 
 @database_app.command("backup")

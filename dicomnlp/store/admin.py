@@ -54,7 +54,8 @@ def upgrade(settings: Settings) -> SchemaStatus:
     if is_sqlite(url):
         assert url.database is not None
         try:
-            Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+            Path(url.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _make_private(Path(url.database))
         except OSError as error:
             faults.raise_translated(error)
     engine = create_engine(settings)
@@ -133,7 +134,37 @@ def backup(settings: Settings, path: Path) -> None:
         faults.raise_translated(error)
 
 
+def verify(settings: Settings) -> None:
+    """Read a SQLite database through for damage; PostgreSQL has checks of its own.
+
+    Raises
+    ------
+    DatabaseError
+        reason_code database_damaged; or it can't be read.
+    """
+    if not is_sqlite(parse_url(settings.database_url)):
+        return
+    engine = create_engine(settings)
+    try:
+        with engine.connect().execution_options(dicomnlp_write=False) as connection, connection.begin():
+            if connection.exec_driver_sql("PRAGMA quick_check").scalar() != "ok":
+                raise DatabaseError(
+                    "the database is damaged; stop the service and restore the last backup",
+                    reason_code="database_damaged",
+                )
+    except sqlalchemy.exc.SQLAlchemyError as error:
+        faults.raise_translated(error)
+    finally:
+        engine.dispose()
+
+
+def _make_private(path: Path) -> None:
+    """Make the file if there is none: readable by its owner only, as all that SQLite then puts beside it."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+
+
 def _copy(source: Path, target: Path) -> None:
+    _make_private(target)
     original, copy = sqlite3.connect(source), sqlite3.connect(target)
     try:
         original.backup(copy)

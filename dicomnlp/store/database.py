@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -20,6 +21,7 @@ T = TypeVar("T")
 UPGRADE_HINT = "run `dicomnlp db upgrade`"
 _TRIES = 10
 _WRITE = "dicomnlp_write"
+_FILE = "dicomnlp_file"
 
 
 class Database:
@@ -203,7 +205,7 @@ def is_sqlite(url: URL) -> bool:
 
 
 def create_engine(settings: Settings) -> Engine:
-    """A pool for the database of `settings`, whatever its schema."""
+    """A pool for the database of `settings`, whatever its schema. A SQLite file must exist."""
     url = parse_url(settings.database_url)
     timeout = settings.database.lock_timeout_seconds
     # hide_parameters: an error's text must not quote what was to be written
@@ -216,13 +218,43 @@ def create_engine(settings: Settings) -> Engine:
             connect_args={"connect_timeout": max(2, int(timeout)), "options": options},
             **common,
         )
-    engine = sa.create_engine(url, connect_args={"timeout": timeout}, **common)
-    sa.event.listen(engine, "connect", _prepare_sqlite)
-    sa.event.listen(engine, "begin", _begin_sqlite)
+    path = Path(url.database or "").resolve()
+    # mode=rw: a file that was deleted under a running service must not come back as an empty one
+    address = f"{path.as_uri()}?mode=rw"
+    engine = sa.create_engine(
+        url,
+        creator=lambda: sqlite3.connect(address, uri=True, timeout=timeout, check_same_thread=False),
+        **common,
+    )
+
+    def prepare(connection: sqlite3.Connection, record: Any) -> None:
+        _prepare_sqlite(connection)
+        record.info[_FILE] = _identity(path)
+
+    def begin(connection: Connection) -> None:
+        if connection.connection.info[_FILE] != _identity(path):
+            connection.invalidate()
+            raise DatabaseError(
+                f"the database {path} was deleted or replaced while in use; put it back, or {UPGRADE_HINT}",
+                reason_code="database_replaced",
+            )
+        _begin_sqlite(connection)
+
+    sa.event.listen(engine, "connect", prepare)
+    sa.event.listen(engine, "begin", begin)
     return engine
 
 
-def _prepare_sqlite(connection: Any, _record: Any) -> None:
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file `path` names now: a connection goes on writing into a deleted one, and nobody would ever see it."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _prepare_sqlite(connection: sqlite3.Connection) -> None:
     # transactions begin where _begin_sqlite says so, not where the driver guesses
     connection.isolation_level = None
     connection.execute("PRAGMA journal_mode = WAL")

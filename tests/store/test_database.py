@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import traceback
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -275,3 +276,50 @@ def test_work_in_another_writers_way_is_done_again(database):
     with pytest.raises(DatabaseError, match="two writers"):
         database.transact(lambda c: work(c, 1000))
     assert len(calls) < 100
+
+
+def test_deleted_file_is_noticed_and_its_successor_is_used(sqlite_settings):
+    """Writes into a deleted file would be acknowledged and lost; a new file is taken up without a restart."""
+    admin.upgrade(sqlite_settings)
+    database = Database.open(sqlite_settings)
+    path = Path(database.engine.url.database)
+    with database.write() as connection:
+        connection.execute(sa.select(1))
+    for file in path.parent.glob(path.name + "*"):
+        file.unlink()
+    for _ in range(2):
+        with pytest.raises(DatabaseError) as caught, database.write():
+            pass
+        assert caught.value.reason_code in {"database_replaced", "database_missing", "database_failed"}
+        assert not path.exists()
+    admin.upgrade(sqlite_settings)
+    with database.write() as connection:
+        assert connection.scalar(sa.text("SELECT count(*) FROM ledger")) == 0
+    database.close()
+
+
+def test_database_and_its_backup_are_readable_by_their_owner_only(sqlite_settings, tmp_path):
+    """They hold originals with names and birth dates."""
+    admin.upgrade(sqlite_settings)
+    database = Database.open(sqlite_settings)
+    with database.write() as connection:
+        connection.execute(sa.text("CREATE TABLE x (y)"))
+    path = Path(database.engine.url.database)
+    admin.backup(sqlite_settings, tmp_path / "copy.db")
+    files = [*path.parent.glob(path.name + "*"), tmp_path / "copy.db"]
+    assert len(files) >= 3
+    assert {oct(file.stat().st_mode & 0o777) for file in files} == {"0o600"}
+    database.close()
+
+
+def test_damaged_file_is_told(sqlite_settings):
+    """A stale log replayed onto a restored file, a bad disk."""
+    admin.upgrade(sqlite_settings)
+    admin.verify(sqlite_settings)
+    path = Path(Database.open(sqlite_settings).engine.url.database)
+    content = bytearray(path.read_bytes())
+    content[4096 * 3 : 4096 * 6] = b"\x55" * (4096 * 3)
+    path.write_bytes(bytes(content))
+    with pytest.raises(DatabaseError) as caught:
+        admin.verify(sqlite_settings)
+    assert caught.value.reason_code.startswith("database_")
