@@ -3,11 +3,9 @@
 from collections import Counter
 from collections.abc import Iterable
 
-import rich.table
-
 from dicomnlp.cli.context import out
 from dicomnlp.cli.reading import highlighted, print_heading
-from dicomnlp.cli.tables import printable
+from dicomnlp.cli.tables import print_records, printable
 from dicomnlp.model import Code, CodedFinding, CodedMeasurement, Report, State, Temporality
 
 
@@ -26,16 +24,29 @@ def print_report(report: Report, heading: str) -> None:
     else:
         out.print("The object holds no narrative text.", style="yellow")
     if report.coded_findings:
-        table = rich.table.Table("finding", "value", "qualified by", "context", title="Coded findings")
-        for f in report.coded_findings:
-            table.add_row(_meaning(f.concept), _meaning(f.value), _modifiers(f.modifiers), _context(f))
-        out.print(table)
+        out.print("Coded findings", style="bold")
+        print_records(
+            ("finding", "value", "qualified by", "context"),
+            [
+                (_meaning(f.concept), _meaning(f.value), _modifiers(f.modifiers), _context(f))
+                for f in report.coded_findings
+            ],
+        )
     if report.measurements:
-        table = rich.table.Table("measurement", "value", "unit", "qualified by", "context", title="Coded measurements")
-        for m in report.measurements:
-            value = " x ".join(f"{v:.10g}" for v in m.values) or _meaning(m.qualifier)
-            table.add_row(_meaning(m.concept), value, _unit(m.unit), _modifiers(m.modifiers), _context(m))
-        out.print(table)
+        out.print("Coded measurements", style="bold")
+        print_records(
+            ("measurement", "value", "unit", "qualified by", "context"),
+            [
+                (
+                    _meaning(m.concept),
+                    " x ".join(f"{v:.10g}" for v in m.values) or _meaning(m.qualifier),
+                    _unit(m.unit),
+                    _modifiers(m.modifiers),
+                    _context(m),
+                )
+                for m in report.measurements
+            ],
+        )
     for line in _references(report):
         out.print(line, style="dim", markup=False, soft_wrap=True)
     for warning in report.warnings:
