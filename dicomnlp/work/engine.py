@@ -10,6 +10,7 @@ import signal
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -139,6 +140,7 @@ class Engine:
         preload.silence_distributed()
 
     def _start_cluster(self) -> tuple[Any, Security]:
+        _start_resource_tracker()
         security = Security.temporary()  # type: ignore[no-untyped-call]
         folder = self._stack.enter_context(_scratch_folder())
         self._cluster = distributed.LocalCluster(  # type: ignore[no-untyped-call]
@@ -247,6 +249,22 @@ def _scratch_folder() -> Iterator[Path]:
     ):
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield Path(name)
+
+
+def _start_resource_tracker() -> None:
+    """Start, without a standard error, the process in which multiprocessing notes what its processes share.
+
+    It prints tracebacks and warnings of its own when a worker is killed, which is none of its business here: a worker's
+    death is seen, logged and mended by the dispatcher.
+    """
+    kept = os.dup(2)
+    try:
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        resource_tracker.ensure_running()
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _refuse_open_network(address: str) -> None:
