@@ -1,20 +1,32 @@
-"""The text layer of a PDF, page by page in order, by pdfium."""
+"""The text layer of a PDF, page by page in order, by pdfium in a process of its own."""
 
-import ctypes
+import json
+import os
 import re
-import time
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Final
 
-import pypdfium2
-import pypdfium2.raw as pdfium_c
-
+from dicomnlp.errors import DicomnlpError
 from dicomnlp.extract.hygiene import plain_text
 from dicomnlp.extract.paragraphs import NarrativeBuilder
 from dicomnlp.model import Narrative, State
 
 MAX_PAGES = 10_000
 MAX_CHARACTERS = 5_000_000
-MAX_SECONDS = 20.0
-"""Between pages: a page that takes longer by itself is the worker's time limit's to stop."""
+MAX_SECONDS = 15.0
+"""No further page is begun then; what was read until then counts."""
+MAX_PROCESSOR_SECONDS = 20
+"""The system ends the process then, whatever it is at; nothing of the document is read."""
+MAX_WALL_SECONDS = 40.0
+"""For a machine on which others take the processor; below what a worker has for an object."""
+MAX_MEMORY_BYTES = 1 << 30
+"""Address space of the process, document included."""
+
+_PROGRAM: Final = str(Path(__file__).with_name("pdf_process.py"))
+_ENVIRONMENT: Final = ("LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONPATH")
+"""What finding the interpreter and pdfium may need, and nothing else that the service was told, such as a password."""
 _SOFT_HYPHEN = re.compile(r"[\u00ad\ufffe\x02]\n?")
 
 
@@ -27,57 +39,57 @@ def read_pdf(data: bytes, warnings: list[str]) -> tuple[Narrative, State]:
         The document; padding behind its end doesn't matter.
     warnings
         Gets ``pdf_encrypted``, ``pdf_broken``, ``pdf_page_broken at page N``, ``pdf_too_long at page N``, which is the
-        first that is left out.
+        first that is left out, and ``pdf_too_costly`` for a document on which pdfium ran out of time or memory, or
+        crashed.
 
     Returns
     -------
     tuple
         The narrative, with one segment a page, and PENDING when it has words, NEEDS_OCR when all pages are without,
-        NO_TEXT when the document can't be opened or has no pages.
+        NO_TEXT when the document can't be opened, has no pages, or costs too much.
+
+    Raises
+    ------
+    DicomnlpError
+        The reading process doesn't run at all; the document isn't to blame.
     """
-    try:
-        document = pypdfium2.PdfDocument(data)
-    except pypdfium2.PdfiumError as error:
-        # pdfium's last error may be an earlier document's: an encrypted one says so in its trailer
-        encrypted = error.err_code in {pdfium_c.FPDF_ERR_PASSWORD, pdfium_c.FPDF_ERR_SECURITY} and b"/Encrypt" in data
-        warnings.append("pdf_encrypted" if encrypted else "pdf_broken")
+    answer = _read_in_process(data)
+    if answer is None:
+        warnings.append("pdf_too_costly")
         return Narrative(""), State.NO_TEXT
+    warnings += answer["warnings"]
     builder = NarrativeBuilder()
-    characters = 0
-    deadline = time.monotonic() + MAX_SECONDS
-    try:
-        pages = len(document)
-        for number in range(pages):
-            text = _page_text(document, number, warnings)
-            characters += len(text)
-            if characters > MAX_CHARACTERS or number >= MAX_PAGES or time.monotonic() > deadline:
-                warnings.append(f"pdf_too_long at page {number + 1}")
-                break
-            builder.paragraph(text, f"page {number + 1}")
-    finally:
-        document.close()
+    for number, text in enumerate(answer["pages"], 1):
+        builder.paragraph(plain_text(_SOFT_HYPHEN.sub("", text.replace("\r\n", "\n"))), f"page {number}")
     narrative = builder.build()
     if any(c.isalpha() for c in narrative.text):
         return narrative, State.PENDING
-    if not pages:
-        warnings.append("pdf_broken")
-        return Narrative(""), State.NO_TEXT
-    return Narrative(""), State.NEEDS_OCR
+    return Narrative(""), State.NEEDS_OCR if answer["has_pages"] else State.NO_TEXT
 
 
-def _page_text(document: pypdfium2.PdfDocument, number: int, warnings: list[str]) -> str:
-    """The text of one page in pdfium's reading order; a page that can't be read is passed over with a warning."""
+def _read_in_process(data: bytes) -> dict[str, Any] | None:
+    """What `pdf_process.read_pages` returns; None when the process was ended for what the document asked of it."""
+    # -P, since modules beside the program have names of the standard library's
+    limits = (MAX_MEMORY_BYTES, MAX_PROCESSOR_SECONDS, MAX_PAGES, MAX_CHARACTERS, MAX_SECONDS)
     try:
-        page = document[number]
-        try:
-            text_page = page.get_textpage()
-            try:
-                text = text_page.get_text_bounded()
-            finally:
-                text_page.close()
-        finally:
-            page.close()
-    except (pypdfium2.PdfiumError, ctypes.ArgumentError):
-        warnings.append(f"pdf_page_broken at page {number + 1}")
-        return ""
-    return plain_text(_SOFT_HYPHEN.sub("", text.replace("\r\n", "\n")))
+        process = subprocess.run(  # noqa: S603 - this interpreter, and a program of this package
+            [sys.executable, "-P", _PROGRAM, *map(str, limits)],
+            input=data,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # pdfium may quote the document
+            env={name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
+            timeout=MAX_WALL_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return None
+    if process.returncode < 0:
+        return None
+    if process.returncode:
+        raise DicomnlpError(
+            f"the process that reads PDF documents ended with exit status {process.returncode};"
+            " check that pypdfium2 is installed for this interpreter",
+            reason_code="pdf_reader_failed",
+        )
+    answer: dict[str, Any] = json.loads(process.stdout)
+    return answer

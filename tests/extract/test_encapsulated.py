@@ -1,10 +1,13 @@
 """Encapsulated PDF and CDA: words come out, bombs don't go off."""
 
 import base64
+import resource
+import time
 
 import pytest
+from support import hostile_documents as documents
 
-from dicomnlp.errors import ObjectTooLargeError, UnreadableObjectError
+from dicomnlp.errors import DicomnlpError, ObjectTooLargeError, UnreadableObjectError
 from dicomnlp.extract import cda, extract
 from dicomnlp.extract import pdf as pdf_module
 from dicomnlp.model import State
@@ -261,3 +264,57 @@ def test_a_long_pdf_is_read_to_its_limits_and_says_where_it_stops(sr, monkeypatc
             report = read(sr, payload, PDF_STORAGE)
         assert len(report.narrative.segments) == pages
         assert report.warnings == (f"pdf_too_long at page {pages + 1}",)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        documents.text_bomb(2_000_000),  # 50 kB
+        documents.nested_forms(40, 2),  # 2 ** 40 words in 8 kB
+        documents.blank_bomb(600_000_000),  # 2 kB
+    ],
+    ids=["text operators", "nested forms", "blanks"],
+)
+def test_a_pdf_that_asks_for_too_much_costs_its_own_process_only(sr, payload, monkeypatch):
+    """The harmless document after it is read, and neither memory nor descriptors of this process were spent."""
+    monkeypatch.setattr(pdf_module, "MAX_MEMORY_BYTES", 500_000_000)
+    monkeypatch.setattr(pdf_module, "MAX_PROCESSOR_SECONDS", 4)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    start = time.monotonic()
+    report = read(sr, payload, PDF_STORAGE)
+    assert time.monotonic() - start < 30
+    assert report.state is State.NO_TEXT
+    assert report.narrative.text == ""
+    assert report.warnings == ("pdf_too_costly",)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # kilobytes
+    assert read(sr, pdf("No effusion."), PDF_STORAGE).narrative.text == "No effusion."
+
+
+@pytest.mark.parametrize(("name", "value"), [("MAX_PROCESSOR_SECONDS", 1), ("MAX_WALL_SECONDS", 1.0)])
+def test_each_limit_of_time_ends_the_reading_by_itself(sr, monkeypatch, name, value):
+    """Processor time on an idle machine, time on the clock on a busy one."""
+    monkeypatch.setattr(pdf_module, name, value)
+    report = read(sr, documents.nested_forms(40, 2), PDF_STORAGE)
+    assert (report.state, report.warnings) == (State.NO_TEXT, ("pdf_too_costly",))
+
+
+def test_a_reader_that_does_not_run_is_not_the_document_s_fault(sr, monkeypatch, tmp_path):
+    """It must not end as a report without text."""
+    monkeypatch.setattr(pdf_module, "_PROGRAM", str(tmp_path / "missing.py"))
+    with pytest.raises(DicomnlpError) as caught:
+        read(sr, pdf("No effusion."), PDF_STORAGE)
+    assert caught.value.reason_code == "pdf_reader_failed"
+
+
+def test_nothing_of_a_pdf_reaches_the_terminal(sr, capfd):
+    """The reader and the process around it are silent, whatever they meet."""
+    read(sr, pdf("Wolpertinger").replace(b"endobj", b"endwolpertinger"), PDF_STORAGE)
+    read(sr, documents.encrypted(), PDF_STORAGE)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_large_pdf_fits_the_limits(sr):
+    """A hundred megabytes of images behind one page of text."""
+    images = b"%" + b"x" * 100_000_000 + b"\n"
+    report = read(sr, pdf("No effusion.") + images + b"%%EOF\n", PDF_STORAGE)
+    assert (report.narrative.text, report.warnings) == ("No effusion.", ())
