@@ -7,8 +7,8 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from dicomnlp.analyse import labels
 from dicomnlp.analyse.context import FAMILY, HISTORICAL, HYPOTHETICAL, NEGATED, UNCERTAIN
+from dicomnlp.analyse.labels import Labeller
 from dicomnlp.analyse.library import VERSIONS
 from dicomnlp.analyse.pack import LABELS, LANGUAGES, Pack, concept_of, read_pack
 from dicomnlp.analyse.reading import TARGET, Mention, SentenceReader
@@ -48,6 +48,7 @@ class Engine:
         self._sections = SectionFinder(pack.sections)
         self._sentences = SentenceSplitter(pack.sentences, pack.about.limits.sentence_characters)
         self._reader = SentenceReader(pack, cache=cache)
+        self._labels = Labeller(pack)
         self._complaints = frozenset(word.lower() for word in pack.context.complaints)
         self._concepts = {i: concept_of(i, entry) for i, entry in pack.concepts.items()}
         self._concepts[TARGET] = Concept(TARGET, None, None, "Span given by the caller")
@@ -82,7 +83,7 @@ class Engine:
             sections=sections,
             findings=tuple(findings),
             measurements=tuple(measurements),
-            labels=labels.label(self.pack, findings),
+            labels=self._labels(findings, {s.name for s in sections}),
         )
 
     def _finding(self, narrative: Narrative, section: Section, start: int, end: int, mention: Mention) -> Finding:

@@ -125,9 +125,22 @@ def _inconsistencies(pack: Pack) -> Iterator[str]:
         if (site.code is None) != (site.scheme is None):
             yield f"anatomy.toml: {identifier} needs both code and scheme, or neither"
     for labels in pack.label_sets:
-        for label, concepts in labels.labels.items():
-            missing = [i for i in concepts if i not in pack.concepts]
-            yield from (f"labels {labels.set}: {label} names {i}, which isn't a concept" for i in missing)
+        yield from _unknown_in(labels, pack)
+
+
+def _unknown_in(labels: schema.LabelSet, pack: Pack) -> Iterator[str]:
+    where = f"labels {labels.set}"
+    for label, sources in labels.labels.items():
+        named = [i for source in sources for i in (source.concept, *source.without)]
+        yield from (f"{where}: {label} names {i}, which isn't a concept" for i in named if i not in pack.concepts)
+        sites = [i for source in sources for i in source.at]
+        yield from (f"{where}: {label} names {i}, which isn't a site" for i in sites if i not in pack.anatomy)
+        if bool(sources) == (label in labels.nothing_else):
+            yield f"{where}: {label} needs either concepts or a rule under nothing_else"
+    yield from (f"{where}: elsewhere names {i}, which isn't a site" for i in labels.elsewhere if i not in pack.anatomy)
+    for label, rule in labels.nothing_else.items():
+        unknown = [i for i in (label, *rule.besides) if i not in labels.labels]
+        yield from (f"{where}: nothing_else names {i}, which isn't a label" for i in unknown)
 
 
 def _is_parent(pack: Pack, identifier: str) -> bool:

@@ -6,7 +6,7 @@ The files are described for their writers in ``docs/reference/language-pack.md``
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from dicomnlp.model import Assertion, Change, Laterality, SectionName, Severity
 
@@ -248,8 +248,38 @@ class CasesFile(Table):
     cases: tuple[Case, ...] = Field(min_length=1)
 
 
+class LabelSource(Table):
+    """Concepts that a label is made of; in a file a bare id stands for the concept and everything below it."""
+
+    concept: Identifier
+    exactly: bool = False
+    """Not what descends from it."""
+    without: tuple[Identifier, ...] = ()
+    """Descendants that don't count, nor what is below them."""
+    at: tuple[Identifier, ...] = ()
+    """Sites of which the report must speak; empty for any, and none."""
+    denies: bool = False
+    """Only its absence counts: without any bleed there is no subdural one."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare(cls, value: object) -> object:
+        return {"concept": value} if isinstance(value, str) else value
+
+
+class NothingElse(Table):
+    """A label that says that no other label of its set is present or possible."""
+
+    besides: tuple[Word, ...] = ()
+    """Labels that may be."""
+
+
 class LabelSet(Table):
     """One file of ``labels/``: a label set over concept ids."""
 
     set: Identifier
-    labels: dict[Word, tuple[Identifier, ...]]
+    about: Word
+    labels: dict[Word, tuple[LabelSource, ...]]
+    nothing_else: dict[Word, NothingElse] = {}
+    elsewhere: tuple[Identifier, ...] = ()
+    """Sites outside the set's region: what is found there counts for none of its labels."""
