@@ -418,6 +418,90 @@ class Finding:
     """Content item that the mention stands in."""
 
 
+class RecommendationKind(enum.StrEnum):
+    """How firmly a recommendation is put."""
+
+    RECOMMENDED = "recommended"
+    HEDGED = "hedged"
+    """Could be considered, may be helpful."""
+    OPTIONAL = "optional"
+    GUIDELINE = "guideline"
+    """What a society recommends, quoted; the radiologist doesn't say that it is meant for this patient."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """What the report asks to be done next."""
+
+    text: str
+    """The clause that asks."""
+    start: int
+    end: int
+    procedure: str | None
+    """What, in the report's words; None where it isn't named ("recommend action")."""
+    modality: str | None
+    """DICOM modality (CT, MR, US, MG, PT, NM, DX, RF, BMD, ES, XA ...); None for what is no imaging."""
+    anatomy: Concept | None
+    """Where."""
+    interval_days_min: int | None
+    """When, counted from this study: the earliest time named. "Within 3 months" names one time: both are 90."""
+    interval_days_max: int | None
+    """The latest time named. A month has 30 days, twelve months 365."""
+    conditional: bool
+    """Only if something holds: "if symptoms persist", "as clinically indicated"."""
+    kind: RecommendationKind = RecommendationKind.RECOMMENDED
+    guideline: str | None = None
+    """The guideline that is named for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A category of a reporting system, or a graded scale: BI-RADS 4A, Fazekas 2, T-score -2.7."""
+
+    system: str
+    category: str
+    """As the system writes it; modifiers follow after a space ("3 S")."""
+    text: str
+    start: int
+    end: int
+    scope: str
+    """"exam", "lesion", or "prior" for one that is of an earlier study."""
+    version: str | None = None
+    """Of the system, where the text names it: "2.1", "2019"."""
+    temporality: Temporality = Temporality.CURRENT
+
+
+@dataclass(frozen=True, slots=True)
+class Communication:
+    """That a result was, or was tried to be, told to somebody."""
+
+    text: str
+    start: int
+    end: int
+    recipient: str | None
+    """Whom, in the report's words."""
+    time: str | None
+    """When, in the report's words."""
+    method: str | None
+    """How: "by telephone"."""
+    acknowledged: bool
+    """Read back, understood, or receipt confirmed."""
+    completed: bool
+    """False where it was only tried or is still to be done."""
+
+
+@dataclass(frozen=True, slots=True)
+class PatientStatement:
+    """Age or sex of the patient as the text states it."""
+
+    age_years: float | None
+    sex: str | None
+    """DICOM: "F", "M"."""
+    text: str
+    start: int
+    end: int
+
+
 @dataclass(frozen=True, slots=True)
 class Analysis:
     """What the pipeline makes of a narrative."""
@@ -430,6 +514,10 @@ class Analysis:
     measurements: tuple[Measurement, ...] = ()
     labels: dict[str, dict[str, str | None]] = field(default_factory=dict)
     """Label set -> label -> present, absent, possible or None."""
+    recommendations: tuple[Recommendation, ...] = ()
+    scores: tuple[Score, ...] = ()
+    communications: tuple[Communication, ...] = ()
+    demographics: tuple[PatientStatement, ...] = ()
     warnings: tuple[str, ...] = ()
 
 
@@ -464,17 +552,23 @@ def _names(kind: type) -> tuple[str, ...] | None:
     return _NAMES[kind]
 
 
+_PLAIN = frozenset({str, int, float, bool, type(None)})
+
+
 def to_json(record: Any) -> Any:
     """A record of this module as plain JSON values: dataclasses become objects, tuples arrays, enums their text."""
-    if record is None or isinstance(record, str | int | float):
-        return record.value if isinstance(record, enum.Enum) else record
-    names = _names(type(record))
+    kind = type(record)
+    if kind in _PLAIN:
+        return record
+    names = _names(kind)
     if names is not None:
-        return {name: to_json(getattr(record, name)) for name in names}
-    if isinstance(record, dict):
-        return {str(k): to_json(v) for k, v in record.items()}
+        return {n: v if type(v := getattr(record, n)) in _PLAIN else to_json(v) for n in names}
     if isinstance(record, tuple | list):
         return [to_json(v) for v in record]
+    if isinstance(record, enum.Enum):
+        return record.value
+    if isinstance(record, dict):
+        return {str(k): to_json(v) for k, v in record.items()}
     if isinstance(record, dt.datetime):
         return utc_text(record)
     return record

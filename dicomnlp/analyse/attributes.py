@@ -62,6 +62,8 @@ class AttributeReader:
         measurements
             The sentence's quantities with their tokens.
         """
+        if not targets:
+            return []
         clause = _Clause(words, targets, self._joins, self._breaks, self._prepositions)
         owners = self._owners(clause, targets, measurements)
         sites = clause.given(matches.sites, shared=True, nouns=True)

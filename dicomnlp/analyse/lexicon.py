@@ -1,27 +1,18 @@
 """Which words of a sentence name a finding, a site, a side, a degree or a course.
 
-medspaCy's TargetMatcher finds the words; overlaps are settled here, longest first, because the matcher's own pruning
-slows with every rule. A composed concept ("the heart is mildly enlarged") is found as two parts that stand near each
-other in one clause: the part that is said (the predicate) is what cues act on.
+Overlaps are settled here, longest first. A composed concept ("the heart is mildly enlarged") is found as two parts
+that stand near each other in one clause: the part that is said (the predicate) is what cues act on.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from dicomnlp.analyse.library import TargetMatcher, TargetRule
-from dicomnlp.analyse.tokens import RuleTokenizer, tokenize
-
-if TYPE_CHECKING:
-    from spacy.language import Language
-    from spacy.tokens import Doc
-
-    from dicomnlp.analyse.pack import Pack
+from dicomnlp.analyse.pack import Pack
+from dicomnlp.analyse.phrases import PhraseTable
+from dicomnlp.analyse.tokens import tokenize
 
 CONCEPT, SITE, PART, SIDE, DEGREE, COURSE = "concept", "site", "part", "side", "degree", "course"
-
-_NEVER = [{"ORTH": "\x00"}]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,43 +38,31 @@ class Matches:
 
 
 class Lexicon:
-    """The matcher over one pack's terms.
+    """The terms of one pack.
 
     Parameters
     ----------
     pack
         Where the terms come from.
-    nlp
-        The pipeline; only its vocabulary and tokenizer are used.
-    tokenizer
-        Its tokenizer, which learns the terms' words.
     """
 
-    def __init__(self, pack: "Pack", nlp: "Language", tokenizer: RuleTokenizer) -> None:
+    def __init__(self, pack: Pack) -> None:
         self.gap = pack.about.limits.compose_gap
         self.breaks = frozenset(pack.attributes.clause_breaks)
         self._inflections = pack.about.inflections
         self._head_before = frozenset(pack.about.head_before)
-        self._rules: dict[tuple[str, bool], list[tuple[str, str]]] = defaultdict(list)
+        # a phrase may belong to several concepts and parts: (kind, identifier)
+        self._rules: dict[tuple[tuple[str, ...], bool], dict[tuple[str, str], None]] = {}
         self._compositions: list[tuple[str, str, str]] = []
         self._collect(pack)
-        # one rule for each distinct phrase: a phrase may belong to several concepts and parts
-        self._matcher = TargetMatcher(nlp, result_type=None, prune=False)
-        self._cased = TargetMatcher(nlp, result_type=None, prune=False, phrase_matcher_attr="ORTH")
-        phrases = list(self._rules)
-        self._meaning: list[tuple[tuple[str, str], ...]] = [tuple(self._rules[phrase]) for phrase in phrases]
-        plain: list[TargetRule] = []
-        cased: list[TargetRule] = []
-        for number, (phrase, is_cased) in enumerate(phrases):
-            (cased if is_cased else plain).append(TargetRule(phrase, "TERM", metadata={"phrase": number}))
-        # spaCy warns at each sentence of a matcher without rules of one of its two sorts
-        self._meaning.append(())
-        never = [TargetRule("\x00", "TERM", pattern=p, metadata={"phrase": len(phrases)}) for p in (None, _NEVER)]
-        tokenizer.cased |= {word for rule in cased for word in tokenize(rule.literal).words}
-        self._matcher.add(plain + never)
-        self._cased.add(cased + never)
+        self._numbers = {said: number for number, (_, said, _) in enumerate(self._compositions)}
+        self._plain: PhraseTable[tuple[tuple[str, str], ...]] = PhraseTable()
+        self._cased: PhraseTable[tuple[tuple[str, str], ...]] = PhraseTable()
+        for (words, cased), meanings in self._rules.items():
+            (self._cased if cased else self._plain).add(words, tuple(meanings))
+        self._rules.clear()
 
-    def _collect(self, pack: "Pack") -> None:
+    def _collect(self, pack: Pack) -> None:
         for identifier, entry in pack.concepts.items():
             self._add(CONCEPT, identifier, entry.terms, plural=True)
             self._add(CONCEPT, identifier, entry.cased, cased=True)
@@ -109,9 +88,7 @@ class Lexicon:
         for term in terms:
             words = tokenize(term).words if cased else tuple(word.lower() for word in tokenize(term).words)
             for form in [words, *(self._plurals(words) if plural else ())]:
-                meanings = self._rules[" ".join(form), cased]
-                if (kind, identifier) not in meanings:
-                    meanings.append((kind, identifier))
+                self._rules.setdefault((form, cased), {})[kind, identifier] = None
 
     def _plurals(self, words: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
         """The term with its last word in the plural, and with the word before its first "of" in the plural."""
@@ -123,32 +100,34 @@ class Lexicon:
                     yield (*words[:head], stem + replacement, *words[head + 1 :])
                     break
 
-    def __call__(self, doc: "Doc") -> Matches:
-        """What the lexicon knows of the sentence `doc`."""
+    def __call__(self, words: Sequence[str], lower: Sequence[str]) -> Matches:
+        """What the lexicon knows of a sentence, given its tokens as written and in lower case."""
         found: dict[str, list[Match]] = defaultdict(list)
         parts: dict[str, list[tuple[int, int]]] = defaultdict(list)
-        for span in [*self._matcher(doc), *self._cased(doc)]:
-            for kind, identifier in self._meaning[span._.target_rule.metadata["phrase"]]:
+        for meanings, start, end in [*self._plain.find(lower), *self._cased.find(words)]:
+            for kind, identifier in meanings:
                 if kind == PART:
-                    parts[identifier].append((span.start, span.end))
+                    parts[identifier].append((start, end))
                 else:
-                    found[kind].append(Match(identifier, span.start, span.end, (span.start, span.end)))
+                    found[kind].append(Match(identifier, start, end, (start, end)))
         if parts:
-            found[CONCEPT] += list(self._composed(doc, parts, found[CONCEPT]))
+            found[CONCEPT] += list(self._composed(lower, parts, found[CONCEPT]))
         return Matches(*(longest(found[kind]) for kind in (CONCEPT, SITE, SIDE, DEGREE, COURSE)))
 
-    def _composed(self, doc: "Doc", parts: dict[str, list[tuple[int, int]]], named: list[Match]) -> Iterator[Match]:
+    def _composed(
+        self, lower: Sequence[str], parts: dict[str, list[tuple[int, int]]], named: list[Match]
+    ) -> Iterator[Match]:
         """Composed concepts; none that reaches over a finding which the words name outright."""
-        for identifier, said, of in self._compositions:
-            if said not in parts or of not in parts:
+        for number in sorted(self._numbers[part] for part in parts if part in self._numbers):
+            identifier, said, of = self._compositions[number]
+            if of not in parts:
                 continue
             for a in parts[said]:
                 for b in parts[of]:
                     first, second = min(a, b), max(a, b)
-                    between = range(first[1], second[0])
-                    if second[0] < first[1] or len(between) > self.gap:
+                    if second[0] < first[1] or second[0] - first[1] > self.gap:
                         continue
-                    if any(doc[i].lower_ in self.breaks for i in between):
+                    if not self.breaks.isdisjoint(lower[first[1] : second[0]]):
                         continue
                     start, end = first[0], max(first[1], second[1])
                     over = [m for m in named if m.start < end and start < m.end]
@@ -158,6 +137,9 @@ class Lexicon:
 
 def longest(matches: Iterable[Match]) -> tuple[Match, ...]:
     """`matches` without overlaps: the longest stays, of equals the first; in order of place."""
+    matches = list(matches)
+    if len(matches) < 2:
+        return tuple(matches)
     kept: list[Match] = []
     taken: set[int] = set()
     for match in sorted(matches, key=lambda m: (m.start - m.end, m.start)):

@@ -13,6 +13,7 @@ from dicomnlp.model import Measurement, Temporality
 
 _FREE = r"(?<![\w.,/:])"
 _NUMBER = _FREE + r"(?:(?<!\d )[-\u2212])?(?:\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:[.,]\d+)?|[.,]\d+)"
+_DIGIT = re.compile(r"\d")
 _REACH = 40
 """Characters before a quantity in which a word decides what it is."""
 
@@ -78,6 +79,8 @@ class MeasureReader:
 
     def read(self, text: str) -> tuple[Measurement, ...]:
         """The quantities that `text` states, in order; offsets are into `text`."""
+        if not _DIGIT.search(text):
+            return ()
         quantities = sorted([*self._quantities(text), *self._named_quantities(text)], key=lambda q: q.start)
         return tuple(
             Measurement(

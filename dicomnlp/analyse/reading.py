@@ -17,13 +17,11 @@ from dicomnlp.analyse.context import (
     UNCERTAIN,
     ClauseConText,
     CueMatch,
-    cue_words,
 )
 from dicomnlp.analyse.lexicon import Lexicon, Match, Matches
-from dicomnlp.analyse.library import spacy
 from dicomnlp.analyse.measures import MeasureReader
 from dicomnlp.analyse.pack import Pack
-from dicomnlp.analyse.tokens import RuleTokenizer, tokenize
+from dicomnlp.analyse.tokens import tokenize
 from dicomnlp.model import Assertion, Cue, Measurement
 
 TARGET = "target"
@@ -67,13 +65,9 @@ class SentenceReader:
     """
 
     def __init__(self, pack: Pack, *, cache: bool = True) -> None:
-        nlp = spacy.blank("xx")
-        self._tokenizer = RuleTokenizer(nlp.vocab)
-        nlp.tokenizer = self._tokenizer
         self._fold = str.maketrans(pack.about.fold)
-        self._lexicon = Lexicon(pack, nlp, self._tokenizer)
-        self._context = ClauseConText(nlp, pack.context)
-        self._tokenizer.known |= cue_words(pack.context) | set(pack.attributes.clause_breaks)
+        self._lexicon = Lexicon(pack)
+        self._context = ClauseConText(pack.context)
         self._attributes = AttributeReader(pack)
         self._measures = MeasureReader(pack.measures)
         self._normal = frozenset(i for i, entry in pack.concepts.items() if entry.normal)
@@ -86,16 +80,17 @@ class SentenceReader:
         tokens = tokenize(text)
         if not len(tokens):
             return SentenceReading((), measurements)
-        doc = self._tokenizer.document(tokens.words)
-        matches = self._lexicon(doc)
+        words = [word.lower() for word in tokens.words]
+        matches = self._lexicon(tokens.words, words)
         places = list(targets)
         found: list[Match] = list(matches.concepts)
         if targets:
             found = [_target(matches.concepts, *tokens.span(a, b)) for a, b in targets]
         else:
             places = [(tokens.starts[m.predicate[0]], tokens.ends[m.predicate[1] - 1]) for m in found]
-        acting = self._context.cues(doc, [m.predicate for m in found])
-        words = [word.lower() for word in tokens.words]
+        if not found:
+            return SentenceReading((), measurements)
+        acting = self._context.cues(words, [m.predicate for m in found])
         measured = [(m, tokens.span(m.start, m.end)) for m in measurements]
         attributes = self._attributed(words, matches, found, measured)
         mentions: list[Mention] = []
