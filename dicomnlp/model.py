@@ -85,6 +85,15 @@ class Change(enum.StrEnum):
     RESOLVED = "resolved"
 
 
+class Acuity(enum.StrEnum):
+    """How long a finding has been there, by its look."""
+
+    ACUTE = "acute"
+    SUBACUTE = "subacute"
+    CHRONIC = "chronic"
+    ACUTE_ON_CHRONIC = "acute_on_chronic"
+
+
 class Temporality(enum.StrEnum):
     """Whether a measurement is of this study or of an earlier one."""
 
@@ -416,6 +425,13 @@ class Finding:
     critical: bool = False
     item_path: str | None = None
     """Content item that the mention stands in."""
+    acuity: Acuity | None = None
+    count: str | None = None
+    """How many: "2", or "multiple" where no number is told."""
+    levels: tuple[str, ...] = ()
+    """Levels and other numbered places in the report's words: "L4-L5", "segment VII", "10 o'clock"."""
+    image_references: tuple[str, ...] = ()
+    """In the report's words: "series 3, image 47"."""
 
 
 class RecommendationKind(enum.StrEnum):

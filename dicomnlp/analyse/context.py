@@ -129,7 +129,8 @@ class ClauseConText(ConText):  # type: ignore[misc]  # medspaCy is untyped
 
     def cues(self, words: Sequence[str], spans: Sequence[tuple[int, int]]) -> list[tuple[CueMatch, ...]]:
         """For each of `spans` (tokens of `words`, in lower case) the cues that act on it, in order of place."""
-        matches = prune(set(self._table.find(words))) if spans else []
+        found = set(self._table.find(words)) if spans else set()
+        matches = prune(match for match in found if _fits(match, words))
         if not any(rule.category in CATEGORIES for rule, _, _ in matches):
             return [()] * len(spans)
         doc = self._document(len(words))
@@ -145,6 +146,12 @@ class ClauseConText(ConText):  # type: ignore[misc]  # medspaCy is untyped
                 cue = CueMatch(start, end, modifier.category)
                 acting.setdefault((target.start, target.end), set()).add(cue)
         return [tuple(sorted(acting.get(span, ()), key=lambda c: (c.start, c.end, c.category))) for span in spans]
+
+
+def _fits(match: tuple[ConTextRule, int, int], words: Sequence[str]) -> bool:
+    """Whether what follows the cue lets it be one."""
+    before: frozenset[str] = match[0].metadata["before"]
+    return not before or match[2] == len(words) or words[match[2]] in before
 
 
 def prune(matches: Iterable[tuple[ConTextRule, int, int]]) -> list[tuple[ConTextRule, int, int]]:
@@ -218,6 +225,7 @@ def _metadata(group: CueGroup) -> dict[str, Any]:
         "stopped_by": frozenset(group.stopped_by),
         "unless_listed": frozenset(group.unless_listed),
         "not_of": frozenset(group.not_of),
+        "before": frozenset(group.before),
     }
 
 

@@ -12,7 +12,11 @@ from dicomnlp.analyse.pack import Pack
 from dicomnlp.analyse.phrases import PhraseTable
 from dicomnlp.analyse.tokens import tokenize
 
-CONCEPT, SITE, PART, SIDE, DEGREE, COURSE = "concept", "site", "part", "side", "degree", "course"
+CONCEPT, SITE, PART = "concept", "site", "part"
+SIDE, DEGREE, COURSE, ACUITY, COUNT = "side", "degree", "course", "acuity", "count"
+_NONE = ""
+"""Stands for the side of what names none."""
+_KINDS = (CONCEPT, SITE, SIDE, DEGREE, COURSE, ACUITY, COUNT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,8 @@ class Matches:
     sides: tuple[Match, ...]
     degrees: tuple[Match, ...]
     courses: tuple[Match, ...]
+    acuities: tuple[Match, ...]
+    counts: tuple[Match, ...]
 
 
 class Lexicon:
@@ -78,9 +84,12 @@ class Lexicon:
             (SIDE, pack.attributes.laterality),
             (DEGREE, pack.attributes.severity),
             (COURSE, pack.attributes.change),
+            (ACUITY, pack.attributes.acuity),
+            (COUNT, pack.attributes.count),
         ):
             for value, terms in words.items():
-                self._add(kind, value.value, terms)
+                self._add(kind, str(value), terms)
+        self._add(SIDE, _NONE, pack.attributes.not_sides)
 
     def _add(
         self, kind: str, identifier: str, terms: Iterable[str], *, plural: bool = False, cased: bool = False
@@ -112,7 +121,8 @@ class Lexicon:
                     found[kind].append(Match(identifier, start, end, (start, end)))
         if parts:
             found[CONCEPT] += list(self._composed(lower, parts, found[CONCEPT]))
-        return Matches(*(longest(found[kind]) for kind in (CONCEPT, SITE, SIDE, DEGREE, COURSE)))
+        found[SIDE] = [side for side in longest(found[SIDE]) if side.identifier != _NONE]
+        return Matches(*(longest(found[kind]) for kind in _KINDS))
 
     def _composed(
         self, lower: Sequence[str], parts: dict[str, list[tuple[int, int]]], named: list[Match]
