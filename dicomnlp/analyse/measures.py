@@ -182,7 +182,7 @@ class MeasureReader:
         return self._cased.get(_squeeze(text, cased=True)) or self._units.get(_squeeze(text, cased=False))
 
     def _kind(self, text: str, quantity: _Quantity) -> str:
-        for entry, before in self._kinds:
+        for entry, named in self._kinds:
             if entry.unit == quantity.unit and named and named.search(text, *_reach(quantity.start)):
                 return entry.kind
         if quantity.kind != "size" or len(quantity.values) > 1:
