@@ -56,7 +56,8 @@ def _records(path: Path) -> Iterator[tuple[str, str, Any]]:
         whole = json.loads(text)
     except ValueError:
         whole = None
-    if isinstance(whole, dict):
+    if isinstance(whole, dict) or (isinstance(whole, list) and isinstance(next(iter(whole), None), str)):
+        # a list that begins with a text is one of spaCy's training tuples
         yield "the only record", path.stem, whole
     elif isinstance(whole, list):
         yield from ((f"record {n}", f"{path.stem}:{n}", record) for n, record in enumerate(whole, 1))

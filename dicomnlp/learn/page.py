@@ -111,8 +111,9 @@ def _mistakes(mistakes: Sequence[Mistake]) -> Iterator[str]:
         items = "".join(_item(m) for m in islice(members, MOST_MISTAKES))
         rest = f"<p class='soft'>{len(members) - MOST_MISTAKES} more.</p>" if len(members) > MOST_MISTAKES else ""
         yield (
-            f"<details{'' if n else ' open'}><summary>annotators: <strong>{text(gold)}</strong>, dicomnlp: <strong>{text(got)}</strong> "
-            f'({len(members)})</summary><ol class="mistakes">{items}</ol>{rest}</details>'
+            f"<details{'' if n else ' open'}><summary>annotators: <strong>{text(gold)}</strong>, "
+            f"dicomnlp: <strong>{text(got)}</strong> ({len(members)})</summary>"
+            f'<ol class="mistakes">{items}</ol>{rest}</details>'
         )
 
 
