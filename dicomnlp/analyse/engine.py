@@ -16,6 +16,7 @@ from dicomnlp.analyse.pack import LABELS, LANGUAGES, Pack, concept_of, read_pack
 from dicomnlp.analyse.reading import TARGET, Mention, SentenceReader, SentenceReading
 from dicomnlp.analyse.sections import SectionFinder
 from dicomnlp.analyse.sentences import SentenceSplitter
+from dicomnlp.analyse.statements import Stated, StatementReader
 from dicomnlp.errors import LanguagePackError
 from dicomnlp.model import (
     Analysis,
@@ -55,6 +56,7 @@ class Engine:
         self._concepts = {i: concept_of(i, entry) for i, entry in pack.concepts.items()}
         self._concepts[TARGET] = Concept(TARGET, None, None, "Span given by the caller")
         self._sites = {i: concept_of(i, entry) for i, entry in pack.anatomy.items()}
+        self._statements = StatementReader(pack, self._sites, cache=cache)
         self._critical = {i for i in pack.concepts if pack.critical(i)}
 
     def analyse(self, narrative: Narrative, targets: Sequence[tuple[int, int]] = ()) -> Analysis:
@@ -63,10 +65,13 @@ class Engine:
         sections = self._sections.find(narrative)
         findings: list[Finding] = []
         measurements: list[Measurement] = []
+        stated = Stated()
         open_targets = sorted(set(targets))
         for section in sections:
             line = _Line(section.body_start)
-            for start, end in self._sentences.split(text, section.body_start, section.end):
+            sentences = list(self._sentences.split(text, section.body_start, section.end))
+            self._statements.collect(text, section, sentences, stated)
+            for start, end in sentences:
                 inside = [t for t in open_targets if t[0] < end and t[1] > start]
                 open_targets = [t for t in open_targets if t not in inside]
                 here = tuple((max(a, start) - start, min(b, end) - start) for a, b in inside)
@@ -90,6 +95,10 @@ class Engine:
             sections=sections,
             findings=tuple(findings),
             measurements=tuple(measurements),
+            recommendations=tuple(stated.recommendations),
+            scores=tuple(stated.scores),
+            communications=tuple(stated.communications),
+            demographics=tuple(stated.demographics),
             labels=self._labels(findings, {s.name for s in sections}),
         )
 

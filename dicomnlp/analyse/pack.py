@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from dicomnlp.analyse import schema
+from dicomnlp.analyse import schema, statement_schema
 from dicomnlp.errors import LanguagePackError
 from dicomnlp.model import Concept
 
@@ -35,6 +35,10 @@ class Pack:
     context: schema.ContextFile
     attributes: schema.AttributesFile
     measures: schema.MeasuresFile
+    recommendations: statement_schema.RecommendationsFile | None
+    scores: statement_schema.ScoresFile | None
+    communication: statement_schema.CommunicationFile | None
+    demographics: statement_schema.DemographicsFile | None
     cases: tuple[schema.Case, ...]
     label_sets: tuple[schema.LabelSet, ...]
 
@@ -79,6 +83,10 @@ def read_pack(folder: Path, labels: Path = LABELS) -> Pack:
         context=_read(folder / "context.toml", schema.ContextFile),
         attributes=_read(folder / "attributes.toml", schema.AttributesFile),
         measures=_read(folder / "measures.toml", schema.MeasuresFile),
+        recommendations=_optional(folder / "recommendations.toml", statement_schema.RecommendationsFile),
+        scores=_optional(folder / "scores.toml", statement_schema.ScoresFile),
+        communication=_optional(folder / "communication.toml", statement_schema.CommunicationFile),
+        demographics=_optional(folder / "demographics.toml", statement_schema.DemographicsFile),
         cases=_read(folder / "cases.toml", schema.CasesFile).cases,
         label_sets=tuple(_read(path, schema.LabelSet) for path in sorted(labels.glob("*.toml"))),
     )
@@ -91,6 +99,10 @@ def read_pack(folder: Path, labels: Path = LABELS) -> Pack:
 def read_about(folder: Path) -> schema.PackFile:
     """``pack.toml`` of the pack in `folder` alone."""
     return _read(folder / "pack.toml", schema.PackFile)
+
+
+def _optional(path: Path, kind: type[_File]) -> _File | None:
+    return _read(path, kind) if path.exists() else None
 
 
 def _read(path: Path, kind: type[_File]) -> _File:
