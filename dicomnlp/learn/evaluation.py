@@ -243,14 +243,20 @@ def _rows(names: Sequence[str], each: Sequence[Rates]) -> tuple[Row, ...]:
 
 
 def _mistake(decision: Decision, report: GoldReport) -> Mistake:
-    start, end = decision.span or (0, 0)
-    what = decision.what if decision.what is not None else report.text[start:end]
-    return Mistake(
-        report.id,
-        decision.gold,
-        decision.got,
-        decision.section,
-        report.text[max(0, start - CONTEXT) : start],
-        what,
-        report.text[end : end + CONTEXT] if decision.span else report.text[: 5 * CONTEXT],
-    )
+    if decision.span is None:
+        before, what, after = "", decision.what or "", "\n" + _cut(report.text[: 5 * CONTEXT + 1], 5 * CONTEXT)
+    else:
+        start, end = decision.span
+        before = _cut(report.text[max(0, start - CONTEXT - 1) : start][::-1], CONTEXT)[::-1]
+        what, after = report.text[start:end], _cut(report.text[end : end + CONTEXT + 1], CONTEXT)
+    return Mistake(report.id, decision.gold, decision.got, decision.section, before, what, after)
+
+
+def _cut(passage: str, most: int) -> str:
+    """`passage`, or where it is longer than `most`, its whole words within and an ellipsis."""
+    if len(passage) <= most:
+        return passage
+    words = passage[: most + 1]
+    spaces = [i for i, c in enumerate(words) if c.isspace()]
+    # a text without spaces, such as Chinese, is cut anywhere
+    return words[: spaces[-1] if spaces and spaces[-1] > most // 2 else most] + "\N{HORIZONTAL ELLIPSIS}"

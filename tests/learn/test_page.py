@@ -23,7 +23,7 @@ def html():
 
     other = "IMPRESSION: Pneumonia."
     records = [
-        {"id": "<i>1</i>", "text": HOSTILE, "modality": "<u>CT</u>", 
+        {"id": "<i>1</i>", "text": HOSTILE, "modality": "<u>CT</u>",
          "findings": [marked("effusion", "present", HOSTILE)]},
         {"id": "2", "text": other, "modality": "XR", "findings": [marked("Pneumonia", "present", other)],
          "labels": {"chexpert14": {"Edema": 1}}},

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from dicomnlp.analyse import analyse, load_pack
-from dicomnlp.learn.evaluation import evaluate
+from dicomnlp.learn.evaluation import CONTEXT, evaluate
 from dicomnlp.learn.gold import read_record
 from dicomnlp.model import Narrative
 
@@ -185,3 +185,17 @@ def test_answers_in_any_order_give_the_same_figures():
     forward = scores({"findings": [EFFUSION, NODULE, FRACTURE]})["findings"]
     backward = scores({"findings": [FRACTURE, NODULE, EFFUSION]})["findings"]
     assert replace(forward, mistakes=()) == replace(backward, mistakes=())
+
+
+@pytest.mark.parametrize("filler", ["word " * 100, "\u80ba" * 500])
+def test_context_of_a_mistake_is_short_and_ends_with_a_whole_word(filler):
+    """Up to the limit on both sides, with an ellipsis where something was cut, in any script."""
+    text = f"FINDINGS: {filler} nodule {filler}"
+    record = {"text": text, "language": "en", "targets": [at("nodule", text, assertion="absent")]}
+    (mistake,) = scores(record)["assertion"].mistakes
+    before, after = mistake.before.strip("\N{HORIZONTAL ELLIPSIS}"), mistake.after.strip("\N{HORIZONTAL ELLIPSIS}")
+    assert before + mistake.text + after in text
+    assert (mistake.before[0], mistake.after[-1]) == ("\N{HORIZONTAL ELLIPSIS}",) * 2
+    assert CONTEXT / 2 < len(before) <= CONTEXT + 1
+    assert set((before + after).split()) <= {"word", before.split()[0], after.split()[-1]}
+    assert before.split()[0] in filler.split() or " " not in filler.strip()
