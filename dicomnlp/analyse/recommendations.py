@@ -15,6 +15,8 @@ from dicomnlp.analyse.statement_schema import RecommendationsFile, TimesFile, Ti
 from dicomnlp.model import Concept, Recommendation, RecommendationKind
 
 _PROCEDURE, _SITE, _PERIOD = "procedure", "site", "period"
+_ASKING = frozenset({"recommends", "requests", "hedges", "imperatives"})
+"""Kinds of phrases that ask for a procedure."""
 _NUMBERS_AT_MOST = 6
 """Members of a list of times: "at 3, 6, 12 and 24 months"."""
 _LONGEST_NUMBER = 3
@@ -268,10 +270,7 @@ class RecommendationReader:
         if not live:
             return []
         special = [h for h in live if not self._procedures[h.value].general]
-        asked = [h.start for h in clause.hits if h.kind in ("recommends", "requests", "hedges", "imperatives")]
-        # what follows the verb, if something does: "tube in the bronchus, recommend retraction"
-        ranked = sorted(special or live, key=lambda h: h.start < min(asked, default=0))
-        head = ranked[0]
+        head = clause.chosen(special or live)
         runs = [(*clause.run(head), head)]
         for other in special:
             run = clause.run(other)
@@ -311,6 +310,22 @@ class _Clause:
         procedures = [h for h in hits if h.kind == _PROCEDURE]
         self.denied = [h for h in procedures if self._preceded(h) == "denials"]
         self.live = [h for h in procedures if self._preceded(h) not in ("denials", "references", "reported")]
+
+    def chosen(self, procedures: Sequence[Hit]) -> Hit:
+        """The procedure that is meant: the subject of the words that ask, else what follows them, else the first."""
+        asked = next((h.start for h in self.hits if h.kind in _ASKING), None)
+        if asked is None:
+            return procedures[0]
+        subjects = [p for p in procedures if p.end <= asked and not self._parted(p.end, asked)]
+        return next(iter(subjects or [p for p in procedures if p.start > asked] or procedures))
+
+    def _parted(self, start: int, end: int) -> bool:
+        """Whether something else is said at [start, end): a verb, or more than members of a list after a comma."""
+        if any(h.kind == "reports" and start <= h.start < end for h in self.hits):
+            return True
+        words = self.passage.words[start:end]
+        known = self._sets["boundaries"] | self._sets["leads"] | self._sets["connects"]
+        return "," in words and any(i not in self._cover and self.passage.words[i] not in known for i in range(start, end))
 
     def covered(self, start: int, end: int) -> bool:
         """Whether all tokens [start, end) may stand in the name of a procedure."""

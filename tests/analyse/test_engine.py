@@ -143,7 +143,9 @@ def test_the_public_form_is_plain_json() -> None:
     lines = [json.dumps(analysis_to_json("x", narrative, analyse(narrative, language="en"))) for _ in range(2)]
     assert lines[0] == lines[1]
     line = json.loads(lines[0])
-    assert list(line) == ["id", "language", "text", "sections", "findings", "measurements", "labels", "warnings"]
+    statements = ["recommendations", "scores", "communications", "demographics"]
+    first = ["id", "language", "text", "sections", "findings", "measurements"]
+    assert list(line) == [*first, *statements, "labels", "warnings"]
     assert line["sections"] == [{"name": "findings", "title": "FINDINGS", "start": 0, "end": 48}]
     (finding,) = [f for f in line["findings"] if f["text"].endswith("nodule")]
     assert finding["pipeline"] == pipeline_name("en")
