@@ -62,7 +62,13 @@ COMMUNICATIONS: dict[str, Row | None] = {
     ),
     # still to be done
     "The ordering physician will be notified.": ("ordering physician", None, None, False, False),
-    "The referring clinician was informed within 30 minutes of discovery.": None,
+    "The referring clinician was informed within 30 minutes of discovery.": (
+        "referring clinician",
+        "within 30 minutes of discovery",
+        None,
+        False,
+        True,
+    ),
     # a name with particles
     "I spoke with Dr. van der Berg on 12/01/2023 at 9:05 am and he verbalized understanding.": (
         "Dr. van der Berg",
@@ -83,11 +89,11 @@ COMMUNICATIONS: dict[str, Row | None] = {
     "Finding discussed with the surgical team in person.": ("surgical team", None, "in person", False, True),
     "The primary care physician was alerted.": ("primary care physician", None, None, False, True),
     "Preliminary report was given to Dr. Jones.": ("Dr. Jones", None, None, False, True),
-    "Message left with the physician's office.": None,
+    "Message left with the physician's office.": ("physician's office", None, None, False, False),
     # whom is in another sentence
     "Read back was performed.": (None, None, None, True, True),
     "The patient was notified of the results.": ("The patient", None, None, False, True),
-    "Findings were reviewed with the resident.": None,
+    "Findings were reviewed with the resident.": ("the resident", None, None, False, True),
     "The findings were called in to Dr. A. B. Chen, MD, immediately after the examination.": (
         "Dr. A. B. Chen, MD",
         "immediately after the examination",
