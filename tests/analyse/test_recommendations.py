@@ -322,6 +322,12 @@ RECOMMENDED: dict[str, list[Row]] = {
 }
 
 NOT_RECOMMENDED = [
+    "Follow-up is not routinely recommended.",
+    "Imaging follow-up is no longer needed.",
+    "Further imaging would not be helpful.",
+    "MRI is not necessarily indicated.",
+    "Follow-up would not be required.",
+    "Biopsy should not be performed.",
     "ACR guidelines recommend no follow-up for simple cysts of this size.",
     "Stable 4 mm nodule for 2 years, no further follow-up is needed.",
     "No follow-up is recommended.",
