@@ -117,7 +117,7 @@ CASES = [
     ("head_ct", "Left subdural hematoma.", {"ICH": "present", "SDH": "present", "EDH": None}),
     ("head_ct", "No midline shift or hydrocephalus.", {"MidlineShift": "absent", "Hydrocephalus": "absent"}),
     ("head_ct", "Depressed skull fracture.", {"Fracture": "present", "CalvarialFracture": "present"}),
-    ("head_ct", "Nondisplaced fracture of the left calvarium.", {"Fracture": "present", "CalvarialFracture": "present"}),
+    ("head_ct", "Fracture of the left calvarium.", {"Fracture": "present", "CalvarialFracture": "present"}),
     ("head_ct", "Nasal bone fracture.", {"Fracture": "present", "CalvarialFracture": None, "OtherFracture": "present"}),
     ("head_ct", "Old lacunar infarct. No acute infarct.", {"ChronicInfarct": "present", "AcuteInfarct": "absent"}),
     ("head_ct", "Uncal herniation.", {"MassEffect": "present", "Herniation": "present"}),
