@@ -223,6 +223,8 @@ class _Clause:
 
     def count(self, target: Match, counts: Sequence[Match]) -> str | None:
         """How many: the last number word before the target with nothing but adjectives between."""
+        if named := [c for c in counts if _inside(c, target)]:
+            return named[0].identifier
         number = next((i for i, t in enumerate(self.targets) if t is target), None)
         near = [c for c in counts if c.end <= target.start and target.start - c.end <= _ADJECTIVES]
         if number is None or not near or not self.free(near[-1].end, number):
@@ -257,6 +259,8 @@ class _Clause:
         Nouns (sites) may end a phrase that a preposition ties to the finding before; adjectives go with what follows.
         """
         own: list[list[Match]] = [[] for _ in self.targets]
+        if not words:
+            return own
         for word in words:
             touching = [i for i, t in enumerate(self.targets) if word.start < t.end and t.start < word.end]
             owner = self._owner(word, nouns=nouns)
@@ -267,8 +271,8 @@ class _Clause:
         given = [list(words) for words in own]
         for members in self.lists:
             first, last = members[0], members[-1]
-            before = [w for w in own[first] if w.end <= self.targets[first].start]
-            after = [w for w in own[last] if w.start >= self.targets[last].end]
+            before = [w for w in own[first] if w.end <= self.targets[first].predicate[0]]
+            after = [w for w in own[last] if w.start >= self.targets[last].predicate[1]]
             for number in members:
                 if not own[number]:
                     given[number] = after or before
@@ -302,7 +306,7 @@ class _Clause:
 
 def led(attributes: Attributes, lead: Lead | None) -> Attributes:
     """`attributes` with what the label of the line adds: it fills what the sentence leaves open."""
-    if lead is None:
+    if lead is None or not (lead.anatomy or lead.laterality or lead.levels):
         return attributes
     return replace(
         attributes,

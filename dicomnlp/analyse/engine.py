@@ -109,6 +109,8 @@ class Engine:
         place = start + mention.start, start + mention.end
         read = led(mention.attributes, lead)
         assertion = mention.assertion or self._uncued(section, text[slice(*place)], measured=bool(read.measurements))
+        if assertion is Assertion.POSSIBLE and self._assumed(section) is Assertion.HYPOTHETICAL:
+            assertion = Assertion.HYPOTHETICAL  # "Indication: possible pneumonia" asks
         entry = self.pack.concepts.get(mention.concept)
         if entry is not None and entry.assertion == "absent" and assertion is Assertion.PRESENT and not entry.implies:
             assertion = Assertion.ABSENT
@@ -144,11 +146,15 @@ class Engine:
     def _is_critical(self, concept: str, assertion: Assertion) -> bool:
         return concept in self._critical and assertion in (Assertion.PRESENT, Assertion.POSSIBLE)
 
+    def _assumed(self, section: Section) -> Assertion:
+        return self.pack.context.sections.get(section.name, Assertion.PRESENT)
+
     def _uncued(self, section: Section, words: str, *, measured: bool = False) -> Assertion:
         """What a mention without cues is in its section: an indication asks, a comparison remembers."""
         if measured and section.name in self.pack.context.present_when_measured:
             return Assertion.PRESENT
-        assumed = self.pack.context.sections.get(section.name, Assertion.PRESENT)
+        title = " ".join((section.title or "").lower().split())
+        assumed = self.pack.context.titles.get(title) or self._assumed(section)
         last = words.lower().rsplit(maxsplit=1)[-1] if words.strip() else ""
         return Assertion.PRESENT if last in self._complaints else assumed
 

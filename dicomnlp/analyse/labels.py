@@ -49,10 +49,10 @@ class Labeller:
     def _set(
         labels: LabelSet, said: Mapping[tuple[str, str], set[Assertion]], *, speaks: bool
     ) -> dict[str, str | None]:
-        values: dict[str, str | None] = {
-            label: next((a.value for a in _ORDER if a in said.get((labels.set, label), ())), None)
-            for label in labels.labels
-        }
+        values: dict[str, str | None] = dict.fromkeys(labels.labels)
+        for (name, label), found in said.items():
+            if name == labels.set:
+                values[label] = next((a.value for a in _ORDER if a in found), None)
         for label, rule in labels.nothing_else.items():
             raised = any(
                 value in {Assertion.PRESENT, Assertion.POSSIBLE}

@@ -125,6 +125,8 @@ class SentenceReader:
         normal = [m.identifier in self._normal for m in found]
         said = [m for m, n in zip(found, normal, strict=True) if not n]
         stated = [m for m, n in zip(found, normal, strict=True) if n]
+        if not stated:
+            return self._attributes.read(words, matches, said, measured, levels, images)
         outside = [s for s in matches.sites if not any(m.start <= s.start and s.end <= m.end for m in stated)]
         findings = iter(
             self._attributes.read(words, replace(matches, sites=tuple(outside)), said, measured, levels, images)

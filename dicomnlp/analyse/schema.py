@@ -176,6 +176,8 @@ class ContextFile(Table):
     """Tokens that a gap of a cue pattern doesn't step over."""
     sections: dict[SectionName, Assertion] = {}
     """What an uncued mention in a section is, where that isn't "present"."""
+    titles: dict[Word, Assertion] = {}
+    """The same for the words of single headings, in lower case: "past medical history"."""
     present_when_measured: tuple[SectionName, ...] = ()
     """Of those sections, the ones where a mention with a size is present after all: "the 9 mm nodule was localized"."""
     complaints: Words = ()

@@ -57,7 +57,7 @@ class SectionFinder:
         self._inline = re.compile(_INLINE_LEAD + named + r"[ \t]*(?P<colon>[:\uff1a])", re.IGNORECASE)
         self._core = re.compile(rf"(?<!\w)(?:{core})(?!\w)", re.IGNORECASE)
         nothing = _alternatives(rules.nothing)
-        self._nothing = re.compile(rf"{nothing}\.?[ \t]+[-\u2013\u2014][ \t]+(?=[^\Wa-z\d_])", re.IGNORECASE)
+        self._nothing = re.compile(rf"{nothing}\.?[ \t]+[-\u2013\u2014][ \t]+(?-i:(?=[^\Wa-z\d_]))", re.IGNORECASE)
         self._exam_line = re.compile(rf"(?:^|(?<=\n))[ \t]*(?:{exam})\b[^\n]{{0,100}}(?=\n|$)", re.IGNORECASE)
 
     def find(self, narrative: Narrative) -> tuple[Section, ...]:
