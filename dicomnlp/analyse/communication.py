@@ -128,7 +128,7 @@ class DemographicsReader:
         entries: list[tuple[str, int, Sequence[str]]] = [
             ("unit", i, getattr(rules, name)) for i, name in enumerate(units)
         ]
-        kinds = ("female", "male", "patient", "before", "not_of")
+        kinds = ("female", "male", "patient", "before", "bare", "not_of")
         entries += [(kind, 0, getattr(rules, kind)) for kind in kinds]
         entries += [(f"letter {sex}", 0, words) for sex, words in rules.letters.items()]
         self._phrases = Phrases("demographics.toml", entries)
@@ -146,6 +146,9 @@ class DemographicsReader:
             if age is not None:
                 years, start, end = age
                 sex, last = self._sex_after(passage, hits, end)
+                named = any(h.kind == "before" and h.end in (start, start - 1) for h in hits)
+                if hit.kind == "bare" and sex is None and not named:
+                    continue
                 found.append(_statement(passage, years, sex, start, max(end, last)))
         if not found:
             found += [s for s in (self._sex_alone(passage, hits),) if s is not None]
@@ -159,15 +162,18 @@ class DemographicsReader:
     def _age(self, passage: Passage, hit: Hit) -> tuple[float, int, int] | None:
         """(years, start, end) of an age whose unit, or whose "age", is `hit`."""
         words = passage.words
-        if hit.kind == "unit" and hit.start:
+        if hit.kind in ("unit", "bare") and hit.start:
             number = self._number(words[hit.start - 1])
             if number is not None:
-                years = number * self._units[hit.value]
+                years = number * (self._units[hit.value] if hit.kind == "unit" else 1.0)
                 return (round(years, 2), hit.start - 1, hit.end) if years <= _OLDEST else None
         if hit.kind.startswith("letter") and hit.start:
             # "34F"; with a space it may be anything
             number = self._number(words[hit.start - 1])
             glued = passage.ends[hit.start - 1] == passage.starts[hit.start]
+            # "Tc-99m" is no man
+            letter = passage.said(hit.start, hit.end)
+            glued = glued and (len(letter) > 1 or letter.isupper())
             if number is not None and _YOUNGEST_GLUED <= number <= _OLDEST and glued:
                 return float(number), hit.start - 1, hit.start
         if hit.kind == "before":
@@ -180,7 +186,7 @@ class DemographicsReader:
 
     def _unit_at(self, passage: Passage, at: int) -> bool:
         """Whether a unit follows: the age is then read there."""
-        return any(hit.kind == "unit" and hit.start == 0 for hit in self._phrases.find(passage.words[at:]))
+        return any(hit.kind in ("unit", "bare") and hit.start == 0 for hit in self._phrases.find(passage.words[at:]))
 
     def _sex_after(self, passage: Passage, hits: Sequence[Hit], end: int) -> tuple[str | None, int]:
         for hit in hits:

@@ -325,7 +325,9 @@ class _Clause:
             return True
         words = self.passage.words[start:end]
         known = self._sets["boundaries"] | self._sets["leads"] | self._sets["connects"]
-        return "," in words and any(i not in self._cover and self.passage.words[i] not in known for i in range(start, end))
+        return "," in words and any(
+            i not in self._cover and self.passage.words[i] not in known for i in range(start, end)
+        )
 
     def covered(self, start: int, end: int) -> bool:
         """Whether all tokens [start, end) may stand in the name of a procedure."""

@@ -200,7 +200,9 @@ class DemographicsFile(Table):
     patient: Words
     """Words after which, or before which, a sex without an age is the patient's: "patient"."""
     years: Words
-    """Units, with and without "old": "year old", "yo"."""
+    """Units that make an age: "year old", "yo"."""
+    bare: Words
+    """Units that make an age only with a sex after it, or one of `before` before it: "years"."""
     months: Words
     weeks: Words
     days: Words

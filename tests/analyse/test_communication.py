@@ -142,6 +142,10 @@ PATIENTS: dict[str, tuple[float | None, str | None] | None] = {
     # anatomy
     "Male pelvis.": None,
     "10 years status post mastectomy.": None,
+    "66yof with dyspnea.": (66.0, "F"),
+    "Technetium 99m sestamibi.": None,
+    "Present 2 years after surgery.": None,
+    "40 yrs male with cough.": (40.0, "M"),
 }
 
 

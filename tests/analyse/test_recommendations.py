@@ -68,7 +68,7 @@ RECOMMENDED: dict[str, list[Row]] = {
     ],
     # "is" tells of MRI, "can be" asks for it
     "MRI is more sensitive for occult fracture and can be obtained if clinically warranted.": [
-        ("MRI", "MR", None, None, "recommended?")
+        ("MRI", "MR", None, None, "hedged?")
     ],
     # "should" is a condition here
     "Should symptoms persist, MRI would be helpful.": [("MRI", "MR", None, None, "hedged?")],
