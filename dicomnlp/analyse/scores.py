@@ -8,6 +8,7 @@ one of the system's categories, else what stands before it ("grade 3 by Kellgren
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from dicomnlp.analyse.passages import Hit, Passage, Phrases
 from dicomnlp.analyse.statement_schema import ScoresFile, ScoreSystem
@@ -49,7 +50,8 @@ class ScoreReader:
     """
 
     def __init__(self, rules: ScoresFile) -> None:
-        self._systems = [_compiled(rules, entry) for entry in rules.systems]
+        # compiled when a report first names it: all of them would take half of a process's start
+        self._system = cache(lambda number: _compiled(rules, rules.systems[number]))
         self._meant = [(i, cat) for i, entry in enumerate(rules.systems) for cat in entry.phrases]
         entries: list[tuple[str, int, Sequence[str]]] = [
             (_NAME, i, entry.names) for i, entry in enumerate(rules.systems)
@@ -76,7 +78,7 @@ class ScoreReader:
         for hit in hits:
             if hit.kind == _PHRASE:
                 number, category = self._meant[hit.value]
-                system = self._systems[number]
+                system = self._system(number)
                 if system.entry.system not in given and self._fits(passage, system):
                     start, end = passage.span(hit.start, hit.end)
                     found.append(_score(system, category, passage.text, (start, end), None, prior=False))
@@ -86,7 +88,7 @@ class ScoreReader:
         return not system.with_words or not system.with_words.isdisjoint(passage.words)
 
     def _named(self, passage: Passage, hits: Sequence[Hit], name: Hit, found: Sequence[Score]) -> Iterator[Score]:
-        system = self._systems[name.value]
+        system = self._system(name.value)
         if not self._fits(passage, system):
             return
         text = passage.text
