@@ -89,7 +89,7 @@ class AttributeReader:
         sides = clause.given(free, shared=True)
         # "slightly smaller" tells how far it changed, not how large it is
         own = [d for d in matches.degrees if not any(c.start == d.end for c in matches.courses)]
-        degrees = clause.given(own, shared=False)
+        degrees = clause.given([d for d in own if not self._of_an_aside(clause, d)], shared=False)
         courses = clause.given(matches.courses, shared=True)
         read: list[tuple[Attributes, ...]] = []
         for number, target in enumerate(targets):
@@ -113,6 +113,12 @@ class AttributeReader:
             )
             read.append(self._instances(clause, target, matches, common))
         return read
+
+    def _of_an_aside(self, clause: "_Clause", degree: Match) -> bool:
+        """Whether the degree is of something that isn't a finding: "a nodule with punctate foci"."""
+        before = max((t.end for t in clause.targets if t.end <= degree.start), default=None)
+        follows = any(t.start >= degree.end for t in clause.targets)
+        return before is not None and not follows and clause.words_of(before, degree.start, self._asides)
 
     def _side(self, target: Match, sides: Sequence[Match], site: Match | None, clause: "_Clause") -> Laterality | None:
         """The side named for the finding, else that of its site.
@@ -305,14 +311,17 @@ class _Clause:
 
 
 def led(attributes: Attributes, lead: Lead | None) -> Attributes:
-    """`attributes` with what the label of the line adds: it fills what the sentence leaves open."""
+    """`attributes` with what the label of the line adds: it fills what the sentence leaves open.
+
+    Its level counts before one of the sentence, which may be a nerve's or a neighbour's.
+    """
     if lead is None or not (lead.anatomy or lead.laterality or lead.levels):
         return attributes
     return replace(
         attributes,
         anatomy=attributes.anatomy or lead.anatomy,
         laterality=attributes.laterality or lead.laterality,
-        levels=attributes.levels or lead.levels,
+        levels=lead.levels or attributes.levels,
     )
 
 

@@ -70,13 +70,19 @@ class DetailReader:
         end = next((i for i, word in enumerate(words[:_LABEL_AT_MOST]) if word == ":"), 0)
         if not end or any(m.start < end for m in matches.concepts):
             return None
-        sites = {m.identifier for m in matches.sites if m.end <= end}
+        named = [place for place in levels if place.end <= end]
+        # "L4-L5" is a level of all that is said there, not the site of each
+        sites = {
+            m.identifier
+            for m in matches.sites
+            if m.end <= end and not any(m.start < place.end and place.start < m.end for place in named)
+        }
         sides = {m.identifier for m in matches.sides if m.end <= end}
         return Lead(
             end + 1,
             sites.pop() if len(sites) == 1 else None,
             Laterality(sides.pop()) if len(sides) == 1 else None,
-            tuple(place.text for place in levels if place.end <= end),
+            tuple(place.text for place in named),
         )
 
 
