@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from dicomnlp import __version__, logs
-from dicomnlp.cli import administration, correcting, objects, queries, service
+from dicomnlp.cli import administration, correcting, evaluation, labelling, objects, queries, service
 from dicomnlp.cli.context import Context, err
 from dicomnlp.errors import DicomnlpError, UsageError
 
@@ -45,6 +45,8 @@ def _options(
 service.register(app)
 objects.register(app)
 queries.register(app)
+labelling.register(app)
+evaluation.register(app)
 administration.register(app)
 correcting.register(app)
 
