@@ -7,6 +7,7 @@ and white space of any width is one gap.
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _LETTER = f"[^\\W\\d_{HAN}]"
@@ -39,8 +40,9 @@ class Tokens:
         return first, last
 
 
+@lru_cache(64)
 def tokenize(text: str) -> Tokens:
-    """Cut `text` into tokens; linear in its length."""
+    """Cut `text` into tokens; linear in its length. The last are kept: several readers ask for the same sentence."""
     if _FOLDED.search(text) is None:
         spans = [match.span() for match in _TOKEN.finditer(text)]
         return Tokens(tuple([text[a:b] for a, b in spans]), tuple([a for a, _ in spans]), tuple([b for _, b in spans]))
