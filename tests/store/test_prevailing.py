@@ -163,7 +163,7 @@ def test_copies_count_once_and_fall_together():
     b, c = facts("b", study_instance_uid="s2"), facts("c", study_instance_uid="s3", identical_documents=("b",))
     assert decide(a, b, c) == {"a": "identical by b", "b": STANDS, "c": "identical by b"}
     amended = facts("d", predecessors=("c",))
-    assert decide(a, b, c, amended) == {name: "superseded by d" for name in "abc"} | {"d": STANDS}
+    assert decide(a, b, c, amended) == dict.fromkeys("abc", "superseded by d") | {"d": STANDS}
     note = facts("n", title=NOTE, rejects=("b",), has_text=False)
     assert decide(a, b, c, note)["b"] == "withdrawn by n"
     assert decide(facts("a", copy_key="k"), facts("b", copy_key="k"), facts("c", copy_key="l")) == {
