@@ -29,7 +29,7 @@ def describe_schema(engine):
             rows = connection.exec_driver_sql(query).all()
         # an entry a column or constraint; a column added later stands at the end of another's line, and their order
         # within a table is of no account
-        split = re.compile(r",?\s*\n\s*|, (?=\w+ TEXT DEFAULT )")
+        split = re.compile(r",?\s*\n\s*|, (?=\w+ TEXT(?:,|\n| DEFAULT |$))")
         return {(kind, name, *sorted(split.split(sql or ""))) for kind, name, sql in rows}
     statements = [
         (
