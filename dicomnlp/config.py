@@ -16,7 +16,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from dicomnlp.errors import ConfigurationError
 
@@ -245,8 +245,9 @@ def load(file: Path | None = None) -> Settings:
     try:
         settings = Settings(**values)
     except ValidationError as error:
-        where = path.name if values else "configuration"
-        raise ConfigurationError("\n".join(f"{where}: {line}" for line in _explain(error))) from None
+        raise ConfigurationError("\n".join(_explain(error, path.name if values else "configuration"))) from None
+    except SettingsError:
+        raise ConfigurationError(_not_json()) from None
     settings._file = path if path.exists() else None  # noqa: SLF001
     settings._folder = path.parent  # noqa: SLF001
     return settings
@@ -280,15 +281,53 @@ def _check_environment() -> None:
             raise ConfigurationError(f"environment variable {name} names no configuration key{_suggest(name, names)}")
 
 
-def _explain(error: ValidationError) -> Iterable[str]:
+def _environment(table: str, key: str) -> str | None:
+    """The variable that sets a key, as it is spelt in the environment; None when none does."""
+    spelt = {name.upper(): name for name in os.environ}
+    own = spelt.get(f"{ENVIRONMENT_PREFIX}{table}__{key}".upper())
+    whole = spelt.get(f"{ENVIRONMENT_PREFIX}{table}".upper())
+    if own is None and whole is not None:
+        values = _from_json(os.environ[whole])
+        return whole if not isinstance(values, dict) or key in values else None
+    return own
+
+
+def _from_json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
+
+
+def _not_json() -> str:
+    """What to say of the variables of lists and tables that pydantic-settings couldn't read; it names only one."""
+    structured = {f"{ENVIRONMENT_PREFIX}{t}".upper() for t in tables()} | {
+        f"{ENVIRONMENT_PREFIX}{t}__{k}".upper()
+        for t, c in tables().items()
+        for k, field in c.model_fields.items()
+        if isinstance(field.default, list | dict)
+    }
+    wrong = [n for n in os.environ if n.upper() in structured and _from_json(os.environ[n]) is None]
+    return f"environment variable {', '.join(wrong)}: must be JSON"
+
+
+def _explain(error: ValidationError, file: str) -> Iterable[str]:
+    """A line for each thing that is wrong, with where it was said: in the environment or in `file`."""
     for e in error.errors():
         key = ".".join(str(part) for part in e["loc"])
+        table = str(e["loc"][0])
+        # what is wrong with a table as a whole can come of any of its keys
+        named = (
+            [str(e["loc"][1])] if len(e["loc"]) > 1 else list(tables()[table].model_fields) if table in tables() else []
+        )
+        variables = dict.fromkeys(v for k in named if (v := _environment(table, k)))
+        where = f"environment variable {', '.join(variables)}" if variables else file
         if e["type"] == "extra_forbidden":
             parent, _, leaf = key.rpartition(".")
             known = tables()[parent].model_fields if parent in tables() else tables()
-            yield f"{key} is not a known key{_suggest(leaf, known)}"
+            yield f"{where}: {key} is not a known key{_suggest(leaf, known)}"
         else:
-            yield f"{key}: {e['msg'].removeprefix('Value error, ')}"
+            yield f"{where}: {key}: {e['msg'].removeprefix('Value error, ')}"
 
 
 def keys(table: type[BaseModel]) -> dict[str, FieldInfo]:

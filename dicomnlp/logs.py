@@ -80,6 +80,7 @@ FIELDS: dict[str, Callable[[Any], Any]] = {
     "state": _pattern(_CODE),
     "status": _number,
     "study_instance_uid": _uid,
+    "transfer_syntax_uid": _uid,
     "workers": _number,
 }
 """Every field a log line may have, and the check that its values pass."""
@@ -97,6 +98,13 @@ class Event(enum.Enum):
     """A supervised process ended by itself; it is started again."""
 
     ASSOCIATION_ACCEPTED = ("info", ("calling_ae_title", "called_ae_title", "peer_address"))
+    PRESENTATION_CONTEXT_REFUSED = (
+        "warning",
+        ("calling_ae_title", "peer_address", "sop_class_uid", "transfer_syntax_uid", "reason_code", "count"),
+    )
+    """A sender can't send what it proposed: the SOP class, the first of its transfer syntaxes, and why. Said when
+    nothing that it proposed can be stored, or of SOP classes that could be in another transfer syntax or role; of the
+    first few, `count` being how many there are."""
     ASSOCIATION_REJECTED = ("warning", ("calling_ae_title", "called_ae_title", "peer_address", "reason_code"))
     ASSOCIATION_RELEASED = ("info", ("calling_ae_title", "peer_address", "count", "seconds"))
     ASSOCIATION_ABORTED = ("warning", ("calling_ae_title", "peer_address", "reason_code", "count", "seconds"))
@@ -108,8 +116,14 @@ class Event(enum.Enum):
     )
     """Intake decided about an object, durably."""
     OBJECT_REFUSED = ("warning", ("sop_instance_uid", "calling_ae_title", "status", "reason_code"))
-    INTAKE_FAILED = ("error", ("count", "error_type", "place"))
-    """A commit failed: every object in it was answered A700."""
+    INTAKE_FAILED = ("error", ("reason_code", "count", "error_type", "place"))
+    """A commit failed: objects in it are answered A700 or 0110. Failures of one cause within a second are one line."""
+    LEDGER_ROWS_RECOVERED = ("info", ("count",))
+    """Ledger rows that the database hadn't taken when the objects were refused are written now."""
+    LEDGER_BACKLOG_FULL = ("error", ("count",))
+    """The database takes nothing, and no more ledger rows are kept for later: from here on they are counted only."""
+    LEDGER_ROWS_LOST = ("error", ("count", "reason_code"))
+    """Refused objects that have no row in the ledger: too many of them, or the listener ended before."""
 
     OBJECT_PROCESSED = ("debug", ("object_id", "sop_instance_uid", "state", "reason_code", "pipeline"))
     OBJECT_FAILED = ("warning", ("object_id", "sop_instance_uid", "reason_code", "attempts"))

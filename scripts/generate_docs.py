@@ -73,7 +73,8 @@ def command_line() -> str:
         "# Command line",
         "",
         "`dicomnlp [--config FILE] COMMAND`. Machine output goes to standard output, messages and progress to standard",
-        "error. Exit code 0: done; 1: something failed, and the message says what; 2: wrong usage.",
+        "error. Exit code 0: done; 1: something failed, and the message says what; 2: wrong usage; 130:",
+        "stopped by Ctrl-C.",
     ]
     root = typer.main.get_command(app)
     for path, command in _commands(root, "dicomnlp"):

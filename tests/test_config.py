@@ -108,6 +108,36 @@ def test_misspelt_environment_variable_is_refused(file, monkeypatch):
         config.load(file(""))
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("DICOMNLP_LISTENER__PORT", "abc", "listener.port: Input should be a valid integer"),
+        ("dicomnlp_web__port", "70000", "web.port"),
+        ("DICOMNLP_LISTENER", '{"port": "abc"}', "listener.port"),
+        # wrong with the table as a whole, because of this key
+        ("DICOMNLP_WEB__HOST", "0.0.0.0", "allow_remote"),
+        ("DICOMNLP_EXTRACT__CHARACTER_SET_FALLBACKS", '["klingon"]', "Python codec"),
+        ("DICOMNLP_EXTRACT__CHARACTER_SET_FALLBACKS", "klingon", "JSON"),
+        ("DICOMNLP_LISTENER", "{", "JSON"),
+    ],
+)
+def test_wrong_variable_is_named_and_not_the_file(file, monkeypatch, name, value, words):
+    """The file is where nobody would find it."""
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigurationError) as caught:
+        config.load(file("[work]\nworkers = 1\n"))
+    assert str(caught.value).startswith(f"environment variable {name}: ")
+    assert words in str(caught.value)
+    assert "site.toml" not in str(caught.value)
+
+
+def test_wrong_key_of_the_file_is_not_blamed_on_variables_of_other_keys(file, monkeypatch):
+    """Even of the same table."""
+    monkeypatch.setenv("DICOMNLP_LISTENER__AE_TITLE", "ARCHIVE")
+    with pytest.raises(ConfigurationError, match=r"^site\.toml: listener\.port"):
+        config.load(file("[listener]\nport = 0\n"))
+
+
 def test_named_file_must_exist(tmp_path):
     """--config with a wrong path doesn't mean the defaults."""
     with pytest.raises(ConfigurationError, match="does not exist"):

@@ -1,17 +1,15 @@
-"""Commands of the administrator: reprocess, status, failures, db, check."""
+"""Commands of the administrator: status, failures, db, check."""
 
 import json
-import time
 from pathlib import Path
 from typing import Annotated
 
-import rich.progress
 import rich.table
 import typer
 
 from dicomnlp.cli.checking import run_checks
-from dicomnlp.cli.context import checked_uid, err, open_database, out, settings_of, write_line
-from dicomnlp.errors import AlreadyRunningError
+from dicomnlp.cli.context import open_database, out, settings_of, write_line
+from dicomnlp.cli.tables import print_records
 from dicomnlp.model import utc_text
 
 database_app = typer.Typer(help="The database: upgrade, check, backup.", no_args_is_help=True)
@@ -19,94 +17,10 @@ database_app = typer.Typer(help="The database: upgrade, check, backup.", no_args
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module to `app`."""
-    app.command()(reprocess)
     app.command()(status)
     app.command()(failures)
     app.command()(check)
     app.add_typer(database_app, name="db")
-
-
-def _checked_uids(texts: list[str]) -> list[str]:
-    return [checked_uid(text) for text in texts]
-
-
-def reprocess(
-    context: typer.Context,
-    uids: Annotated[
-        list[str] | None, typer.Argument(callback=lambda v: _checked_uids(v or []), help="Study or SOP Instance UIDs.")
-    ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Every stored object.")] = False,
-    outdated: Annotated[
-        bool, typer.Option("--outdated", help="Objects last analysed by another pipeline than today's.")
-    ] = False,
-    failed: Annotated[bool, typer.Option("--failed", help="Objects that failed.")] = False,
-    character_set: Annotated[
-        str | None,
-        typer.Option(
-            "--character-set",
-            metavar="TERM",
-            help="For named UIDs: the character set that these are really in, as a defined term (ISO_IR 101) or a "
-            "Python codec (cp1250), from now on; `declared` believes the objects again.",
-        ),
-    ] = None,
-) -> None:
-    """Analyse stored objects again with the pipeline now configured.
-
-    Findings stay as they are until the new ones replace them; those of other pipelines are kept. New arrivals go
-    first. Stopping loses nothing: the same command goes on where it stopped, and so does a running service.
-
-    Example: dicomnlp reprocess --outdated
-    """
-    from dicomnlp.analyse import languages, pipeline_name
-    from dicomnlp.extract import stated_codecs
-    from dicomnlp.store.reprocess import Selection, read_run, start_run, state_character_set
-    from dicomnlp.work.dispatcher import work_through
-
-    if sum([bool(uids), everything, outdated, failed]) != 1:
-        raise typer.BadParameter("name UIDs, or one of --all, --outdated, --failed")
-    if character_set is not None:
-        if not uids:
-            raise typer.BadParameter("--character-set needs the UIDs of the objects that it is for")
-        character_set = "" if character_set == "declared" else character_set
-        if character_set:
-            stated_codecs(character_set)
-    settings = settings_of(context)
-    database = open_database(context)
-    if character_set is not None:
-        state_character_set(database, uids or (), character_set)
-    pipelines = tuple(pipeline_name(code) for code in languages()) if outdated else ()
-    run = start_run(
-        database,
-        Selection(uids=tuple(uids or ()), everything=everything, failed=failed, outdated_pipelines=pipelines),
-    )
-    if run.resumed:
-        err.print(f"going on with the run that was stopped: {run.done} of {run.total} done")
-    progress = rich.progress.Progress(
-        "[progress.description]{task.description}",
-        rich.progress.BarColumn(),
-        rich.progress.MofNCompleteColumn(),
-        rich.progress.TimeRemainingColumn(),
-        console=err,
-    )
-    task = progress.add_task("reprocessing", total=run.total, completed=run.done)
-    try:
-        with progress:
-            try:
-                work_through(
-                    settings, database, run.id, lambda done, total: progress.update(task, completed=done, total=total)
-                )
-            except AlreadyRunningError:
-                err.print("a running service does the work; Ctrl-C leaves it to it")
-                while run.done < run.total:
-                    time.sleep(0.5)
-                    run = read_run(database, run.id)
-                    progress.update(task, completed=run.done, total=run.total)
-        run = read_run(database, run.id)
-    finally:
-        database.close()
-    write_line(f"{run.done} of {run.total} reprocessed, {run.failed} failed")
-    if run.failed or run.done < run.total:
-        raise typer.Exit(1)
 
 
 def status(
@@ -161,18 +75,21 @@ def failures(
     if not rows:
         out.print("no failures")
         return
-    table = rich.table.Table("when", "state", "reason", "attempts", "SOP instance", "study", "sender")
-    for row in rows:
-        table.add_row(
-            utc_text(row.at),
-            row.kind,
-            row.reason_code or "",
-            str(row.attempts),
-            row.sop_instance_uid,
-            row.study_instance_uid,
-            row.calling_ae_title,
-        )
-    out.print(table)
+    print_records(
+        ("when", "state", "reason", "attempts", "SOP instance", "study", "sender"),
+        [
+            (
+                utc_text(row.at),
+                row.kind,
+                row.reason_code or "",
+                str(row.attempts),
+                row.sop_instance_uid,
+                row.study_instance_uid,
+                row.calling_ae_title,
+            )
+            for row in rows
+        ],
+    )
 
 
 def check(context: typer.Context) -> None:

@@ -1,5 +1,6 @@
 """What ``dicomnlp check`` looks at, each with what to do when it isn't right."""
 
+import errno
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,9 +22,9 @@ def run_checks(settings: Settings) -> Iterator[CheckResult]:
     """Look at configuration, language packs, database and ports, in this order; the settings themselves are valid."""
     yield CheckResult("configuration", True, str(settings.file) if settings.file else "no file, defaults in use")
     yield from _packs(settings)
-    running = False
+    running: bool | None = None
     for result, service_runs in _database(settings):
-        running |= service_runs
+        running = service_runs
         yield result
     for table, name, host, port in (
         ("listener", "DICOM port", settings.listener.host, settings.listener.port),
@@ -48,15 +49,16 @@ def _packs(settings: Settings) -> Iterator[CheckResult]:
         yield CheckResult("analyse.language", False, f"no pack of that name; installed: {known}")
 
 
-def _database(settings: Settings) -> Iterator[tuple[CheckResult, bool]]:
+def _database(settings: Settings) -> Iterator[tuple[CheckResult, bool | None]]:
+    """What is found, each with whether a service runs: None where that isn't known."""
     from dicomnlp.store.database import Database
 
     try:
         database = Database.open(settings)
     except DicomnlpError as error:
-        yield CheckResult("database", False, str(error)), False
+        yield CheckResult("database", False, str(error)), None
         return
-    yield CheckResult("database", True, "reachable, schema up to date"), False
+    yield CheckResult("database", True, "reachable, schema up to date"), None
     try:
         with database.hold("service"):
             running = False
@@ -66,14 +68,26 @@ def _database(settings: Settings) -> Iterator[tuple[CheckResult, bool]]:
     yield CheckResult("service", True, "running" if running else "not running"), running
 
 
-def _port(table: str, name: str, host: str, port: int, *, running: bool) -> CheckResult:
+def _port(table: str, name: str, host: str, port: int, *, running: bool | None) -> CheckResult:
+    place = f"{host}:{port}"
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
         except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                message = f"{place} can't be listened on ({error.strerror}); change {table}.port or {table}.host"
+                return CheckResult(name, ok=False, message=message)
+            # whose socket it is, the operating system tells root only
             if running:
-                return CheckResult(name, True, f"{host}:{port} is in use by the running service")
-            message = f"{host}:{port} can't be listened on ({error.strerror}); change {table}.port or {table}.host"
-            return CheckResult(name, False, message)
-    return CheckResult(name, not running, f"{host}:{port} is free" + (", although a service runs" if running else ""))
+                return CheckResult(name, ok=True, message=f"{place} is in use, and a service runs")
+            if running is None:
+                message = f"{place} is in use by another process; whether by a service, only the database could tell"
+                return CheckResult(name, ok=False, message=message)
+            part = "listen" if table == "listener" else table
+            message = f"{place} is in use by another process; unless that is dicomnlp {part}, change {table}.port"
+            return CheckResult(name, ok=False, message=message)
+    if running:
+        message = f"{place} is free although a service runs: it is starting, or was started with other settings"
+        return CheckResult(name, ok=False, message=message)
+    return CheckResult(name, ok=True, message=f"{place} is free")

@@ -4,20 +4,31 @@ import datetime as dt
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TextIO, cast
 
 import rich.console
 import typer
 
 from dicomnlp import config
+from dicomnlp.errors import DatabaseError
 from dicomnlp.model import is_uid
 
 if TYPE_CHECKING:
     from dicomnlp.store.database import Database
 
-out = rich.console.Console(highlight=False, markup=False)
+STOPPED = 130
+"""Exit code after Ctrl-C, as shells have it: 128 and the number of SIGINT."""
+PIPE_WIDTH = 10_000
+"""Columns of what isn't a terminal: a program that reads our output, or a file, breaks no lines."""
+
+
+def _width(stream: TextIO) -> int | None:
+    return None if stream.isatty() else PIPE_WIDTH
+
+
+out = rich.console.Console(highlight=False, markup=False, width=_width(sys.stdout))
 """Results that people read. A report's "[b]" or "[/x]" is text, not markup."""
-err = rich.console.Console(stderr=True, highlight=False, markup=False)
+err = rich.console.Console(stderr=True, highlight=False, markup=False, width=_width(sys.stderr))
 """Messages and progress."""
 
 
@@ -38,10 +49,25 @@ def settings_of(context: typer.Context) -> config.Settings:
 
 
 def open_database(context: typer.Context) -> "Database":
-    """The database of the settings; DatabaseError when it is missing or of another version."""
+    """The database of the command's settings, as `database_of`."""
+    return database_of(settings_of(context))
+
+
+def database_of(settings: config.Settings) -> "Database":
+    """The database of `settings`; DatabaseError when it is missing or of another version.
+
+    A missing one is often that of another folder: where nothing was configured, the message says so.
+    """
     from dicomnlp.store.database import Database
 
-    return Database.open(settings_of(context))
+    try:
+        return Database.open(settings)
+    except DatabaseError as error:
+        unnamed = settings.file is None and "url" not in settings.database.model_fields_set
+        if error.reason_code != "database_missing" or not unnamed:
+            raise
+        hint = "no config.toml in this folder, defaults are in use; name one with --config"
+        raise DatabaseError(f"{error}\n{hint}", reason_code=error.reason_code) from None
 
 
 def checked_uid(text: str) -> str:

@@ -3,11 +3,10 @@
 import json
 from typing import Annotated
 
-import rich.table
 import typer
 
 from dicomnlp.cli.context import checked_uid, open_database, out, write_line
-from dicomnlp.cli.reading import printable
+from dicomnlp.cli.tables import print_records, printable
 from dicomnlp.model import utc_text
 
 patients_app = typer.Typer(
@@ -51,27 +50,23 @@ def quarantine(
     if not rows:
         out.print("nothing is in quarantine")
         return
-    table = rich.table.Table(
-        "received", "reason", "SOP instance", "study", "accession", "patient", "date", "sender", "may belong to"
+    print_records(
+        ("received", "reason", "SOP instance", "study", "accession", "patient", "date", "sender", "may belong to"),
+        [
+            (
+                utc_text(row.received_at),
+                row.reason_code or "",
+                row.sop_instance_uid,
+                row.study_instance_uid,
+                row.accession_number,
+                row.patient_id,
+                row.study_date,
+                row.calling_ae_title,
+                " ".join(row.candidate_studies or [row.held_study_instance_uid]),
+            )
+            for row in rows
+        ],
     )
-    for row in rows:
-        table.add_row(
-            utc_text(row.received_at),
-            row.reason_code or "",
-            *(
-                printable(text)
-                for text in (
-                    row.sop_instance_uid,
-                    row.study_instance_uid,
-                    row.accession_number,
-                    row.patient_id,
-                    row.study_date,
-                    row.calling_ae_title,
-                    " ".join(row.candidate_studies or [row.held_study_instance_uid]),
-                )
-            ),
-        )
-    out.print(table)
 
 
 def assign(

@@ -6,13 +6,14 @@ from collections.abc import Iterable
 import rich.table
 
 from dicomnlp.cli.context import out
-from dicomnlp.cli.reading import highlighted, printable
+from dicomnlp.cli.reading import highlighted, print_heading
+from dicomnlp.cli.tables import printable
 from dicomnlp.model import Code, CodedFinding, CodedMeasurement, Report, State, Temporality
 
 
 def print_report(report: Report, heading: str) -> None:
     """What an object says, from top to bottom; parts that it doesn't have are left out."""
-    out.rule(printable(heading), align="left")
+    print_heading(heading)
     for name, value in _facts(report):
         if value:
             out.print(f"{name}: {printable(value)}", style="dim", markup=False, soft_wrap=True)

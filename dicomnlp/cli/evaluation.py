@@ -11,7 +11,7 @@ import rich.text
 import typer
 
 from dicomnlp.cli.context import err, out, settings_of, write_line
-from dicomnlp.cli.reading import printable
+from dicomnlp.cli.tables import printable
 from dicomnlp.errors import UsageError
 from dicomnlp.model import to_json
 

@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import rich.progress
 import typer
 
-from dicomnlp.cli.context import err, open_database, settings_of, write_line
+from dicomnlp.cli.context import STOPPED, err, open_database, settings_of, write_line
 from dicomnlp.cli.document import print_report
 from dicomnlp.cli.reading import print_analysis
 from dicomnlp.config import Settings
-from dicomnlp.errors import DicomnlpError, UsageError
+from dicomnlp.errors import AlreadyRunningError, DicomnlpError, LanguageNotSupportedError, UsageError
 from dicomnlp.model import Identity, Narrative, Outcome, Receipt, Report, StoredObject, to_json
 
 if TYPE_CHECKING:
     from dicomnlp.extract import FileContent
+    from dicomnlp.store.database import Database
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON line an input, instead of text for people.")]
 
@@ -48,7 +49,7 @@ def import_files(
     intake = Intake(settings, database)
     outcomes: Counter[str] = Counter()
     progress = rich.progress.Progress(
-        "[progress.description]{task.description}", rich.progress.MofNCompleteColumn(), console=err, transient=True
+        "{task.description}", rich.progress.MofNCompleteColumn(), console=err, transient=True
     )
     task = progress.add_task("importing", total=None)
 
@@ -59,16 +60,34 @@ def import_files(
             text = f"{receipt.outcome.value}: {path} ({receipt.reason_code})"
             progress.console.print(text, markup=False, soft_wrap=True)
 
+    stopped = unattended = False
     try:
         with progress:
             import_paths(intake, paths, on_receipt=on_receipt)
+        unattended = _unattended(database)
+    except KeyboardInterrupt:
+        stopped = True
     finally:
         intake.close()
         database.close()
     total = sum(outcomes.values())
     write_line(", ".join([f"{total} files", *(f"{outcomes[o.value]} {o.value}" for o in Outcome if outcomes[o.value])]))
+    if stopped:
+        err.print("stopped; start it again to import the rest")
+        raise typer.Exit(STOPPED)
+    if unattended and (outcomes[Outcome.STORED.value] or outcomes[Outcome.NEW_VERSION.value]):
+        err.print("nothing analyses them until dicomnlp serve or dicomnlp work runs")
     if not total or outcomes[Outcome.REFUSED.value] or outcomes[Outcome.QUARANTINED.value]:
         raise typer.Exit(1)
+
+
+def _unattended(database: "Database") -> bool:
+    """Whether no process analyses what is pending."""
+    try:
+        with database.hold("dispatcher"):
+            return True
+    except AlreadyRunningError:
+        return False
 
 
 def extract(
@@ -128,9 +147,15 @@ def analyse(
     Example: echo '{"id": 1, "text": "No pneumothorax."}' | dicomnlp analyse - --json
     """
     from dicomnlp.analyse import analyse as analyse_narrative
-    from dicomnlp.analyse import analysis_to_json
+    from dicomnlp.analyse import analysis_to_json, choose_language, languages
 
     settings = settings_of(context)
+    if language is not None:
+        try:
+            choose_language("", language)
+        except LanguageNotSupportedError:
+            message = f"no language pack of that name; there are packs for {', '.join(languages())}"
+            raise typer.BadParameter(message, param_hint="--language") from None
     failed = False
     for name in files:
         for item in _inputs(name, settings):
@@ -149,7 +174,8 @@ def analyse(
                 if as_json:
                     _write_json({"id": item["id"], **_error_json(error)})
                 else:
-                    err.print(f"{name}: {error}", markup=False, soft_wrap=True)
+                    source = "standard input" if name == "-" else name
+                    err.print(f"{source}: {error}", markup=False, soft_wrap=True)
                 continue
             if as_json:
                 _write_json(analysis_to_json(item["id"], narrative, analysis))
@@ -165,7 +191,7 @@ def _read(file: Path) -> "FileContent":
     try:
         return read_file(file)
     except OSError as error:
-        raise UsageError(f"{file} can't be read: {error.strerror}") from None
+        raise UsageError(f"can't be read: {error.strerror}") from None
 
 
 def _extract(content: "FileContent", settings: Settings, character_set: str | None = None) -> Report:
@@ -178,12 +204,12 @@ def _extract(content: "FileContent", settings: Settings, character_set: str | No
 def _inputs(name: str, settings: Settings) -> Iterator[dict[str, Any]]:
     """The texts of one argument, each with id, narrative, language and targets, or with its error."""
     if name == "-":
-        yield from _json_lines(sys.stdin.buffer.read().decode("utf-8", "replace").splitlines(), "standard input")
+        yield from _json_lines(sys.stdin.buffer.read().splitlines())
         return
     file = Path(name)
     try:
         if file.suffix == ".jsonl":
-            yield from _json_lines(file.read_text("utf-8").splitlines(), file.name)
+            yield from _json_lines(file.read_bytes().splitlines())
         elif file.suffix == ".txt":
             text = file.read_text("utf-8")
             yield {"id": file.name, "narrative": Narrative(text), "language": None, "targets": ()}
@@ -193,24 +219,29 @@ def _inputs(name: str, settings: Settings) -> Iterator[dict[str, Any]]:
     except DicomnlpError as error:
         yield {"id": file.name, "error": error}
     except OSError as error:
-        yield {"id": file.name, "error": UsageError(f"{file} can't be read: {error.strerror}")}
+        yield {"id": file.name, "error": UsageError(f"can't be read: {error.strerror}")}
     except UnicodeDecodeError:
-        yield {"id": file.name, "error": UsageError(f"{file} isn't UTF-8 text")}
+        yield {"id": file.name, "error": UsageError("isn't UTF-8 text", reason_code="not_utf8")}
 
 
-def _json_lines(lines: list[str], source: str) -> Iterator[dict[str, Any]]:
+def _json_lines(lines: list[bytes]) -> Iterator[dict[str, Any]]:
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
+        record = None
         try:
-            record = json.loads(line)
-        except ValueError:
-            record = None
-        identifier = record.get("id") if isinstance(record, dict) else None
-        try:
-            yield {"id": identifier, **_parse(record)}
-        except UsageError as error:
-            yield {"id": identifier, "error": UsageError(f"{source}, line {number}: {error}")}
+            record = json.loads(line.decode("utf-8"))
+            parsed = _parse(record)
+        except UnicodeDecodeError:
+            yield {"id": None, "error": UsageError(f"line {number} isn't UTF-8 text", reason_code="not_utf8")}
+            continue
+        except (ValueError, RecursionError, UsageError) as error:
+            what = error if isinstance(error, UsageError) else "not JSON"
+            identifier = record.get("id") if isinstance(record, dict) else None
+            invalid = UsageError(f"line {number}: {what}", reason_code="invalid_input")
+            yield {"id": identifier, "error": invalid}
+            continue
+        yield {"id": record["id"], **parsed}
 
 
 def _parse(record: Any) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import csv
 import datetime as dt
+import difflib
 import io
 import json
 import sys
@@ -10,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from dicomnlp.cli.context import checked_uid, err, moment, open_database, out, write_line
-from dicomnlp.cli.reading import findings_table, print_analysis, print_changes
+from dicomnlp.cli.reading import print_analysis, print_changes, print_findings, states_told
 from dicomnlp.errors import NotFoundError
 from dicomnlp.model import Assertion, State
 from dicomnlp.store.answers import StoredFinding, StoredReport
@@ -65,16 +66,22 @@ def findings(
         all_versions=all_versions,
         as_of=as_of,
     )
-    waiting = [r for r in reports_of_study(database, study_instance_uid) if r.state is State.PENDING]
+    reports = reports_of_study(database, study_instance_uid)
     database.close()
+    if concept is not None and not rows:
+        _check_concept(concept)
     if as_json:
         write_line(json.dumps([row.to_json() for row in rows], ensure_ascii=False))
     elif as_csv:
         sys.stdout.write(_csv(rows))
+    elif rows:
+        print_findings(rows)
+    elif any(r.state is State.ANALYSED for r in reports):
+        out.print("no findings")
     else:
-        out.print(findings_table(rows) if rows else "no findings")
-    if waiting:
-        err.print(f"{len(waiting)} of the study's reports wait for analysis")
+        out.print("no findings: no report of the study is analysed")
+    for line in states_told(reports):
+        err.print(line, soft_wrap=True)
 
 
 def report(
@@ -109,11 +116,14 @@ def report(
         try:
             reports = reports_of_study(database, uid)
         except NotFoundError:
-            reports = reports_of_instance(database, uid)
+            try:
+                reports = reports_of_instance(database, uid)
+            except NotFoundError:
+                raise NotFoundError(f"nothing is held under UID {uid}") from None
         for stored in reports:
             if stored.report is None:
                 reason = f" ({stored.reason_code})" if stored.reason_code else ""
-                out.print(f"{stored.sop_instance_uid}: {stored.state.value}{reason}", markup=False)
+                out.print(f"{stored.sop_instance_uid}: {stored.state.value}{reason}", soft_wrap=True)
                 continue
             found = [f.finding for f in findings_of_instance(database, stored.sop_instance_uid)]
             sections = stored.analysis.sections if stored.analysis else stored.report.narrative.sections
@@ -121,6 +131,19 @@ def report(
             print_analysis(stored.report.narrative, sections, found, heading=heading)
     finally:
         database.close()
+
+
+def _check_concept(concept: str) -> None:
+    """Refuse an id that no language pack knows; asked only when nothing was found, as reading the packs takes time."""
+    from dicomnlp.analyse.pack import LANGUAGES, read_pack
+    from dicomnlp.analyse.reading import TARGET
+
+    known = {TARGET}.union(*(read_pack(path.parent).concepts for path in LANGUAGES.glob("*/pack.toml")))
+    if concept in known:
+        return
+    close = difflib.get_close_matches(concept, known, 1)
+    suggestion = f"; did you mean {close[0]}?" if close else ""
+    raise typer.BadParameter(f"no language pack has a concept of that id{suggestion}", param_hint="--concept")
 
 
 def _standing(stored: StoredReport) -> str:

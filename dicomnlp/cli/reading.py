@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-import rich.table
 import rich.text
 
 from dicomnlp.cli.context import out
-from dicomnlp.model import Assertion, Finding, Narrative, Section
-from dicomnlp.store.answers import StoredFinding
+from dicomnlp.cli.tables import print_records, printable
+from dicomnlp.model import Assertion, Finding, Measurement, Narrative, Section, State, Temporality
+from dicomnlp.store.answers import StoredFinding, StoredReport
 from dicomnlp.store.changes import Changes, Version
 
 STYLES = {
@@ -31,16 +31,16 @@ def highlighted(text: str, sections: Sequence[Section], findings: Sequence[Findi
     return rendered
 
 
-def printable(text: str) -> str:
-    """`text` with control characters replaced one to one: a report must not steer the terminal."""
-    return "".join(c if c in "\n\t" or c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+def print_heading(text: str) -> None:
+    """A line that begins a report; never cut, whatever the width."""
+    out.print(f"── {printable(text)}", style="bold", soft_wrap=True)
 
 
 def print_analysis(
     narrative: Narrative, sections: Sequence[Section], findings: Sequence[Finding], heading: str
 ) -> None:
     """A narrative with its findings marked, and what the colours mean."""
-    out.rule(printable(heading), align="left")
+    print_heading(heading)
     out.print(highlighted(narrative.text, sections, findings))
     legend = rich.text.Text()
     for assertion in dict.fromkeys(f.assertion for f in findings):
@@ -48,21 +48,55 @@ def print_analysis(
     out.print(legend)
 
 
-def findings_table(findings: Sequence[StoredFinding]) -> rich.table.Table:
-    """A table of findings, one row each."""
-    table = rich.table.Table("concept", "assertion", "side", "size", "section", "sentence")
-    for stored in findings:
-        f = stored.finding
-        sizes = "; ".join(f"{'x'.join(f'{v:g}' for v in m.values)} {m.unit}" for m in f.measurements)
-        table.add_row(
-            f.concept.meaning,
-            rich.text.Text(f.assertion.value, STYLES[f.assertion]),
-            f.laterality.value if f.laterality else "",
-            sizes,
-            f.section.value,
-            printable(" ".join(f.sentence.split())),
-        )
-    return table
+def print_findings(findings: Sequence[StoredFinding]) -> None:
+    """Findings in the order given, with what is stated of each."""
+    names = ("concept", "assertion", "side", "anatomy", "severity", "change", "size", "section", "sentence")
+    print_records(
+        names,
+        [
+            (
+                f.concept.meaning,
+                rich.text.Text(f.assertion.value, STYLES[f.assertion]),
+                f.laterality.value if f.laterality else "",
+                f.anatomy.meaning if f.anatomy else "",
+                f.severity.value if f.severity else "",
+                f.change.value if f.change else "",
+                "; ".join(_size(m) for m in f.measurements),
+                f.section.value,
+                " ".join(f.sentence.split()),
+            )
+            for f in (stored.finding for stored in findings)
+        ],
+    )
+
+
+def _size(measurement: Measurement) -> str:
+    text = f"{'x'.join(f'{v:g}' for v in measurement.values)} {measurement.unit}"
+    return f"(prior {text})" if measurement.temporality is Temporality.PRIOR else text
+
+
+def states_told(reports: Sequence[StoredReport]) -> list[str]:
+    """A line for each state but analysed that reports are in: no findings of these doesn't mean that none are there."""
+    lines = []
+    for state in State:
+        of_state = [r for r in reports if r.state is state]
+        if state is State.ANALYSED or not of_state:
+            continue
+        counted = f"{len(of_state)} report{'s' if len(of_state) != 1 else ''} {_STATE_WORDS[state]}"
+        reasons = ", ".join(dict.fromkeys(r.reason_code for r in of_state if r.reason_code))
+        command = _STATE_COMMANDS.get(state)
+        lines.append(counted + (f": {reasons}" if reasons else "") + (f"; see {command}" if command else ""))
+    return lines
+
+
+_STATE_WORDS = {
+    State.PENDING: "waiting for analysis",
+    State.NO_TEXT: "without text (no_text)",
+    State.NEEDS_OCR: "made of images without text (needs_ocr)",
+    State.FAILED: "failed",
+    State.QUARANTINED: "in quarantine",
+}
+_STATE_COMMANDS = {State.FAILED: "dicomnlp failures", State.QUARANTINED: "dicomnlp quarantine"}
 
 
 def print_changes(changes: Changes) -> None:
@@ -71,7 +105,7 @@ def print_changes(changes: Changes) -> None:
         out.print(f"{changes.later.sop_instance_uid} took the place of no other report")
         return
     out.print(f"{_named(changes.earlier)} -> {_named(changes.later)}", markup=False)
-    table = rich.table.Table("", "concept", "before", "after", "sentence")
+    rows = []
     for mark, before, after in (
         *(("changed", a, b) for a, b in changes.changed),
         *(("added", None, f) for f in changes.added),
@@ -79,14 +113,10 @@ def print_changes(changes: Changes) -> None:
     ):
         shown = after or before
         assert shown is not None
-        table.add_row(
-            mark,
-            shown.finding.concept.meaning,
-            _stated(before),
-            _stated(after),
-            printable(" ".join(shown.finding.sentence.split())),
-        )
-    out.print(table)
+        sentence = " ".join(shown.finding.sentence.split())
+        rows.append((mark, shown.finding.concept.meaning, _stated(before), _stated(after), sentence))
+    if rows:
+        print_records(("", "concept", "before", "after", "sentence"), rows)
     out.print(f"{changes.unchanged} unchanged")
 
 

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from dicomnlp import logs
-from dicomnlp.cli.context import settings_of, write_line
+from dicomnlp.cli.context import database_of, settings_of, write_line
 from dicomnlp.config import Settings
 from dicomnlp.errors import AlreadyRunningError, PortInUseError
 from dicomnlp.logs import Event, log
@@ -37,11 +37,10 @@ def serve(context: typer.Context) -> None:
     Example: dicomnlp --config /etc/dicomnlp/config.toml serve
     """
     from dicomnlp.serve.supervisor import supervise
-    from dicomnlp.store.database import Database
 
     settings = settings_of(context)
     logs.configure(settings.logs.level, "supervisor")
-    database = Database.open(settings)
+    database = database_of(settings)
     with database.hold("service"):
         parts = ["listen"] * settings.listener.processes + ["work", "web"]
         exit_code = supervise(settings, parts, on_ready=write_line)
@@ -56,7 +55,6 @@ def listen(context: typer.Context, supervised: Supervised = False) -> None:
     """
     from dicomnlp.receive.listener import run_listener
     from dicomnlp.serve.supervisor import supervise
-    from dicomnlp.store.database import Database
 
     settings = settings_of(context)
     if settings.listener.processes > 1 and not supervised:
@@ -64,7 +62,7 @@ def listen(context: typer.Context, supervised: Supervised = False) -> None:
         raise typer.Exit(supervise(settings, ["listen"] * settings.listener.processes, on_ready=write_line))
 
     def run(stop: threading.Event) -> None:
-        database = Database.open(settings)
+        database = database_of(settings)
         run_listener(settings, database, on_ready=_announce("listen"), stop=stop)
         database.close()
 
@@ -76,13 +74,12 @@ def work(context: typer.Context, supervised: Supervised = False) -> None:
 
     Example: dicomnlp work
     """
-    from dicomnlp.store.database import Database
     from dicomnlp.work.dispatcher import run_dispatcher
 
     settings = settings_of(context)
 
     def run(stop: threading.Event) -> None:
-        database = Database.open(settings)
+        database = database_of(settings)
         run_dispatcher(settings, database, on_ready=_announce("work"), stop=stop)
         database.close()
 

@@ -53,6 +53,9 @@ from dicomnlp.receive.pdu import (
 )
 from dicomnlp.receive.reasons import Reason
 
+REFUSED_CONTEXTS_LOGGED: Final = 3
+"""Lines an association at the most: some propose more than a hundred, again for each object."""
+
 _RELEASE_RP: Final = HEADER.pack(PDUType.A_RELEASE_RP, 4) + bytes(4)
 
 _BEFORE_ASSOCIATION: Final[dict[int, int]] = {PDUType.A_ASSOCIATE_RQ: MAXIMUM_REQUEST_LENGTH, PDUType.A_ABORT: 4}
@@ -217,6 +220,16 @@ class Association:
             called_ae_title=self._request.called_ae_title,
             peer_address=self._peer_address,
         )
+        for context in acceptance.refused[:REFUSED_CONTEXTS_LOGGED]:
+            log(
+                Event.PRESENTATION_CONTEXT_REFUSED,
+                calling_ae_title=self._request.calling_ae_title,
+                peer_address=self._peer_address,
+                sop_class_uid=context.sop_class_uid,
+                transfer_syntax_uid=context.transfer_syntax_uid,
+                reason_code=context.reason_code,
+                count=len(acceptance.refused),
+            )
         self._connection.send(acceptance.encoded)
 
     def _reject(self, rejection: Rejection) -> None:

@@ -13,10 +13,11 @@ from collections.abc import Sequence
 from typing import Final
 
 from dicomnlp.config import Settings
-from dicomnlp.errors import SUCCESS, DatabaseError, DicomnlpError, ObjectError
+from dicomnlp.errors import SUCCESS, DatabaseError, ObjectError
 from dicomnlp.extract.identity import read_identity
-from dicomnlp.logs import Event, describe, log
+from dicomnlp.logs import Event, log
 from dicomnlp.model import Arrival, Identity, IntakeRecord, Outcome, Receipt, is_uid
+from dicomnlp.receive.backlog import Backlog, FailureLog, bare, status_and_reason
 from dicomnlp.receive.contexts import STORAGE_SOP_CLASSES, TRANSFER_SYNTAXES
 from dicomnlp.receive.reasons import Reason
 from dicomnlp.store.database import Database
@@ -65,6 +66,8 @@ class Intake:
         self._waiting: deque[_Ticket] = deque()
         self._changed = threading.Condition()
         self._closed = False
+        self._backlog = Backlog()
+        self._failures = FailureLog()
         self._writer = threading.Thread(target=self._write, name="intake-writer", daemon=True)
         self._writer.start()
 
@@ -102,6 +105,8 @@ class Intake:
 
     def refuse(self, arrival: Arrival, status: int, reason_code: str) -> Receipt:
         """Record in the ledger that an object is not taken, and why; its bytes are not kept.
+
+        While the database takes nothing the row waits in memory, and is written as soon as it does.
 
         Parameters
         ----------
@@ -178,23 +183,35 @@ class Intake:
         return ticket.receipt
 
     def _write(self) -> None:
-        while True:
+        while self._await_work():
             group = self._next_group()
-            if not group:
-                return
             try:
                 self._commit(group)
             except Exception as error:  # noqa: BLE001 - whatever happens, senders get an answer and the writer lives on
-                log(Event.INTAKE_FAILED, count=len(group), **describe(error))
+                self._failures.report(len(group), error)
             for ticket in group:
                 if not ticket.done.is_set():
                     ticket.settle(_failed(ticket.record, *Reason.PROCESSING_FAILED.answer))
+            if self._backlog.seconds_until_due == 0.0:
+                self._write_backlog()
+        while self._backlog and self._write_backlog():
+            pass
+        self._backlog.give_up()
+        self._failures.flush()
 
-    def _next_group(self) -> list[_Ticket]:
-        """All that wait, within the bounds of a group; empty only when closed."""
+    def _await_work(self) -> bool:
+        """Wait until objects do, or rows of the backlog are due; False when closed and no object waits."""
         with self._changed:
             while not self._waiting and not self._closed:
-                self._changed.wait()
+                seconds = self._backlog.seconds_until_due
+                if seconds == 0.0:
+                    break
+                self._changed.wait(seconds)
+            return bool(self._waiting) or not self._closed
+
+    def _next_group(self) -> list[_Ticket]:
+        """All that wait, within the bounds of a group; none when only the backlog is due."""
+        with self._changed:
             group: list[_Ticket] = []
             size = 0
             while self._waiting and len(group) < MAXIMUM_GROUP_OBJECTS:
@@ -213,43 +230,56 @@ class Intake:
             for ticket in group:
                 self._commit([ticket])
             return
-        status, reason_code = Reason.PROCESSING_FAILED.answer
-        if isinstance(error, DicomnlpError):
-            status, reason_code = error.dimse_status, error.reason_code
-        elif isinstance(error, OSError):  # a large original couldn't be written: disk full, for the most part
-            status, reason_code = Reason.STORAGE_FAILED.answer
+        status, reason_code = status_and_reason(error)
         for ticket in group:
-            if not _is_hopeless(error):
-                self._record_failure(ticket.record, status, reason_code)
+            self._backlog.add(bare(ticket.record, status, reason_code))
+        if not _is_hopeless(error):
+            self._write_backlog()
+        for ticket in group:
             ticket.settle(_failed(ticket.record, status, reason_code))
 
     def _try(self, group: Sequence[_Ticket]) -> Exception | None:
+        if not group:
+            return None
         try:
             receipts = record_arrivals(self._database, [ticket.record for ticket in group])
         except Exception as error:  # noqa: BLE001 - answered with a status by the caller
-            log(Event.INTAKE_FAILED, count=len(group), **describe(error))
+            self._failures.report(len(group), error)
+            if _is_hopeless(error):
+                self._backlog.database_fails()
             return error
+        self._database_works()
         for ticket, receipt in zip(group, receipts, strict=True):
             ticket.settle(receipt)
         return None
 
-    def _record_failure(self, record: IntakeRecord, status: int, reason_code: str) -> None:
-        """Leave a ledger row, without the object, for a record that can't be committed; else the log has it."""
-        bare = IntakeRecord(
-            arrival=dataclasses.replace(record.arrival, data=b""),
-            identity=Identity(
-                sop_class_uid=record.identity.sop_class_uid, sop_instance_uid=record.identity.sop_instance_uid
-            ),
-            sha256=record.sha256,
-            received_at=record.received_at,
-            status=status,
-            reason_code=reason_code,
-            keep=False,
-        )
+    def _write_backlog(self) -> bool:
+        """Commit as many ledger rows that are owed as a group may have; whether the database took them."""
+        rows = self._backlog.first(MAXIMUM_GROUP_OBJECTS)
+        lost = 0
+        error = self._write_rows(rows)
+        if error is not None:
+            # when some can be written it isn't the database's fault that others can't, and they mustn't be in the way
+            one_by_one = len(rows) > 1 and not _is_hopeless(error)
+            lost = sum(self._write_rows([row]) is not None for row in rows) if one_by_one else len(rows)
+        if rows and lost == len(rows):
+            self._backlog.database_fails()
+            return False
+        self._backlog.written(len(rows), lost)
+        self._database_works()
+        return True
+
+    def _write_rows(self, rows: Sequence[IntakeRecord]) -> Exception | None:
         try:
-            record_arrivals(self._database, [bare])
-        except Exception as error:  # noqa: BLE001 - the sender is told in any case
-            log(Event.INTAKE_FAILED, count=1, **describe(error))
+            record_arrivals(self._database, rows)
+        except Exception as error:  # noqa: BLE001 - the senders are told in any case; the caller tries again
+            self._failures.report(len(rows), error)
+            return error
+        return None
+
+    def _database_works(self) -> None:
+        self._backlog.database_works()
+        self._failures.flush()
 
 
 def _is_hopeless(error: Exception) -> bool:

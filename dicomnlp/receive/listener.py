@@ -43,7 +43,8 @@ def run_listener(
     try:
         timeouts = Timeouts(network=settings.listener.network_timeout_seconds)
         acceptor = Acceptor(listening, settings.listener, intake, timeouts)
-        on_ready(address_of(listening))
+        if not stop.is_set():
+            on_ready(address_of(listening))
         acceptor.serve(stop)
     finally:
         listening.close()

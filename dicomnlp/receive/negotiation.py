@@ -4,7 +4,7 @@ Items and PDUs are decoded and encoded by pynetdicom's public classes.
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,6 +56,25 @@ class AcceptedContext:
 
 
 @dataclass(frozen=True, slots=True)
+class RefusedContext:
+    """A presentation context that can't be had; what the peer said of it may not be well-formed."""
+
+    sop_class_uid: str
+    transfer_syntax_uid: str
+    """The first that was proposed."""
+    reason_code: str
+
+
+_REFUSALS = {
+    1: "role_not_supported",
+    2: "provider_rejection",
+    3: "abstract_syntax_not_supported",
+    4: "transfer_syntaxes_not_supported",
+}
+"""By the result of PS3.8 Table 9-18; the first, user rejection, is given for a requestor that won't be an SCU."""
+
+
+@dataclass(frozen=True, slots=True)
 class Rejection:
     """Fields of an A-ASSOCIATE-RJ PDU (PS3.8 Table 9-21), and the reason for the log."""
 
@@ -96,6 +115,9 @@ class Acceptance:
 
     contexts: dict[int, AcceptedContext]
     """By presentation context ID."""
+    refused: tuple[RefusedContext, ...]
+    """One a SOP class that can't be sent at all and should have been: all if nothing can be stored, else those that
+    are offered. (To propose a whole archive's list and to get a part of it is the normal course of things.)"""
     encoded: bytes
 
 
@@ -200,6 +222,8 @@ def accept(request: Request) -> Acceptance:
         if context.result == 0 and context.context_id is not None
     }
 
+    refused = _notable_refusals(request, contexts, {c.context_id: c.result for c in results})
+
     maximum_length = MaximumLengthNotification()
     maximum_length.maximum_length_received = MAXIMUM_LENGTH_RECEIVED
     implementation_class = ImplementationClassUIDNotification()
@@ -226,7 +250,22 @@ def accept(request: Request) -> Acceptance:
     primitive.user_information = answer
     pdu = A_ASSOCIATE_AC()
     pdu.from_primitive(primitive)
-    return Acceptance(contexts, bytes(pdu.encode()))
+    return Acceptance(contexts, refused, bytes(pdu.encode()))
+
+
+def _notable_refusals(
+    request: Request, contexts: Mapping[int, AcceptedContext], results: Mapping[int | None, int | None]
+) -> tuple[RefusedContext, ...]:
+    accepted = {context.sop_class_uid for context in contexts.values()}
+    stores = accepted - {VERIFICATION_SOP_CLASS}
+    refused: dict[str, RefusedContext] = {}
+    for context in request.primitive.presentation_context_definition_list:
+        sop_class_uid = str(context.abstract_syntax)
+        if sop_class_uid in accepted or (stores and sop_class_uid not in STORAGE_SOP_CLASSES):
+            continue
+        reason_code = _REFUSALS[results[context.context_id] or 2]
+        refused.setdefault(sop_class_uid, RefusedContext(sop_class_uid, str(context.transfer_syntax[0]), reason_code))
+    return tuple(refused.values())
 
 
 def _extended_negotiation(sop_class_uid: str) -> list[SOPClassExtendedNegotiation]:

@@ -20,7 +20,10 @@ class Reason(enum.Enum):
     """(status, meaning); the reason code is the name in lower case."""
 
     OBJECT_TOO_LARGE = (OUT_OF_RESOURCES, "The data set is above `listener.maximum_object_bytes`.")
-    SERVICE_STOPPING = (OUT_OF_RESOURCES, "The object came after the last commit of a listener that stops.")
+    SERVICE_STOPPING = (
+        OUT_OF_RESOURCES,
+        "The object came after the last commit of a listener that stops: the log has it, the ledger has not.",
+    )
     STORAGE_FAILED = (OUT_OF_RESOURCES, "The original couldn't be written to `database.large_object_directory`.")
     IDENTITY_MISMATCH = (
         DATA_SET_DOES_NOT_MATCH,

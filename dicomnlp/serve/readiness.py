@@ -1,18 +1,28 @@
 """Whether the service can do its work now, and what is missing if it can't."""
 
+import os
+import shutil
 import threading
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from dicomnlp.config import Settings
 from dicomnlp.errors import AlreadyRunningError, DatabaseError
 from dicomnlp.serve.connection import Connection
 from dicomnlp.serve.problems import KINDS, database_reason
-from dicomnlp.store import admin
-from dicomnlp.store.database import check_revision
+from dicomnlp.store import admin, faults
+from dicomnlp.store.database import check_revision, is_sqlite, parse_url
 
 KEEP_SECONDS = 1.0
 """A result is given again for so long: each look opens connections and touches the dispatcher's lock."""
+MINIMUM_FREE_BYTES = 16777216
+"""Less on the volume of a SQLite database, and it may fail with the next objects: its log alone grows by 4 MB."""
+
+_FULL = "Free disk space: less than 16 MB is left on the volume of the database. Free some, or move the database."
+_READ_ONLY = (
+    "Permission to write the database: this user may not write its file or its folder, or the volume is read-only."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +56,36 @@ class ReadinessCheck:
             check_revision(admin.check(self._settings).revision)
             with self._connection.get().read():
                 pass
+            hindrance = self._write_hindrance()
             dispatcher = self._dispatcher_runs()
         except DatabaseError as error:
             reason_code = database_reason(error)
             kind = KINDS[reason_code]
             return Readiness({"database": reason_code, "dispatcher": "unknown"}, (f"{kind.title}. {kind.advice}",))
+        checks, missing = {"database": "ok", "dispatcher": "ok"}, []
+        if hindrance is not None:
+            checks["database"] = hindrance[0]
+            missing.append(hindrance[1])
         if not dispatcher:
-            return Readiness(
-                {"database": "ok", "dispatcher": "not_running"},
-                ("No dispatcher works on this database, so nothing is analysed. Start `dicomnlp work`.",),
-            )
-        return Readiness({"database": "ok", "dispatcher": "ok"}, ())
+            checks["dispatcher"] = "not_running"
+            missing.append("No dispatcher works on this database, so nothing is analysed. Start `dicomnlp work`.")
+        return Readiness(checks, tuple(missing))
+
+    def _write_hindrance(self) -> tuple[str, str] | None:
+        """Reason code and sentence when a SQLite database can be read but not be written; a server knows by itself."""
+        url = parse_url(self._settings.database_url)
+        if not is_sqlite(url):
+            return None
+        file = Path(url.database or "")
+        try:
+            free = shutil.disk_usage(file.parent).free
+            # the log and its index are files beside it, which come and go
+            writable = os.access(file, os.R_OK | os.W_OK) and os.access(file.parent, os.W_OK | os.X_OK)
+        except OSError as error:
+            raise faults.translate(error) from None
+        if free < MINIMUM_FREE_BYTES:
+            return "database_full", _FULL
+        return None if writable else ("database_read_only", _READ_ONLY)
 
     def _dispatcher_runs(self) -> bool:
         """Whether its lock is taken. Only while nobody has it is it held here, for an instant."""

@@ -70,10 +70,11 @@ class FindingOfStudy(Finding):
 
 
 class Findings(BaseModel):
-    """The findings of a study in the order of its reports and of their text."""
+    """The findings of a study in the order of its reports and of their text, and its reports counted by state."""
 
     study_instance_uid: str
     findings: list[FindingOfStudy]
+    reports: dict[State, int] | None
 
 
 class SectionOfReport(BaseModel):
@@ -252,7 +253,11 @@ def _example_report() -> StoredReport:
     )
 
 
-FINDINGS_EXAMPLE = {"study_instance_uid": STUDY_INSTANCE_UID, "findings": [_example_finding().to_json()]}
+FINDINGS_EXAMPLE = {
+    "study_instance_uid": STUDY_INSTANCE_UID,
+    "findings": [_example_finding().to_json()],
+    "reports": {state.value: int(state is State.ANALYSED) for state in State},
+}
 REPORTS_EXAMPLE = {"study_instance_uid": STUDY_INSTANCE_UID, "reports": [_example_report().to_json()]}
 INSTANCE_EXAMPLE = {"sop_instance_uid": SOP_INSTANCE_UID, "reports": [_example_report().to_json()]}
 CHANGES_EXAMPLE = Changes(

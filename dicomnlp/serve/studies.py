@@ -1,18 +1,21 @@
 """What is known of a study: its findings and its reports."""
 
 import datetime as dt
+from collections import Counter
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Query, Request, Response
 from pydantic import AwareDatetime
 
-from dicomnlp.model import Assertion
+from dicomnlp.model import Assertion, State
 from dicomnlp.serve import schemas
 from dicomnlp.serve.conditional import answer
 from dicomnlp.serve.connection import Connection
 from dicomnlp.serve.parameters import SOPInstanceUID, StudyInstanceUID, check_query
 from dicomnlp.serve.problems import ProblemError
 from dicomnlp.store import changes, queries
+from dicomnlp.store.answers import StoredReport
 
 _PROBLEMS = schemas.refused(
     "not_found",
@@ -46,6 +49,12 @@ def _check_versions(*, all_versions: bool, as_of: dt.datetime | None) -> None:
         raise ProblemError("bad_request", "all_versions and as_of can't be asked for together.")
 
 
+def count_states(reports: Iterable[StoredReport]) -> dict[str, int]:
+    """How many of `reports` are in each state; every state is named."""
+    counts = Counter(report.state for report in reports)
+    return {state.value: counts[state] for state in State}
+
+
 def register(app: FastAPI, connection: Connection) -> None:
     """Add the routes of this module to `app`."""
 
@@ -74,12 +83,15 @@ def register(app: FastAPI, connection: Connection) -> None:
     ) -> Response:
         """Every mention of a concept in the reports that prevail and belong to the study, judged.
 
-        A list without entries means that no report analysed so far states a finding; whether a report still waits or
-        failed is told by the state of the study's reports.
+        A list without entries means that no report analysed so far states a finding. Whether a report still waits or
+        failed is told by `reports`, which counts the study's reports of now by state; it is null with `as_of`.
         """
         _check_versions(all_versions=all_versions, as_of=as_of)
+        database = connection.get()
+        # before the findings: what is analysed in between is found and counted as pending, never the other way round
+        reports = None if as_of is not None else count_states(queries.reports_of_study(database, study_instance_uid))
         found = queries.findings_of_study(
-            connection.get(),
+            database,
             study_instance_uid,
             assertion=assertion,
             concept=concept,
@@ -87,7 +99,12 @@ def register(app: FastAPI, connection: Connection) -> None:
             as_of=as_of,
         )
         return answer(
-            request, {"study_instance_uid": study_instance_uid, "findings": [finding.to_json() for finding in found]}
+            request,
+            {
+                "study_instance_uid": study_instance_uid,
+                "findings": [finding.to_json() for finding in found],
+                "reports": reports,
+            },
         )
 
     @app.get(

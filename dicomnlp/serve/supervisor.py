@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from dicomnlp.config import Settings
+from dicomnlp.errors import DicomnlpError
 from dicomnlp.logs import Event, log
 
 DRAIN_SECONDS = 30.0
@@ -22,6 +23,12 @@ DRAIN_SECONDS = 30.0
 STEADY_SECONDS = 60.0
 """A part that ran so long before it died is started again without delay."""
 LONGEST_PAUSE_SECONDS = 30.0
+
+
+class StartError(DicomnlpError):
+    """A part of the service could not start, and has said why on standard error."""
+
+    reason_code = "part_not_started"
 
 
 @dataclass(slots=True)
@@ -51,7 +58,12 @@ def supervise(settings: Settings, commands: Sequence[str], *, on_ready: Callable
     Returns
     -------
     int
-        Exit code: 0 after a stop that was asked for, 1 when a part could not start.
+        Exit code: 0, after a stop that was asked for.
+
+    Raises
+    ------
+    StartError
+        A part could not start; all have ended.
     """
     return _Supervisor(settings, commands, on_ready).run()
 
@@ -70,12 +82,14 @@ class _Supervisor:
         try:
             for part in self._parts:
                 self._start(part)
-            while not self._stopping:
+            while True:
                 self._changed.wait(0.2)
                 self._changed.clear()
-                if not all(self._watch(part) for part in self._parts):
-                    return 1
-                if not self._announced and all(part.ready for part in self._parts):
+                if self._stopping:
+                    break
+                for part in self._parts:
+                    self._watch(part)
+                if not self._announced and not self._stopping and all(part.ready for part in self._parts):
                     self._announced = True
                     self._on_ready(self._ready_line())
         finally:
@@ -118,24 +132,28 @@ class _Supervisor:
         process.stdout.close()
         self._changed.set()
 
-    def _watch(self, part: _Part) -> bool:
-        """Start `part` again if it died; False when it never got ready and the service can't be what was asked."""
+    def _watch(self, part: _Part) -> None:
+        """Start `part` again if it died; not when it never got ready and the service can't be what was asked."""
         if part.process is None:
             if time.monotonic() >= part.start_at:
                 self._start(part)
-            return True
+            return
         exit_code = part.process.poll()
         if exit_code is None:
-            return True
+            return
         log(Event.COMPONENT_DIED, component=part.command, exit_code=exit_code, process_id=part.process.pid)
         if not self._announced and not part.ready:
-            return False
+            # said when all parts have ended, so that it is the last line, and what it points to not far above
+            raise StartError(
+                f"the service has ended because its part `{part.command}` could not start (exit code {exit_code}); "
+                "its reason is above, in the line that begins with `dicomnlp: `; "
+                f"`dicomnlp {part.command}` alone says it again"
+            )
         steady = time.monotonic() - part.started > STEADY_SECONDS
         part.failures = 1 if steady else part.failures + 1
         pause = 0.0 if part.failures == 1 else min(LONGEST_PAUSE_SECONDS, 0.5 * 2.0**part.failures)
         self._close(part)
         part.start_at = time.monotonic() + pause
-        return True
 
     def _close(self, part: _Part) -> None:
         if part.process is not None and part.process.stdin is not None:

@@ -193,7 +193,7 @@ class Dispatcher:
         try:
             while not stop.is_set():
                 self._guarded(self._step)
-                if self._engine is not None and not announced:
+                if self._engine is not None and not announced and not stop.is_set():
                     announced = True
                     on_ready(self._engine.address)
                 if self._database_pause.over and self._guarded(finished):

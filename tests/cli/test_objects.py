@@ -1,13 +1,17 @@
 """extract, analyse and import: answers for every input, in order, and clear errors."""
 
 import json
+from pathlib import Path
 
 import pytest
 from support.service import ROOT_UID, make_report, write_report
 from typer.testing import CliRunner
 
+from dicomnlp import config
 from dicomnlp.cli.main import app
 from dicomnlp.errors import DicomnlpError
+from dicomnlp.receive import importer
+from dicomnlp.store.database import Database
 
 TEXT = "FINDINGS: Small left pleural effusion.\nIMPRESSION: No pneumothorax."
 
@@ -29,7 +33,7 @@ def run(tmp_path, monkeypatch):
 
 def lines(result):
     """Standard output as JSON lines."""
-    return [json.loads(line) for line in result.stdout.splitlines()]
+    return [json.loads(line) for line in result.stdout.split("\n") if line]
 
 
 def test_extract_answers_every_file_in_order_and_fails_if_one_did(run, tmp_path):
@@ -66,7 +70,8 @@ def test_analyse_answers_json_lines_in_order_with_their_ids(run):
     assert (first["id"], first["findings"][0]["assertion"]) == (7, "absent")
     assert "line 3" in second["error"]["message"]
     assert (third["id"], third["findings"][0]["assertion"]) == ("b", "present")
-    assert (fourth["id"], fourth["error"]["reason_code"]) == (9, "usage")
+    assert (fourth["id"], fourth["error"]["reason_code"]) == (9, "invalid_input")
+    assert second["error"]["reason_code"] == "invalid_input"
 
 
 def test_analyse_judges_the_targets_that_are_asked_for(run):
@@ -108,13 +113,40 @@ def test_public_form_of_an_answer(run):
     assert finding["measurements"][0]["values"] == [6.0]
 
 
-def test_unknown_language_is_a_clear_error(run):
-    """The languages that there are stand in the message."""
-    result = run("analyse", "-", "--language", "xx", "--json", stdin='{"id": 1, "text": "a"}')
-    assert result.exit_code == 1
-    (answer,) = lines(result)
-    assert answer["error"]["reason_code"] == "language_not_supported"
-    assert "en" in answer["error"]["message"]
+def test_a_line_that_is_not_utf_8_fails_alone(run):
+    """Of a file and of standard input alike; the lines around it are answered."""
+    data = b'{"id": 1, "text": "a"}\n{"id": 2, "text": "caf\xe9"}\n{"id": 3, "text": "b\xe2\x80\xa8c"}\n'
+    Path("a.jsonl").write_bytes(data)
+    for answers in (lines(run("analyse", "-", "--json", stdin=data)), lines(run("analyse", "a.jsonl", "--json"))):
+        assert [a["id"] for a in answers] == [1, None, 3]
+        assert answers[1]["error"] == {"reason_code": "not_utf8", "message": "line 2 isn't UTF-8 text"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["analyse", "none.txt"], "none.txt: can't be read: No such file or directory"),
+        (["extract", "none.dcm"], "none.dcm: can't be read: No such file or directory"),
+        (["analyse", "bad.jsonl"], 'bad.jsonl: line 1: not a JSON object with "id" and "text"'),
+        (["analyse", "latin.txt"], "latin.txt: isn't UTF-8 text"),
+        (["analyse", "-"], "standard input: line 1: not JSON"),
+    ],
+)
+def test_a_message_names_its_input_once(run, arguments, message):
+    """The name, the line, what is wrong."""
+    Path("bad.jsonl").write_text("[]\n")
+    Path("latin.txt").write_bytes(b"caf\xe9")
+    result = run(*arguments, stdin="{\n")
+    assert (result.exit_code, result.stderr) == (1, message + "\n")
+
+
+def test_unknown_language_is_wrong_usage(run):
+    """The languages that there are stand in the message; a region or capitals are no other language."""
+    record = '{"id": 1, "text": "a"}'
+    result = run("analyse", "-", "--language", "xx", "--json", stdin=record)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "there are packs for en" in " ".join(result.stderr.replace("│", " ").split())
+    assert run("analyse", "-", "--language", "EN-us", "--json", stdin=record).exit_code == 0
 
 
 def test_import_counts_what_it_took_and_fails_if_something_was_refused(run, tmp_path):
@@ -126,11 +158,13 @@ def test_import_counts_what_it_took_and_fails_if_something_was_refused(run, tmp_
     assert run("db", "upgrade").exit_code == 0
     result = run("import", folder)
     assert (result.exit_code, result.stdout.splitlines()[-1]) == (0, "2 files, 2 stored")
+    assert "nothing analyses them until dicomnlp serve" in result.stderr
     (folder / "notes.txt").write_text("no DICOM")
     result = run("import", folder)
     assert result.exit_code == 1
     assert result.stdout.splitlines()[-1] == "3 files, 2 duplicate, 1 refused"
-    assert "not_dicom" in result.stderr
+    assert result.stderr.count("not_dicom") == 1
+    assert "nothing analyses" not in result.stderr
 
 
 def test_import_of_an_empty_folder_says_so(run, tmp_path):
@@ -139,3 +173,35 @@ def test_import_of_an_empty_folder_says_so(run, tmp_path):
     run("db", "upgrade")
     result = run("import", tmp_path / "empty")
     assert (result.exit_code, result.stdout) == (1, "0 files\n")
+
+
+def test_import_beside_a_dispatcher_gives_no_hint_to_start_one(run, tmp_path):
+    """What it stored is analysed anyway."""
+    file = write_report(make_report(1, TEXT), tmp_path / "a.dcm")
+    run("db", "upgrade")
+    database = Database.open(config.load(tmp_path / "config.toml"))
+    with database.hold("dispatcher"):
+        result = run("import", file)
+    database.close()
+    assert (result.exit_code, result.stdout.splitlines()[-1]) == (0, "1 files, 1 stored")
+    assert "nothing analyses" not in result.stderr
+
+
+def test_import_that_is_interrupted_counts_what_it_took(run, tmp_path, monkeypatch):
+    """Ctrl-C: the summary, and how to go on."""
+    run("db", "upgrade")
+    files = [write_report(make_report(n, TEXT), tmp_path / f"{n}.dcm") for n in (1, 2)]
+    taken = importer._import_file
+
+    def interrupted(intake, path):
+        if path == files[1]:
+            raise KeyboardInterrupt
+        return taken(intake, path)
+
+    monkeypatch.setattr(importer, "_import_file", interrupted)
+    result = run("import", *files)
+    assert (result.exit_code, result.stdout.splitlines()[-1]) == (130, "1 files, 1 stored")
+    assert "start it again" in result.stderr
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    assert run("import", *files).stdout.splitlines()[-1] == "2 files, 1 stored, 1 duplicate"

@@ -27,7 +27,7 @@ def folder(tmp_path_factory):
     for arguments in (["db", "upgrade"], ["import", str(folder / "files")], ["reprocess", "--all"]):
         result = CliRunner().invoke(app, ["--config", str(folder / "config.toml"), *arguments])
     assert result.exit_code == 0, result.stderr
-    assert "2 of 2 reprocessed, 0 failed" in result.stdout
+    assert "2 of 2 done, 0 failed" in result.stdout
     return folder
 
 
@@ -57,6 +57,15 @@ def test_findings_filter_by_assertion_and_concept(run):
     assert [f["concept"]["id"] for f in absent] == ["pneumothorax"]
     effusion = json.loads(run("findings", STUDY, "--concept", "pleural_effusion", "--json").stdout)
     assert [f["assertion"] for f in effusion] == ["present"]
+
+
+def test_unknown_concept_is_wrong_usage_with_the_nearest_id(run):
+    """A misspelt filter must not look like a study without the finding; ids of no finding here are fine."""
+    result = run("findings", STUDY, "--concept", "pnumothorax", "--json")
+    assert result.exit_code == 2
+    assert "did you mean pneumothorax?" in " ".join(result.stderr.replace("│", " ").split())
+    for known in ("target", "rib_fracture"):
+        assert run("findings", STUDY, "--concept", known, "--json").stdout == "[]\n"
 
 
 def test_findings_as_csv_have_one_line_each_and_a_header(run):
@@ -91,6 +100,8 @@ def test_report_shows_the_narrative_by_study_and_by_sop_instance(run):
     assert "Kardiomegalie" in run("report", f"{ROOT_UID}.3.2").stdout
     result = run("report", f"{ROOT_UID}.9")
     assert result.exit_code == 1
+    # it may be meant as either
+    assert str(result.exception) == f"nothing is held under UID {ROOT_UID}.9"
 
 
 def test_status_counts_by_state(run):
@@ -116,7 +127,7 @@ def test_reprocess_wants_to_know_what(run):
 def test_reprocess_outdated_has_nothing_to_do_after_reprocess_all(run):
     """The pipeline is the same."""
     result = run("reprocess", "--outdated")
-    assert (result.exit_code, result.stdout) == (0, "0 of 0 reprocessed, 0 failed\n")
+    assert (result.exit_code, result.stdout) == (0, "0 of 0 done, 0 failed\n")
 
 
 def test_backup_is_a_database_of_its_own_and_never_overwrites(run, folder):

@@ -67,6 +67,46 @@ def test_contexts_that_are_not_offered_are_refused_one_by_one(start, sop_class_u
     peer.release()
 
 
+def _refusals(running, *contexts, **options):
+    with structlog.testing.capture_logs() as lines:
+        peer = running.peer()
+        peer.associate(*contexts, **options)
+        peer.release()
+    return [
+        (x["sop_class_uid"], x["transfer_syntax_uid"], x["reason_code"], x["count"])
+        for x in lines
+        if x["event"] == "presentation_context_refused"
+    ]
+
+
+def test_association_in_which_nothing_can_be_stored_says_what_was_proposed(start):
+    """A few lines with the SOP class, its transfer syntax and the reason; Verification alone stores nothing."""
+    running = start()
+    assert _refusals(running, (CT, EXPLICIT), (VERIFICATION, EXPLICIT)) == [
+        (CT, EXPLICIT, "abstract_syntax_not_supported", 1)
+    ]
+    assert _refusals(running, (SR, JPEG)) == [(SR, JPEG, "transfer_syntaxes_not_supported", 1)]
+    # one context a transfer syntax, as some senders propose: one line a SOP class
+    assert len(_refusals(running, (SR, JPEG), (SR, "1.2.3.4"))) == 1
+    many = [(f"{CT}.{n}", EXPLICIT) for n in range(100)]
+    assert _refusals(running, *many) == [(s, t, "abstract_syntax_not_supported", 100) for s, t in many[:3]]
+    role = SCP_SCU_RoleSelectionNegotiation()
+    role.sop_class_uid, role.scu_role, role.scp_role = SR, False, True
+    assert _refusals(running, items=(role,)) == [(SR, EXPLICIT, "role_not_supported", 1)]
+
+
+def test_refusals_beside_what_can_be_stored_are_said_of_offered_sop_classes_only(start):
+    """To propose everything and get a part is how archives send; a report class that falls out is worth a line."""
+    running = start()
+    assert _refusals(running, (SR, EXPLICIT), (CT, EXPLICIT)) == []
+    assert _refusals(running, (SR, EXPLICIT), (SR, JPEG)) == []
+    enhanced = "1.2.840.10008.5.1.4.1.1.88.22"
+    assert _refusals(running, (SR, EXPLICIT), (enhanced, JPEG), (CT, JPEG)) == [
+        (enhanced, JPEG, "transfer_syntaxes_not_supported", 1)
+    ]
+    assert _refusals(running, (VERIFICATION, EXPLICIT)) == []
+
+
 def test_explicit_vr_is_preferred_when_one_context_proposes_several(start):
     """Private elements keep their VR only in explicit VR."""
     answer = start().peer().associate((SR, ["1.2.840.10008.1.2", EXPLICIT]))

@@ -1,5 +1,7 @@
 """Group commit: objects share transactions, and one that can't be committed harms nobody else."""
 
+import contextlib
+import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -9,6 +11,7 @@ import structlog.testing
 
 from dicomnlp import errors
 from dicomnlp.model import Arrival, Door, Outcome
+from dicomnlp.receive import backlog as backlog_module
 from dicomnlp.receive import intake as intake_module
 from dicomnlp.receive.intake import Intake
 from dicomnlp.store.database import Database
@@ -49,6 +52,7 @@ def commits(monkeypatch):
     class Commits:
         def __init__(self):
             self.groups, self.release, self.poison = [], threading.Event(), {}
+            self.poison_rows = None
 
     commits = Commits()
     real = intake_module.record_arrivals
@@ -56,6 +60,8 @@ def commits(monkeypatch):
     def record(database, records):
         commits.release.wait(10)
         commits.groups.append([r.arrival.sop_instance_uid for r in records])
+        if commits.poison_rows is not None:
+            raise commits.poison_rows
         for r in records:
             if r.keep and r.arrival.sop_instance_uid in commits.poison:
                 raise commits.poison[r.arrival.sop_instance_uid]
@@ -129,6 +135,139 @@ def test_really_locked_database_is_answered_a700_and_recovers(intake, arrivals):
     assert (receipt.status, receipt.reason_code) == (0xA700, "database_locked")
     assert intake.accept(first).outcome is Outcome.STORED
     assert intake.accept(second).outcome is Outcome.STORED
+
+
+@contextlib.contextmanager
+def _locked(intake):
+    """Another process's write transaction on the database, as far as SQLite can tell."""
+    other = sqlite3.connect(intake._database.engine.url.database, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        other.execute("ROLLBACK")
+        other.close()
+
+
+def _ledger(intake):
+    with intake._database.read() as connection:
+        rows = connection.execute(
+            sa.text("SELECT sop_instance_uid, outcome, status, reason_code FROM ledger ORDER BY id")
+        )
+        return [tuple(row) for row in rows]
+
+
+def _refused(arrival):
+    return (arrival.sop_instance_uid, "refused", 0xA700, "database_locked")
+
+
+def test_objects_refused_by_a_locked_database_are_in_the_ledger_once_it_is_free(intake, arrivals, eventually):
+    """Their rows come with the next commit, whole: who, what, when, and why it was refused."""
+    made = arrivals(3)
+    with _locked(intake):
+        assert [intake.accept(a).status for a in made[:2]] == [0xA700] * 2
+    assert _ledger(intake) == []
+    assert intake.accept(made[2]).outcome is Outcome.STORED
+    eventually(lambda: len(_ledger(intake)) == 3)
+    assert _ledger(intake) == [(made[2].sop_instance_uid, "stored", 0, None), *map(_refused, made[:2])]
+    with intake._database.read() as connection:
+        ledger = connection.execute(sa.text("SELECT sha256, study_instance_uid, received_at FROM ledger")).all()
+    assert all(sha256 and study for sha256, study, _ in ledger)
+    assert ledger[1].received_at < ledger[2].received_at < ledger[0].received_at
+
+
+def test_rows_owed_are_written_without_another_arrival(intake, arrivals, eventually, monkeypatch):
+    """A night without reports must not keep them in memory."""
+    monkeypatch.setattr(backlog_module, "PAUSE_SECONDS", 0.1)
+    (arrival,) = arrivals(1)
+    with _locked(intake):
+        assert intake.accept(arrival).status == 0xA700
+    eventually(lambda: _ledger(intake) == [_refused(arrival)])
+
+
+def test_rows_owed_are_written_at_the_end(intake, arrivals):
+    """A listener that stops leaves nothing unsaid that it can say."""
+    (arrival,) = arrivals(1)
+    with _locked(intake):
+        assert intake.accept(arrival).status == 0xA700
+    intake.close()
+    assert _ledger(intake) == [_refused(arrival)]
+
+
+def test_rows_beyond_the_bound_are_counted_and_logged(intake, arrivals, eventually, monkeypatch):
+    """The first refusals are kept: the later ones are mostly the same objects again."""
+    monkeypatch.setattr(backlog_module, "MAXIMUM_ROWS", 2)
+    made = arrivals(5)
+    with structlog.testing.capture_logs() as lines:
+        with _locked(intake):
+            assert {intake.accept(a).status for a in made[:4]} == {0xA700}
+        assert intake.accept(made[4]).status == 0
+        eventually(lambda: len(_ledger(intake)) == 3)
+        eventually(lambda: any(x["event"] == "ledger_rows_lost" for x in lines))
+    assert _ledger(intake)[1:] == [_refused(a) for a in made[:2]]
+    told = [(x["event"], x["count"], x.get("reason_code")) for x in lines if x["event"].startswith("ledger")]
+    assert told == [
+        ("ledger_backlog_full", 2, None),
+        ("ledger_rows_recovered", 2, None),
+        ("ledger_rows_lost", 2, "ledger_backlog_full"),
+    ]
+
+
+def test_rows_that_can_not_be_written_before_the_end_are_counted_in_the_log(intake, arrivals):
+    """The database is still locked when the listener stops."""
+    made = arrivals(2)
+    with structlog.testing.capture_logs() as lines, _locked(intake):
+        assert {intake.accept(a).status for a in made} == {0xA700}
+        intake.close()
+    assert [(x["count"], x["reason_code"]) for x in lines if x["event"] == "ledger_rows_lost"] == [
+        (2, "service_stopping")
+    ]
+
+
+def test_row_that_can_not_be_written_is_not_in_the_way_of_others(intake, arrivals, eventually, monkeypatch):
+    """What fails by itself is lost, and said to be; the rest is written."""
+    made = arrivals(4)
+    real = intake_module.record_arrivals
+
+    def record(database, records):
+        if any(r.arrival.sop_instance_uid == made[0].sop_instance_uid and not r.keep for r in records):
+            raise errors.DatabaseError("bad", reason_code="database_failed")
+        return real(database, records)
+
+    monkeypatch.setattr(intake_module, "record_arrivals", record)
+    with structlog.testing.capture_logs() as lines:
+        with _locked(intake):
+            assert {intake.accept(a).status for a in made[:3]} == {0xA700}
+        assert intake.accept(made[3]).status == 0
+        eventually(lambda: any(x["event"] == "ledger_rows_lost" for x in lines))
+    assert _ledger(intake) == [(made[3].sop_instance_uid, "stored", 0, None), *map(_refused, made[1:3])]
+    assert [x["count"] for x in lines if x["event"] == "ledger_rows_lost"] == [1]
+
+
+def test_full_disk_leaves_the_row_for_later(intake, arrivals, commits, eventually):
+    """Not even the row of the refusal can be written then."""
+    made = arrivals(2)
+    commits.release.set()
+    full = errors.DatabaseError("full", reason_code="database_full")
+    commits.poison_rows = full
+    assert intake.accept(made[0]).reason_code == "database_full"
+    commits.poison_rows = None
+    assert intake.accept(made[1]).status == 0
+    eventually(lambda: len(_ledger(intake)) == 2)
+    assert _ledger(intake)[1] == (made[0].sop_instance_uid, "refused", 0xA700, "database_full")
+
+
+def test_failures_of_one_cause_within_a_second_are_one_line(intake, arrivals, eventually, monkeypatch):
+    """With the reason; what was folded is said, with its count, when the database works again."""
+    monkeypatch.setattr(backlog_module, "FOLD_SECONDS", 60.0)
+    made = arrivals(4)
+    with structlog.testing.capture_logs() as lines:
+        with _locked(intake):
+            assert {intake.accept(a).status for a in made[:3]} == {0xA700}
+        assert intake.accept(made[3]).status == 0
+        eventually(lambda: len(_ledger(intake)) == 4)
+    failures = [x for x in lines if x["event"] == "intake_failed"]
+    assert [(x["count"], x["reason_code"]) for x in failures] == [(1, "database_locked"), (2, "database_locked")]
 
 
 def test_close_commits_what_waits_and_refuses_what_comes_later(intake, arrivals):

@@ -1,7 +1,11 @@
 """Status, liveness, readiness and metrics."""
 
+import os
 import re
+import shutil
+from pathlib import Path
 
+import pytest
 import structlog
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -69,6 +73,33 @@ def test_not_ready_without_a_database(make_client, settings):
     assert document["checks"] == {"database": "database_missing", "dispatcher": "unknown"}
     assert "dicomnlp db upgrade" in document["detail"]
     assert "dicomnlp.db" not in response.text
+
+
+def test_not_ready_when_the_disk_is_full(client, database, monkeypatch):
+    """Less than 16 MB: everything can be read, and the next object is refused."""
+    usage = shutil.disk_usage(".")
+    monkeypatch.setattr("dicomnlp.serve.readiness.KEEP_SECONDS", -1.0)
+    with database.hold("dispatcher"):
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=16777215))
+        response = client.get("/readyz")
+        assert response.status_code == 503
+        assert response.json()["checks"] == {"database": "database_full", "dispatcher": "ok"}
+        assert "disk space" in response.json()["missing"][0]
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=16777216))
+        assert client.get("/readyz").status_code == 200
+
+
+@pytest.mark.parametrize("denied", ["dicomnlp.db", "var"])
+def test_not_ready_when_the_database_may_not_be_written(client, database, monkeypatch, denied):
+    """Its file, or the folder in which the log beside it is made; what else is missing is said too."""
+    real = os.access  # permissions don't bind the superuser, who may be running this
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != denied and real(path, mode))
+    response = client.get("/readyz")
+    assert response.status_code == 503
+    document = response.json()
+    assert document["checks"] == {"database": "database_read_only", "dispatcher": "not_running"}
+    assert len(document["missing"]) == 2
+    assert "Permission" in document["missing"][0]
 
 
 def test_looking_for_a_dispatcher_does_not_keep_one_from_starting(client, database):

@@ -35,7 +35,12 @@ FINDING_KEYS = {
     "analysed_at",
 }
 """What the public contract says a finding has."""
-ADDED_KEYS = {"item_path", "subject", "observer", "status", "superseded_by", "status_reason", "studies"}
+ADDED_KEYS = {"item_path", "subject", "observer", "status", "superseded_by", "status_reason", "studies"} | {
+    "acuity",
+    "count",
+    "levels",
+    "image_references",
+}
 """What a finding has beyond it."""
 
 
@@ -51,7 +56,7 @@ def test_findings_of_a_study_have_the_keys_of_the_contract(client, archive):
     assert response.status_code == 200
     assert response.headers["content-type"] == "application/json"
     document = response.json()
-    assert set(document) == {"study_instance_uid", "findings"}
+    assert set(document) == {"study_instance_uid", "findings", "reports"}
     assert document["study_instance_uid"] == archive.study
     for finding in document["findings"]:
         assert set(finding) == FINDING_KEYS | ADDED_KEYS
@@ -126,7 +131,30 @@ def test_reports_of_a_study_come_with_state_text_and_sections(client, archive):
 def test_study_whose_report_waits_has_no_findings_yet(client, archive):
     """It is known, so it is no 404."""
     archive.receive()
-    assert client.get(findings_path(archive)).json()["findings"] == []
+    document = client.get(findings_path(archive)).json()
+    assert document["findings"] == []
+    assert document["reports"]["pending"] == 1
+
+
+def test_empty_list_of_a_failed_report_is_no_clean_study(client, archive):
+    """`reports` counts the study's reports by state, each state named, whatever the findings are narrowed to."""
+    archive.fail(archive.receive().object_id)
+    failed = client.get(findings_path(archive)).json()
+    assert failed["findings"] == []
+    states = {"pending", "analysed", "no_text", "needs_ocr", "failed", "quarantined"}
+    assert failed["reports"] == dict.fromkeys(states, 0) | {"failed": 1}
+    archive.add(instance=f"{archive.instance}.2")
+    for query in ("", "?assertion=family", "?all_versions=true"):
+        reports = client.get(findings_path(archive, query)).json()["reports"]
+        assert reports == dict.fromkeys(states, 0) | {"failed": 1, "analysed": 1}, query
+
+
+def test_states_of_the_past_are_not_made_up(client, archive):
+    """`reports` is null with as_of: what state a report was in then is not kept."""
+    archive.add()
+    document = client.get(findings_path(archive, "?as_of=2100-01-01T00:00:00Z")).json()
+    assert len(document["findings"]) == 2
+    assert document["reports"] is None
 
 
 @pytest.mark.parametrize("path", ["/api/v1/studies/{}/findings", "/api/v1/studies/{}/reports", "/api/v1/reports/{}"])

@@ -124,6 +124,22 @@ def test_port_in_use_is_a_clear_message_and_exit_1(service, tmp_path):
     assert "listener.port" in done.stderr
 
 
+def test_service_whose_part_can_not_start_says_so_last(service, tmp_path):
+    """After all parts have ended: which one it was, the reason standing above; nobody is ready once it ends."""
+    other = Service(tmp_path, listener__port=service.port)
+    assert other.command("db", "upgrade").returncode == 0
+    done = other.command("serve")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    lines = done.stderr.splitlines()
+    assert "`listen` could not start" in lines[-1]
+    (reason,) = (n for n, line in enumerate(lines) if line.startswith("dicomnlp: ") and "listener.port" in line)
+    assert reason < len(lines) - 1
+    events = [json.loads(line)["event"] for line in lines if line.startswith("{")]
+    assert "component_died" in events
+    assert "ready" not in events[events.index("component_died") :]
+
+
 def test_missing_database_says_what_to_do(tmp_path):
     """No command makes an empty database by the way."""
     idle = Service(tmp_path)
