@@ -12,13 +12,45 @@ quantities keep their UCUM unit. Field names are DICOM keywords in snake_case wh
 """
 
 import datetime as dt
-import enum
 import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from dicomnlp.plain_values import to_json as to_json  # noqa: PLC0414
-from dicomnlp.plain_values import utc_text as utc_text  # noqa: PLC0414
+from dicomnlp.plain_values import to_json as to_json
+from dicomnlp.plain_values import utc_text as utc_text
+from dicomnlp.terms import (
+    Acuity as Acuity,
+)
+from dicomnlp.terms import (
+    Assertion as Assertion,
+)
+from dicomnlp.terms import (
+    Change as Change,
+)
+from dicomnlp.terms import (
+    Door as Door,
+)
+from dicomnlp.terms import (
+    Laterality as Laterality,
+)
+from dicomnlp.terms import (
+    Outcome as Outcome,
+)
+from dicomnlp.terms import (
+    RecommendationKind as RecommendationKind,
+)
+from dicomnlp.terms import (
+    SectionName as SectionName,
+)
+from dicomnlp.terms import (
+    Severity as Severity,
+)
+from dicomnlp.terms import (
+    State as State,
+)
+from dicomnlp.terms import (
+    Temporality as Temporality,
+)
 
 UID_PATTERN = re.compile(r"(?=.{1,64}\Z)[0-2](?:\.(?:0|[1-9][0-9]*))+\Z")
 """A unique identifier by PS3.5 9.1: at most 64 characters, no leading zeros, nothing else; match with ``.match``."""
@@ -27,113 +59,6 @@ UID_PATTERN = re.compile(r"(?=.{1,64}\Z)[0-2](?:\.(?:0|[1-9][0-9]*))+\Z")
 def is_uid(text: str | None) -> bool:
     """Whether `text` is a well-formed DICOM UID (PS3.5 9.1), the only kind that may reach a log, a URL or a file."""
     return bool(text) and UID_PATTERN.match(text or "") is not None
-
-
-class Assertion(enum.StrEnum):
-    """What a report says of a finding: the one label that a reader would give."""
-
-    PRESENT = "present"
-    ABSENT = "absent"
-    POSSIBLE = "possible"
-    HYPOTHETICAL = "hypothetical"
-    """Asked for, to be ruled out, or conditional."""
-    HISTORICAL = "historical"
-    """In the past and no longer said to be there."""
-    FAMILY = "family"
-
-
-class SectionName(enum.StrEnum):
-    """The part of a report that a passage belongs to."""
-
-    EXAM = "exam"
-    INDICATION = "indication"
-    HISTORY = "history"
-    TECHNIQUE = "technique"
-    COMPARISON = "comparison"
-    CONTRAST = "contrast"
-    FINDINGS = "findings"
-    IMPRESSION = "impression"
-    RECOMMENDATION = "recommendation"
-    ADDENDUM = "addendum"
-    COMMUNICATION = "communication"
-    OTHER = "other"
-
-
-class Laterality(enum.StrEnum):
-    """Side of the body (CID 244, with midline)."""
-
-    LEFT = "left"
-    RIGHT = "right"
-    BILATERAL = "bilateral"
-    MIDLINE = "midline"
-
-
-class Severity(enum.StrEnum):
-    """Degree; small, trace, large and the like are mapped onto these."""
-
-    MINIMAL = "minimal"
-    MILD = "mild"
-    MODERATE = "moderate"
-    SEVERE = "severe"
-
-
-class Change(enum.StrEnum):
-    """Course since an earlier study (CID 6134)."""
-
-    NEW = "new"
-    INCREASED = "increased"
-    DECREASED = "decreased"
-    STABLE = "stable"
-    RESOLVED = "resolved"
-
-
-class Temporality(enum.StrEnum):
-    """Whether a measurement is of this study or of an earlier one."""
-
-    CURRENT = "current"
-    PRIOR = "prior"
-
-
-class State(enum.StrEnum):
-    """Where a stored object stands.
-
-    ::
-
-        (arrival) -> PENDING -> ANALYSED | NO_TEXT | NEEDS_OCR | FAILED
-        (arrival without a usable StudyInstanceUID) -> QUARANTINED
-        any but QUARANTINED -> PENDING   by reprocess or failures --retry
-
-    There is no "in progress": what is in flight is known only to the one dispatcher, so nothing can be left in it.
-    """
-
-    PENDING = "pending"
-    ANALYSED = "analysed"
-    NO_TEXT = "no_text"
-    """Read well, but holds no narrative: a dose report, a key object selection without description."""
-    NEEDS_OCR = "needs_ocr"
-    """A PDF of images without a text layer."""
-    FAILED = "failed"
-    QUARANTINED = "quarantined"
-
-
-class Door(enum.StrEnum):
-    """How an object came in."""
-
-    C_STORE = "c_store"
-    IMPORT = "import"
-
-
-class Outcome(enum.StrEnum):
-    """What intake did with an arrival."""
-
-    STORED = "stored"
-    DUPLICATE = "duplicate"
-    """The same bytes under the same SOP Instance UID again: nothing changes."""
-    NEW_VERSION = "new_version"
-    """Other bytes under a known SOP Instance UID: both are kept, the newest is current."""
-    QUARANTINED = "quarantined"
-    """Kept, but not linkable to a study; answered with a failure so that the sender knows."""
-    REFUSED = "refused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -455,6 +380,86 @@ class Finding:
     subject: str = ""
     observer: str = ""
     """Of that item's `Segment`: "" is the patient, and nobody named."""
+    acuity: Acuity | None = None
+    count: str | None = None
+    """How many: "2", or "multiple" where no number is told."""
+    levels: tuple[str, ...] = ()
+    """Levels and other numbered places in the report's words: "L4-L5", "segment VII", "10 o'clock"."""
+    image_references: tuple[str, ...] = ()
+    """In the report's words: "series 3, image 47"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """What the report asks to be done next."""
+
+    text: str
+    """The clause that asks."""
+    start: int
+    end: int
+    procedure: str | None
+    """What, in the report's words; None where it isn't named ("recommend action")."""
+    modality: str | None
+    """DICOM modality (CT, MR, US, MG, PT, NM, DX, RF, BMD, ES, XA ...); None for what is no imaging."""
+    anatomy: Concept | None
+    """Where."""
+    interval_days_min: int | None
+    """When, counted from this study: the earliest time named. "Within 3 months" names one time: both are 90."""
+    interval_days_max: int | None
+    """The latest time named. A month has 30 days, twelve months 365."""
+    conditional: bool
+    """Only if something holds: "if symptoms persist", "as clinically indicated"."""
+    kind: RecommendationKind = RecommendationKind.RECOMMENDED
+    guideline: str | None = None
+    """The guideline that is named for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A category of a reporting system, or a graded scale: BI-RADS 4A, Fazekas 2, T-score -2.7."""
+
+    system: str
+    category: str
+    """As the system writes it; modifiers follow after a space ("3 S")."""
+    text: str
+    start: int
+    end: int
+    scope: str
+    """"exam", "lesion", or "prior" for one that is of an earlier study."""
+    version: str | None = None
+    """Of the system, where the text names it: "2.1", "2019"."""
+    temporality: Temporality = Temporality.CURRENT
+
+
+@dataclass(frozen=True, slots=True)
+class Communication:
+    """That a result was, or was tried to be, told to somebody."""
+
+    text: str
+    start: int
+    end: int
+    recipient: str | None
+    """Whom, in the report's words."""
+    time: str | None
+    """When, in the report's words."""
+    method: str | None
+    """How: "by telephone"."""
+    acknowledged: bool
+    """Read back, understood, or receipt confirmed."""
+    completed: bool
+    """False where it was only tried or is still to be done."""
+
+
+@dataclass(frozen=True, slots=True)
+class PatientStatement:
+    """Age or sex of the patient as the text states it."""
+
+    age_years: float | None
+    sex: str | None
+    """DICOM: "F", "M"."""
+    text: str
+    start: int
+    end: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -469,6 +474,10 @@ class Analysis:
     measurements: tuple[Measurement, ...] = ()
     labels: dict[str, dict[str, str | None]] = field(default_factory=dict)
     """Label set -> label -> present, absent, possible or None."""
+    recommendations: tuple[Recommendation, ...] = ()
+    scores: tuple[Score, ...] = ()
+    communications: tuple[Communication, ...] = ()
+    demographics: tuple[PatientStatement, ...] = ()
     warnings: tuple[str, ...] = ()
 
 

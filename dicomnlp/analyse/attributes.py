@@ -7,12 +7,13 @@ follows when nothing joins or ends a clause between them ("left basilar atelecta
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from dicomnlp.analyse.details import Lead, Place, owner
 from dicomnlp.analyse.lexicon import Match, Matches
 from dicomnlp.analyse.pack import Pack
-from dicomnlp.model import Change, Laterality, Measurement, Severity
+from dicomnlp.model import Acuity, Change, Laterality, Measurement, Severity
 
 _ADJECTIVES = 7
 """Most tokens between a word and the finding that follows it."""
@@ -30,6 +31,12 @@ class Attributes:
     severity: Severity | None = None
     change: Change | None = None
     measurements: tuple[Measurement, ...] = ()
+    acuity: Acuity | None = None
+    count: str | None = None
+    levels: tuple[str, ...] = ()
+    image_references: tuple[str, ...] = ()
+    said_at: tuple[int, int] | None = None
+    """Of the first of two sides: its tokens, on which cues act instead of the noun ("no right and mild left ...")."""
 
 
 class AttributeReader:
@@ -41,6 +48,8 @@ class AttributeReader:
         self._joins = frozenset(word.lower() for word in words.joins)
         self._breaks = frozenset(word.lower() for word in words.clause_breaks)
         self._prepositions = frozenset(word.lower() for word in words.prepositions)
+        self._denials = frozenset(word.lower() for word in words.denials)
+        self._asides = frozenset(word.lower() for word in words.asides)
 
     def read(
         self,
@@ -48,6 +57,8 @@ class AttributeReader:
         matches: Matches,
         targets: Sequence[Match],
         measurements: Sequence[tuple[Measurement, tuple[int, int]]],
+        levels: Sequence[Place] = (),
+        image_references: Sequence[Place] = (),
     ) -> list[tuple[Attributes, ...]]:
         """The attributes of each of `targets`: one entry, or one for each side of "small right and large left".
 
@@ -61,16 +72,24 @@ class AttributeReader:
             The findings, in order.
         measurements
             The sentence's quantities with their tokens.
+        levels, image_references
+            Its levels and references to images.
         """
+        if not targets:
+            return []
         clause = _Clause(words, targets, self._joins, self._breaks, self._prepositions)
-        owners = self._owners(clause, targets, measurements)
+        owners = self._owners(clause, targets, measurements, matches.sites)
+        leveled = [Match(place.text, place.start, place.end, (place.start, place.end)) for place in levels]
+        at_levels = clause.given(leveled, shared=True, nouns=True)
+        shown = [(place, owner(place, targets, self._breaks, words)) for place in image_references]
+        acuities = clause.given(matches.acuities, shared=True)
         sites = clause.given(matches.sites, shared=True, nouns=True)
         sided = [site for site in matches.sites if self._anatomy[site.identifier].laterality]
         free = [s for s in matches.sides if not any(_inside(s, site) for site in sided)]
         sides = clause.given(free, shared=True)
         # "slightly smaller" tells how far it changed, not how large it is
         own = [d for d in matches.degrees if not any(c.start == d.end for c in matches.courses)]
-        degrees = clause.given(own, shared=False)
+        degrees = clause.given([d for d in own if not self._of_an_aside(clause, d)], shared=False)
         courses = clause.given(matches.courses, shared=True)
         read: list[tuple[Attributes, ...]] = []
         for number, target in enumerate(targets):
@@ -86,10 +105,20 @@ class AttributeReader:
                 laterality=side,
                 severity=Severity(degree.identifier) if degree else None,
                 change=Change(course.identifier) if course else None,
-                measurements=tuple(m for (m, _), owner in zip(measurements, owners, strict=True) if owner == number),
+                measurements=tuple(m for (m, _), own in zip(measurements, owners, strict=True) if own == number),
+                acuity=Acuity(acuity.identifier) if (acuity := _nearest(target, acuities[number])) else None,
+                count=clause.count(target, matches.counts),
+                levels=tuple(level.identifier for level in at_levels[number]),
+                image_references=tuple(place.text for place, own in shown if own == number),
             )
             read.append(self._instances(clause, target, matches, common))
         return read
+
+    def _of_an_aside(self, clause: "_Clause", degree: Match) -> bool:
+        """Whether the degree is of something that isn't a finding: "a nodule with punctate foci"."""
+        before = max((t.end for t in clause.targets if t.end <= degree.start), default=None)
+        follows = any(t.start >= degree.end for t in clause.targets)
+        return before is not None and not follows and clause.words_of(before, degree.start, self._asides)
 
     def _side(self, target: Match, sides: Sequence[Match], site: Match | None, clause: "_Clause") -> Laterality | None:
         """The side named for the finding, else that of its site.
@@ -117,17 +146,17 @@ class AttributeReader:
             start = other.start - (_length(matches.degrees, other.start))
             between = clause.words[one.end : start]
             opposite = {one.identifier, other.identifier} == {Laterality.LEFT.value, Laterality.RIGHT.value}
-            listed = bool(between) and all(word in self._joins for word in between)
+            denied = bool(between) and between[-1] in self._denials
+            listed = bool(between) and all(word in self._joins for word in (between[:-1] if denied else between))
             if opposite and listed and any(degrees) and not clause.words_of(other.end, target.start, self._joins):
                 return tuple(
-                    Attributes(
-                        common.anatomy,
-                        Laterality(side.identifier),
-                        Severity(degree) if degree else common.severity,
-                        common.change,
-                        common.measurements,
+                    replace(
+                        common,
+                        laterality=Laterality(side.identifier),
+                        severity=Severity(degree) if degree else None if denied else common.severity,
+                        said_at=said_at,
                     )
-                    for side, degree in zip((one, other), degrees, strict=True)
+                    for side, degree, said_at in zip((one, other), degrees, ((one.start, one.end), None), strict=True)
                 )
         return (common,)
 
@@ -136,6 +165,7 @@ class AttributeReader:
         clause: "_Clause",
         targets: Sequence[Match],
         measurements: Sequence[tuple[Measurement, tuple[int, int]]],
+        sites: Sequence[Match],
     ) -> list[int | None]:
         """Which target each measurement is of."""
         owners: list[int | None] = []
@@ -146,6 +176,9 @@ class AttributeReader:
             after = next((i for i, t in enumerate(targets) if t.start >= end), None)
             before = next((i for i in reversed(range(len(targets))) if targets[i].end <= start), None)
             inside = next((i for i, t in enumerate(targets) if t.start < end and start < t.end), None)
+            if inside is not None and clause.words_of(end, targets[inside].predicate[0], self._asides):
+                owners.append(None)  # "the liver measures 17 cm with steatosis": the size is the organ's
+                continue
             if inside is not None:
                 owners.append(inside)
             elif after is not None and targets[after].start - end < _ADJECTIVES and clause.free(end, after):
@@ -155,7 +188,9 @@ class AttributeReader:
             elif owners and owners[-1] is not None:
                 owners.append(owners[-1])
             elif after is not None and clause.unbroken(end, targets[after].start):
-                owners.append(after)
+                # "the appendix measures 12 mm, with fat stranding": the size is the organ's
+                of_site = any(s.start < targets[after].start and s.end < targets[after].end for s in sites)
+                owners.append(None if of_site else after)
             else:
                 owners.append(None)
         return owners
@@ -192,6 +227,17 @@ class _Clause:
         end = self.targets[target].start
         return self.unbroken(start, end) and not self.words_of(start, end, self.joins | self.prepositions)
 
+    def count(self, target: Match, counts: Sequence[Match]) -> str | None:
+        """How many: the last number word before the target with nothing but adjectives between."""
+        if named := [c for c in counts if _inside(c, target)]:
+            return named[0].identifier
+        number = next((i for i, t in enumerate(self.targets) if t is target), None)
+        near = [c for c in counts if c.end <= target.start and target.start - c.end <= _ADJECTIVES]
+        if number is None or not near or not self.free(near[-1].end, number):
+            return None
+        others = any(near[-1].end <= t.start < target.start for t in self.targets)
+        return None if others else near[-1].identifier
+
     def distance(self, word: Match, target: Match) -> int:
         """Tokens between the two, 0 where they touch or overlap."""
         return max(0, target.start - word.end, word.start - target.end)
@@ -219,6 +265,8 @@ class _Clause:
         Nouns (sites) may end a phrase that a preposition ties to the finding before; adjectives go with what follows.
         """
         own: list[list[Match]] = [[] for _ in self.targets]
+        if not words:
+            return own
         for word in words:
             touching = [i for i, t in enumerate(self.targets) if word.start < t.end and t.start < word.end]
             owner = self._owner(word, nouns=nouns)
@@ -229,8 +277,8 @@ class _Clause:
         given = [list(words) for words in own]
         for members in self.lists:
             first, last = members[0], members[-1]
-            before = [w for w in own[first] if w.end <= self.targets[first].start]
-            after = [w for w in own[last] if w.start >= self.targets[last].end]
+            before = [w for w in own[first] if w.end <= self.targets[first].predicate[0]]
+            after = [w for w in own[last] if w.start >= self.targets[last].predicate[1]]
             for number in members:
                 if not own[number]:
                     given[number] = after or before
@@ -260,6 +308,21 @@ class _Clause:
         before = self.words[max(0, word.start - 4) : word.start]
         last_join = max((i for i, w in enumerate(before) if w in self.joins), default=-1)
         return any(w in self.prepositions for w in before[last_join + 1 :])
+
+
+def led(attributes: Attributes, lead: Lead | None) -> Attributes:
+    """`attributes` with what the label of the line adds: it fills what the sentence leaves open.
+
+    Its level counts before one of the sentence, which may be a nerve's or a neighbour's.
+    """
+    if lead is None or not (lead.anatomy or lead.laterality or lead.levels):
+        return attributes
+    return replace(
+        attributes,
+        anatomy=attributes.anatomy or lead.anatomy,
+        laterality=attributes.laterality or lead.laterality,
+        levels=lead.levels or attributes.levels,
+    )
 
 
 def _nearest(target: Match, words: Sequence[Match]) -> Match | None:

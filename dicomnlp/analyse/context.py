@@ -6,29 +6,22 @@ medspaCy's rules, modifiers and graph stay the engine. What differs, and why, is
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
-from math import prod
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from typing import Any
 
-from dicomnlp.analyse.library import ConText, ConTextGraph, ConTextModifier, ConTextRule, MedspacyMatcher, Span
+from dicomnlp.analyse.library import ConText, ConTextGraph, ConTextModifier, ConTextRule, Doc, Span, spacy
+from dicomnlp.analyse.phrases import ANY, NUMBER, PhraseTable
 from dicomnlp.analyse.schema import ContextFile, CueGroup
-from dicomnlp.analyse.tokens import NUMBER, tokenize
+from dicomnlp.analyse.tokens import tokenize
 from dicomnlp.errors import LanguagePackError
-
-if TYPE_CHECKING:
-    from spacy.language import Language
-    from spacy.tokens import Doc
 
 NEGATED, UNCERTAIN, HISTORICAL = "NEGATED_EXISTENCE", "POSSIBLE_EXISTENCE", "HISTORICAL"
 HYPOTHETICAL, FAMILY = "HYPOTHETICAL", "FAMILY"
 CATEGORIES = frozenset({NEGATED, UNCERTAIN, HISTORICAL, HYPOTHETICAL, FAMILY})
-_PHRASES_AT_MOST = 300
-_SCOPING = frozenset({"TERMINATE"})
-NEVER = (
-    ConTextRule("\x00", "NEVER", direction="PSEUDO"),
-    ConTextRule("\x00", "NEVER", direction="PSEUDO", pattern=[{"ORTH": "\x00"}]),
-)
-"""Rules that match nothing of a report: spaCy warns at each sentence of a matcher that has no rule."""
+_PLACEHOLDER = "\u00a4"
+"""Every word of a document that spaCy sees: its string store grows for ever, and must keep nothing of a report."""
+_LENGTHS = 512
+"""Documents kept, one for each length of a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +34,21 @@ class CueMatch:
 
 
 class ClauseModifier(ConTextModifier):  # type: ignore[misc]  # medspaCy is untyped
-    """A cue in place, whose scope ends where a reader ends it."""
+    """A cue in place, whose scope ends where a reader ends it.
+
+    Parameters
+    ----------
+    rule, start, end
+        The cue and its tokens [start, end).
+    doc
+        A document as long as the sentence.
+    words
+        The sentence's tokens, in lower case.
+    """
+
+    def __init__(self, rule: ConTextRule, start: int, end: int, doc: Doc, words: Sequence[str]) -> None:
+        super().__init__(rule, start, end, doc)
+        self._words = words
 
     def limit_scope(self, other: "ClauseModifier") -> bool:
         """A terminating cue ends only the scopes of the side it is meant for; a cue that looks away ends none."""
@@ -53,7 +60,7 @@ class ClauseModifier(ConTextModifier):  # type: ignore[misc]  # medspaCy is unty
             return False
         return bool(super().limit_scope(other))
 
-    def modifies(self, target: "Span") -> bool:
+    def modifies(self, target: Span) -> bool:
         """Whether the cue acts on `target`.
 
         A cue inside its target is part of its name. A cue that reaches into its target from outside ("no suspicious"
@@ -72,10 +79,12 @@ class ClauseModifier(ConTextModifier):  # type: ignore[misc]  # medspaCy is unty
             between = range(target.end, start)
         else:
             return False
-        words = [target.doc[i].lower_ for i in between]
-        if not reached or (forward and _leaves_bracket(words)):
+        if not reached:
             return False
-        if target.doc[target.end - 1].lower_ in self.rule.metadata["not_of"]:
+        words = self._words[between.start : between.stop]
+        if forward and _leaves_bracket(words):
+            return False
+        if self._words[target.end - 1] in self.rule.metadata["not_of"]:
             return False
         stopped_by: frozenset[str] = self.rule.metadata["stopped_by"]
         if not self.rule.metadata["unless_listed"].isdisjoint(words):
@@ -94,49 +103,55 @@ def _leaves_bracket(words: Sequence[str]) -> bool:
 
 
 class ClauseConText(ConText):  # type: ignore[misc]  # medspaCy is untyped
-    """ConText for Docs of one sentence.
+    """ConText for one sentence at a time.
+
+    Scopes depend on the number of tokens alone, and words are compared outside spaCy: the documents that the library
+    needs hold placeholders, one document for each length.
 
     Parameters
     ----------
-    nlp
-        The pipeline; only its vocabulary and tokenizer are used.
     rules
         ``context.toml`` of the pack.
     """
 
-    def __init__(self, nlp: "Language", rules: ContextFile) -> None:
+    def __init__(self, rules: ContextFile) -> None:
+        nlp = spacy.blank("xx")
         super().__init__(nlp, rules=None, span_attrs=None, input_span_type="group", span_group_name="targets")
         # the library's own matcher prunes terminators and modifiers against each other, and drops one of two rules
         # with the same words
-        self._matcher = MedspacyMatcher(nlp, name="cues", prune=False)
-        self._matcher.add([*compile_cues(rules), *NEVER])
+        self._table = compile_cues(rules)
 
-    def __call__(self, doc: "Doc", targets: str | None = None) -> "Doc":
-        """Set ``doc._.context_graph`` from the targets in the span group `targets`, "targets" by default."""
-        graph = ConTextGraph(targets=list(doc.spans[targets or "targets"]))
-        rule_map = self._matcher.rule_map
-        matches = [(rule_map[doc.vocab.strings[key]], start, end) for key, start, end in self._matcher(doc)]
-        graph.modifiers = [ClauseModifier(rule, start, end, doc) for rule, start, end in prune(matches)]
+        @lru_cache(_LENGTHS)
+        def document(length: int) -> Doc:
+            return Doc(nlp.vocab, words=[_PLACEHOLDER] * length, sent_starts=[i == 0 for i in range(length)])
+
+        self._document = document
+
+    def cues(self, words: Sequence[str], spans: Sequence[tuple[int, int]]) -> list[tuple[CueMatch, ...]]:
+        """For each of `spans` (tokens of `words`, in lower case) the cues that act on it, in order of place."""
+        found = set(self._table.find(words)) if spans else set()
+        matches = prune(match for match in found if _fits(match, words))
+        if not any(rule.category in CATEGORIES for rule, _, _ in matches):
+            return [()] * len(spans)
+        doc = self._document(len(words))
+        # equal spans are one target; ConText compares targets by place
+        graph = ConTextGraph(targets=[Span(doc, a, b, label="TARGET") for a, b in sorted(set(spans))])
+        graph.modifiers = [ClauseModifier(rule, start, end, doc, words) for rule, start, end in matches]
         graph.update_scopes()
         graph.apply_modifiers()
-        doc._.context_graph = graph
-        return doc
-
-    def cues(self, doc: "Doc", spans: Sequence[tuple[int, int]]) -> list[tuple[CueMatch, ...]]:
-        """For each of `spans` (tokens of `doc`) the cues that act on it, in order of place."""
-        if not spans:
-            return []
-        # equal spans are one target; ConText compares targets by place
-        distinct = sorted(set(spans))
-        doc.spans["targets"] = [Span(doc, a, b, label="TARGET") for a, b in distinct]
-        self(doc)
         acting: dict[tuple[int, int], set[CueMatch]] = {}
-        for target, modifier in doc._.context_graph.edges:
+        for target, modifier in graph.edges:
             if modifier.category in CATEGORIES:
                 start, end = modifier.modifier_span
                 cue = CueMatch(start, end, modifier.category)
                 acting.setdefault((target.start, target.end), set()).add(cue)
         return [tuple(sorted(acting.get(span, ()), key=lambda c: (c.start, c.end, c.category))) for span in spans]
+
+
+def _fits(match: tuple[ConTextRule, int, int], words: Sequence[str]) -> bool:
+    """Whether what follows the cue lets it be one."""
+    before: frozenset[str] = match[0].metadata["before"]
+    return not before or match[2] == len(words) or words[match[2]] in before
 
 
 def prune(matches: Iterable[tuple[ConTextRule, int, int]]) -> list[tuple[ConTextRule, int, int]]:
@@ -147,7 +162,7 @@ def prune(matches: Iterable[tuple[ConTextRule, int, int]]) -> list[tuple[ConText
     acting: list[tuple[ConTextRule, int, int]] = []
     ending: list[tuple[ConTextRule, int, int]] = []
     for match in matches:
-        (ending if match[0].direction in _SCOPING else acting).append(match)
+        (ending if match[0].direction == "TERMINATE" else acting).append(match)
     kept: list[tuple[ConTextRule, int, int]] = []
     for rule, start, end in sorted(acting, key=lambda m: (m[1] - m[2], m[0].direction != "PSEUDO", m[1])):
         if all(
@@ -159,45 +174,48 @@ def prune(matches: Iterable[tuple[ConTextRule, int, int]]) -> list[tuple[ConText
     return sorted(kept, key=lambda m: (m[1], m[2]))
 
 
-def compile_cues(rules: ContextFile) -> Iterator[ConTextRule]:
-    """ConText rules of the pack's cue groups.
+def compile_cues(rules: ContextFile) -> PhraseTable[ConTextRule]:
+    """The cues of a pack, each term under its words.
+
+    Words stand for themselves; ``a|b`` is either, ``a?`` may be missing, ``..3`` is up to three words that aren't
+    `gap_marks`, ``#`` is a number.
 
     Raises
     ------
     LanguagePackError
-        A cue's pattern can't be read.
+        A term can match nothing, begins with a gap, or has an alternative that isn't one word.
     """
+    table: PhraseTable[ConTextRule] = PhraseTable(rules.gap_marks)
     for group in rules.cues:
+        metadata = _metadata(group)
         for term in group.terms:
-            for variant in _variants(term):
-                yield ConTextRule(
-                    literal=variant,
-                    category=group.category,
-                    pattern=_pattern(variant, rules.gap_marks),
-                    direction=group.direction.upper(),
-                    max_scope=group.max_scope,
-                    max_targets=group.max_targets,
-                    metadata=_metadata(group),
-                )
+            rule = ConTextRule(
+                term,
+                group.category,
+                direction=group.direction.upper(),
+                max_scope=group.max_scope,
+                max_targets=group.max_targets,
+                metadata=metadata,
+            )
+            if not table.add_pattern(list(steps(term)), rule):
+                raise LanguagePackError(f"context.toml: the cue {term!r} can match nothing, or begins with a gap")
+    return table
 
 
-def _variants(term: str) -> list[str]:
-    """`term` spelled out where that is cheap, for speed alone: spaCy tries each pattern at each token.
-
-    Without a gap or a number it becomes plain phrases, for the faster phrase matcher; else its first word is settled.
-    """
-    pieces = term.split()
-    choices = [piece.split("|") for piece in pieces]
-    for piece in pieces:
-        alternatives = _special(piece) and not _is_gap(piece) and piece != "#"
-        if alternatives and any(len(tokenize(word)) != 1 for word in piece.removesuffix("?").split("|")):
-            raise LanguagePackError(f"context.toml: in {term!r}, each alternative of {piece!r} must be a word")
-    plain = not any(_is_gap(piece) or piece == "#" or (len(piece) > 1 and piece.endswith("?")) for piece in pieces)
-    if plain and prod(map(len, choices)) <= _PHRASES_AT_MOST:
-        return [" ".join(words) for words in product(*choices)]
-    if pieces[0].endswith("?"):
-        return [term]
-    return [" ".join([first, *pieces[1:]]) for first in choices[0]]
+def steps(term: str) -> Iterator[tuple[tuple[str | int, ...], bool]]:
+    """A phrase in the notation of `compile_cues`, as `PhraseTable.add_pattern` takes it."""
+    for piece in term.split():
+        if _is_gap(piece):
+            yield from [((ANY,), True)] * int(piece[2:])
+        elif piece == "#":
+            yield (NUMBER,), False
+        elif len(piece) > 1 and ("|" in piece or piece.endswith("?")):
+            alternatives = [tokenize(word.lower()).words for word in piece.removesuffix("?").split("|")]
+            if any(len(words) != 1 for words in alternatives):
+                raise LanguagePackError(f"in the phrase {term!r}, each alternative of {piece!r} must be a word")
+            yield tuple(words[0] for words in alternatives), piece.endswith("?")
+        else:
+            yield from (((word,), False) for word in tokenize(piece.lower()).words)
 
 
 def _metadata(group: CueGroup) -> dict[str, Any]:
@@ -207,51 +225,9 @@ def _metadata(group: CueGroup) -> dict[str, Any]:
         "stopped_by": frozenset(group.stopped_by),
         "unless_listed": frozenset(group.unless_listed),
         "not_of": frozenset(group.not_of),
+        "before": frozenset(group.before),
     }
-
-
-def _pattern(term: str, gap_marks: Iterable[str]) -> list[dict[str, Any]] | None:
-    """A token pattern for spaCy's Matcher, or None where plain words do.
-
-    Words stand for themselves; ``a|b`` is either, ``a?`` may be missing, ``..3`` is up to three words that
-    aren't marks, ``#`` is a number.
-    """
-    pieces = term.split()
-    if not any(_special(piece) for piece in pieces):
-        return None
-    pattern: list[dict[str, Any]] = []
-    for piece in pieces:
-        if _is_gap(piece):
-            marks = sorted(gap_marks)
-            pattern += [{"LOWER": {"NOT_IN": marks}, "OP": "?"}] * int(piece[2:])
-        elif piece == "#":
-            pattern.append({"TEXT": {"REGEX": rf"^[\d{NUMBER}]"}})
-        elif _special(piece):
-            optional = len(piece) > 1 and piece.endswith("?")
-            words = piece.removesuffix("?").split("|")
-            pattern.append({"LOWER": {"IN": [word.lower() for word in words]}} | ({"OP": "?"} if optional else {}))
-        else:
-            pattern += [{"LOWER": word.lower()} for word in tokenize(piece).words]
-    if all(token.get("OP") == "?" for token in pattern):
-        raise LanguagePackError(f"context.toml: the cue {term!r} can match nothing")
-    return pattern
 
 
 def _is_gap(piece: str) -> bool:
     return piece.startswith("..") and piece[2:].isdigit()
-
-
-def _special(piece: str) -> bool:
-    return (len(piece) > 1 and ("|" in piece or piece.endswith("?") or piece.startswith(".."))) or piece == "#"
-
-
-def cue_words(rules: ContextFile) -> set[str]:
-    """Every word that a cue pattern names; the tokenizer must know them."""
-    words: set[str] = set()
-    for group in rules.cues:
-        for term in [*group.terms, *group.stopped_by, *group.unless_listed, *group.not_of]:
-            for piece in term.replace("|", " ").split():
-                bare = piece.removesuffix("?") if len(piece) > 1 else piece
-                if not _is_gap(piece) and piece != "#":
-                    words.update(word.lower() for word in tokenize(bare).words)
-    return words | set(rules.gap_marks) | {"(", ")"}

@@ -8,13 +8,16 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from dicomnlp.analyse import labels
+from dicomnlp.analyse.attributes import led
 from dicomnlp.analyse.context import FAMILY, HISTORICAL, HYPOTHETICAL, NEGATED, UNCERTAIN
+from dicomnlp.analyse.details import Lead
+from dicomnlp.analyse.labels import Labeller
 from dicomnlp.analyse.library import VERSIONS
 from dicomnlp.analyse.pack import LABELS, LANGUAGES, Pack, concept_of, read_pack
-from dicomnlp.analyse.reading import TARGET, Mention, SentenceReader
+from dicomnlp.analyse.reading import TARGET, Mention, SentenceReader, SentenceReading
 from dicomnlp.analyse.sections import SectionFinder
 from dicomnlp.analyse.sentences import SentenceSplitter
+from dicomnlp.analyse.statements import Stated, StatementReader
 from dicomnlp.errors import LanguagePackError
 from dicomnlp.model import (
     Analysis,
@@ -54,10 +57,12 @@ class Engine:
         self._reader = SentenceReader(pack, cache=cache)
         limits = "|".join(r"\s+".join(map(re.escape, phrase.split())) for phrase in pack.about.exceptions)
         self._exceptions = re.compile(rf"\b(?:{limits})\b", re.IGNORECASE) if limits else None
+        self._labels = Labeller(pack)
         self._complaints = frozenset(word.lower() for word in pack.context.complaints)
         self._concepts = {i: concept_of(i, entry) for i, entry in pack.concepts.items()}
         self._concepts[TARGET] = Concept(TARGET, None, None, "Span given by the caller")
         self._sites = {i: concept_of(i, entry) for i, entry in pack.anatomy.items()}
+        self._statements = StatementReader(pack, self._sites, cache=cache)
         self._critical = {i for i in pack.concepts if pack.critical(i)}
 
     def analyse(self, narrative: Narrative, targets: Sequence[tuple[int, int]] = ()) -> Analysis:
@@ -66,20 +71,28 @@ class Engine:
         sections = self._sections.find(narrative)
         findings: list[Finding] = []
         measurements: list[Measurement] = []
+        stated = Stated()
         open_targets = sorted(set(targets))
         for section in sections:
-            for start, end in self._sentences.split(text, section.body_start, section.end):
+            line = _Line(section.body_start)
+            sentences = list(self._sentences.split(text, section.body_start, section.end))
+            self._statements.collect(text, section, sentences, stated)
+            for start, end in sentences:
                 inside = [t for t in open_targets if t[0] < end and t[1] > start]
                 open_targets = [t for t in open_targets if t not in inside]
                 here = tuple((max(a, start) - start, min(b, end) - start) for a, b in inside)
                 reading = self._reader.read(text[start:end], here)
+                lead = line.lead(text, start, end, reading)
                 measurements += [_shifted(m, start) for m in reading.measurements]
                 if targets and not inside:
                     continue
-                found = [self._finding(narrative, section, start, end, m) for m in reading.mentions]
+                found = [self._finding(narrative, section, start, end, m, lead) for m in reading.mentions]
                 if inside:
                     found = [_at(f, text, _whole(f, inside)) for f in found]
-                findings += [f for group in found for f in [group, *self._implied(group)]] if not targets else found
+                if reading.refers_back and findings and findings[-1].end > line.previous:
+                    findings[-1] = _measured(findings[-1], reading, start)
+                findings += found if targets else self._with_implied(found)
+                line.previous = start
         findings += [self._unplaced(narrative, sections, target) for target in open_targets]
         findings.sort(key=lambda f: (f.start, f.end))
         return Analysis(
@@ -88,17 +101,25 @@ class Engine:
             sections=sections,
             findings=tuple(findings),
             measurements=tuple(measurements),
-            labels=labels.label(self.pack, findings),
+            recommendations=tuple(stated.recommendations),
+            scores=tuple(stated.scores),
+            communications=tuple(stated.communications),
+            demographics=tuple(stated.demographics),
+            labels=self._labels(findings, {s.name for s in sections}),
         )
 
-    def _finding(self, narrative: Narrative, section: Section, start: int, end: int, mention: Mention) -> Finding:
+    def _finding(
+        self, narrative: Narrative, section: Section, start: int, end: int, mention: Mention, lead: Lead | None
+    ) -> Finding:
         text = narrative.text
         place = start + mention.start, start + mention.end
-        assertion = mention.assertion or self._uncued(section, text[slice(*place)])
+        read = led(mention.attributes, lead)
+        assertion = mention.assertion or self._uncued(section, text[slice(*place)], measured=bool(read.measurements))
+        if assertion is Assertion.POSSIBLE and self._assumed(section) is Assertion.HYPOTHETICAL:
+            assertion = Assertion.HYPOTHETICAL  # "Indication: possible pneumonia" asks
         entry = self.pack.concepts.get(mention.concept)
         if entry is not None and entry.assertion == "absent" and assertion is Assertion.PRESENT and not entry.implies:
             assertion = Assertion.ABSENT
-        read = mention.attributes
         bare = assertion in _WITHOUT_ATTRIBUTES
         change = read.change if not bare or read.change is Change.RESOLVED else None
         origin = _origin(narrative, place[0])
@@ -125,16 +146,36 @@ class Engine:
             item_path=origin.path or None,
             subject=origin.subject,
             observer=origin.observer,
+            acuity=None if bare else read.acuity,
+            count=None if bare else read.count,
+            levels=read.levels,
+            image_references=read.image_references,
         )
 
     def _is_critical(self, concept: str, assertion: Assertion) -> bool:
         return concept in self._critical and assertion in (Assertion.PRESENT, Assertion.POSSIBLE)
 
-    def _uncued(self, section: Section, words: str) -> Assertion:
+    def _assumed(self, section: Section) -> Assertion:
+        return self.pack.context.sections.get(section.name, Assertion.PRESENT)
+
+    def _uncued(self, section: Section, words: str, *, measured: bool = False) -> Assertion:
         """What a mention without cues is in its section: an indication asks, a comparison remembers."""
-        assumed = self.pack.context.sections.get(section.name, Assertion.PRESENT)
+        if measured and section.name in self.pack.context.present_when_measured:
+            return Assertion.PRESENT
+        title = " ".join((section.title or "").lower().split())
+        assumed = self.pack.context.titles.get(title) or self._assumed(section)
         last = words.lower().rsplit(maxsplit=1)[-1] if words.strip() else ""
         return Assertion.PRESENT if last in self._complaints else assumed
+
+    def _with_implied(self, found: Sequence[Finding]) -> list[Finding]:
+        """`found`, each with what it says is absent, unless the same sentence says that it is there after all."""
+        said = {
+            concept
+            for f in found
+            if f.assertion in (Assertion.PRESENT, Assertion.POSSIBLE)
+            for concept in self.pack.lineage(f.concept.id)
+        }
+        return [f for one in found for f in (one, *(i for i in self._implied(one) if i.concept.id not in said))]
 
     def _implied(self, finding: Finding) -> Iterable[Finding]:
         """What a normal statement says is absent ("lungs are clear")."""
@@ -153,6 +194,9 @@ class Engine:
                 change=None,
                 measurements=(),
                 critical=False,
+                acuity=None,
+                count=None,
+                image_references=(),
             )
 
     def _unplaced(self, narrative: Narrative, sections: Sequence[Section], target: tuple[int, int]) -> Finding:
@@ -174,6 +218,31 @@ class Engine:
             subject=origin.subject,
             observer=origin.observer,
         )
+
+
+class _Line:
+    """What the label of the line says, while its sentences are read."""
+
+    def __init__(self, start: int) -> None:
+        self._lead: Lead | None = None
+        self._end = start
+        self.previous = start
+        """Start of the sentence before."""
+
+    def lead(self, text: str, start: int, end: int, reading: SentenceReading) -> Lead | None:
+        """The label that holds for the sentence ``text[start:end]``: its own, else that of its line."""
+        if reading.lead is not None or "\n" in text[self._end : start]:
+            self._lead = reading.lead
+        self._end = end
+        return self._lead
+
+
+def _measured(finding: Finding, reading: SentenceReading, start: int) -> Finding:
+    """`finding` with the sizes of a sentence that goes on about it."""
+    if finding.assertion not in (Assertion.PRESENT, Assertion.POSSIBLE):
+        return finding
+    sizes = tuple(_shifted(m, start) for m in reading.measurements if m.kind != "distance")
+    return replace(finding, measurements=finding.measurements + sizes)
 
 
 def _whole(finding: Finding, targets: Sequence[tuple[int, int]]) -> tuple[int, int]:

@@ -1,27 +1,22 @@
 """Which words of a sentence name a finding, a site, a side, a degree or a course.
 
-medspaCy's TargetMatcher finds the words; overlaps are settled here, longest first, because the matcher's own pruning
-slows with every rule. A composed concept ("the heart is mildly enlarged") is found as two parts that stand near each
-other in one clause: the part that is said (the predicate) is what cues act on.
+Overlaps are settled here, longest first. A composed concept ("the heart is mildly enlarged") is found as two parts
+that stand near each other in one clause: the part that is said (the predicate) is what cues act on.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from dicomnlp.analyse.library import TargetMatcher, TargetRule
-from dicomnlp.analyse.tokens import RuleTokenizer, tokenize
+from dicomnlp.analyse.pack import Pack
+from dicomnlp.analyse.phrases import PhraseTable
+from dicomnlp.analyse.tokens import tokenize
 
-if TYPE_CHECKING:
-    from spacy.language import Language
-    from spacy.tokens import Doc
-
-    from dicomnlp.analyse.pack import Pack
-
-CONCEPT, SITE, PART, SIDE, DEGREE, COURSE, IDIOM = "concept", "site", "part", "side", "degree", "course", "idiom"
-
-_NEVER = [{"ORTH": "\x00"}]
+CONCEPT, SITE, PART, IDIOM = "concept", "site", "part", "idiom"
+SIDE, DEGREE, COURSE, ACUITY, COUNT = "side", "degree", "course", "acuity", "count"
+_NONE = ""
+"""Stands for the side of what names none."""
+_KINDS = (CONCEPT, SITE, SIDE, DEGREE, COURSE, ACUITY, COUNT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,47 +48,37 @@ class Matches:
     sides: tuple[Match, ...]
     degrees: tuple[Match, ...]
     courses: tuple[Match, ...]
+    acuities: tuple[Match, ...]
+    counts: tuple[Match, ...]
 
 
 class Lexicon:
-    """The matcher over one pack's terms.
+    """The terms of one pack.
 
     Parameters
     ----------
     pack
         Where the terms come from.
-    nlp
-        The pipeline; only its vocabulary and tokenizer are used.
-    tokenizer
-        Its tokenizer, which learns the terms' words.
     """
 
-    def __init__(self, pack: "Pack", nlp: "Language", tokenizer: RuleTokenizer) -> None:
+    def __init__(self, pack: Pack) -> None:
         self.gap = pack.about.limits.compose_gap
         self.breaks = frozenset(pack.attributes.clause_breaks)
         self._joins = frozenset(pack.attributes.joins)
         self._inflections = pack.about.inflections
         self._head_before = frozenset(pack.about.head_before)
-        self._rules: dict[tuple[str, bool], list[tuple[str, str]]] = defaultdict(list)
+        # a phrase may belong to several concepts and parts: (kind, identifier)
+        self._rules: dict[tuple[tuple[str, ...], bool], dict[tuple[str, str], None]] = {}
         self._compositions: list[tuple[str, str, str]] = []
         self._collect(pack)
-        # one rule for each distinct phrase: a phrase may belong to several concepts and parts
-        self._matcher = TargetMatcher(nlp, result_type=None, prune=False)
-        self._cased = TargetMatcher(nlp, result_type=None, prune=False, phrase_matcher_attr="ORTH")
-        phrases = list(self._rules)
-        self._meaning: list[tuple[tuple[str, str], ...]] = [tuple(self._rules[phrase]) for phrase in phrases]
-        plain: list[TargetRule] = []
-        cased: list[TargetRule] = []
-        for number, (phrase, is_cased) in enumerate(phrases):
-            (cased if is_cased else plain).append(TargetRule(phrase, "TERM", metadata={"phrase": number}))
-        # spaCy warns at each sentence of a matcher without rules of one of its two sorts
-        self._meaning.append(())
-        never = [TargetRule("\x00", "TERM", pattern=p, metadata={"phrase": len(phrases)}) for p in (None, _NEVER)]
-        tokenizer.cased |= {word for rule in cased for word in tokenize(rule.literal).words}
-        self._matcher.add(plain + never)
-        self._cased.add(cased + never)
+        self._numbers = {said: number for number, (_, said, _) in enumerate(self._compositions)}
+        self._plain: PhraseTable[tuple[tuple[str, str], ...]] = PhraseTable()
+        self._cased: PhraseTable[tuple[tuple[str, str], ...]] = PhraseTable()
+        for (words, cased), meanings in self._rules.items():
+            (self._cased if cased else self._plain).add(words, tuple(meanings))
+        self._rules.clear()
 
-    def _collect(self, pack: "Pack") -> None:
+    def _collect(self, pack: Pack) -> None:
         for identifier, entry in pack.concepts.items():
             self._add(CONCEPT, identifier, entry.terms, plural=True)
             self._add(CONCEPT, identifier, entry.cased, cased=True)
@@ -110,9 +95,12 @@ class Lexicon:
             (SIDE, pack.attributes.laterality),
             (DEGREE, pack.attributes.severity),
             (COURSE, pack.attributes.change),
+            (ACUITY, pack.attributes.acuity),
+            (COUNT, pack.attributes.count),
         ):
             for value, terms in words.items():
-                self._add(kind, value.value, terms)
+                self._add(kind, str(value), terms)
+        self._add(SIDE, _NONE, pack.attributes.not_sides)
 
     def _add(
         self, kind: str, identifier: str, terms: Iterable[str], *, plural: bool = False, cased: bool = False
@@ -120,9 +108,7 @@ class Lexicon:
         for term in terms:
             words = tokenize(term).words if cased else tuple(word.lower() for word in tokenize(term).words)
             for form in [words, *(self._plurals(words) if plural else ())]:
-                meanings = self._rules[" ".join(form), cased]
-                if (kind, identifier) not in meanings:
-                    meanings.append((kind, identifier))
+                self._rules.setdefault((form, cased), {})[kind, identifier] = None
 
     def _plurals(self, words: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
         """The term with its last word in the plural, and with the word before its first "of" in the plural."""
@@ -134,38 +120,41 @@ class Lexicon:
                     yield (*words[:head], stem + replacement, *words[head + 1 :])
                     break
 
-    def __call__(self, doc: "Doc") -> Matches:
-        """What the lexicon knows of the sentence `doc`."""
+    def __call__(self, words: Sequence[str], lower: Sequence[str]) -> Matches:
+        """What the lexicon knows of a sentence, given its tokens as written and in lower case."""
         found: dict[str, list[Match]] = defaultdict(list)
         parts: dict[str, list[tuple[int, int]]] = defaultdict(list)
-        for span in [*self._matcher(doc), *self._cased(doc)]:
-            for kind, identifier in self._meaning[span._.target_rule.metadata["phrase"]]:
+        for meanings, start, end in [*self._plain.find(lower), *self._cased.find(words)]:
+            for kind, identifier in meanings:
                 if kind == PART:
-                    parts[identifier].append((span.start, span.end))
+                    parts[identifier].append((start, end))
                 else:
-                    found[kind].append(Match(identifier, span.start, span.end, (span.start, span.end)))
+                    found[kind].append(Match(identifier, start, end, (start, end)))
         if parts:
-            found[CONCEPT] += list(self._composed(doc, parts, found[CONCEPT]))
+            found[CONCEPT] += list(self._composed(lower, parts, found[CONCEPT]))
+        found[SIDE] = [side for side in longest(found[SIDE]) if side.identifier != _NONE]
         idioms = found[IDIOM]
-        read = (longest([*idioms, *found[kind]]) for kind in (CONCEPT, SITE, SIDE, DEGREE, COURSE))
+        read = (longest([*idioms, *found[kind]]) for kind in _KINDS)
         return Matches(*(tuple(m for m in kind if m.identifier != IDIOM) for kind in read))
 
-    def _composed(self, doc: "Doc", parts: dict[str, list[tuple[int, int]]], named: list[Match]) -> Iterator[Match]:
+    def _composed(
+        self, lower: Sequence[str], parts: dict[str, list[tuple[int, int]]], named: list[Match]
+    ) -> Iterator[Match]:
         """Composed concepts: what is said, of what stands nearest to it and of what is joined to that.
 
         None reaches over a finding which the words name outright.
         """
         said_of: dict[tuple[int, int], list[Match]] = defaultdict(list)
-        for identifier, said, of in self._compositions:
-            if said not in parts or of not in parts:
+        for number in sorted(self._numbers[part] for part in parts if part in self._numbers):
+            identifier, said, of = self._compositions[number]
+            if of not in parts:
                 continue
             for a in parts[said]:
                 for b in parts[of]:
                     first, second = min(a, b), max(a, b)
-                    between = range(first[1], second[0])
-                    if second[0] < first[1] or len(between) > self.gap:
+                    if second[0] < first[1] or second[0] - first[1] > self.gap:
                         continue
-                    if any(doc[i].lower_ in self.breaks for i in between):
+                    if not self.breaks.isdisjoint(lower[first[1] : second[0]]):
                         continue
                     start, end = first[0], max(first[1], second[1])
                     over = [m for m in named if m.start < end and start < m.end]
@@ -174,18 +163,16 @@ class Lexicon:
         for matches in said_of.values():
             reached: list[Match] = []
             for match in sorted(matches, key=_gap):
-                if not reached or any(self._joined(doc, match, other) for other in reached):
+                if not reached or any(self._joined(lower, match, other) for other in reached):
                     reached.append(match)
             yield from reached
 
-    def _joined(self, doc: "Doc", one: Match, other: Match) -> bool:
+    def _joined(self, lower: Sequence[str], one: Match, other: Match) -> bool:
         """Whether both are said of the same words, or of two that a list joins ("heart and mediastinum")."""
         if one.of is None or other.of is None:
             return False
         first, second = min(one.of, other.of), max(one.of, other.of)
-        return first[1] > second[0] or all(
-            doc[i].lower_ in self._joins for i in range(first[1], second[0]) if not doc[i].is_space
-        )
+        return first[1] > second[0] or all(word in self._joins for word in lower[first[1] : second[0]])
 
 
 def _gap(match: Match) -> tuple[int, int]:
@@ -201,6 +188,9 @@ def longest(matches: Iterable[Match]) -> tuple[Match, ...]:
 
     What is said of two things at once ("heart and mediastinum are normal") stays for both.
     """
+    matches = list(matches)
+    if len(matches) < 2:
+        return tuple(matches)
     kept: list[Match] = []
     taken: set[int] = set()
     said: set[tuple[int, int]] = set()

@@ -11,11 +11,9 @@ with warnings.catch_warnings():
     import medspacy
     import spacy
     from loguru import logger
-    from medspacy.common.medspacy_matcher import MedspacyMatcher
     from medspacy.context import ConText, ConTextRule
     from medspacy.context.context_graph import ConTextGraph
     from medspacy.context.context_modifier import ConTextModifier
-    from medspacy.target_matcher import TargetMatcher, TargetRule
     from spacy.about import __version__ as spacy_version
     from spacy.tokens import Doc, Span
 
@@ -31,9 +29,6 @@ __all__ = [
     "ConTextModifier",
     "ConTextRule",
     "Doc",
-    "MedspacyMatcher",
     "Span",
-    "TargetMatcher",
-    "TargetRule",
     "spacy",
 ]

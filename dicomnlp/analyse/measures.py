@@ -13,6 +13,7 @@ from dicomnlp.model import Measurement, Temporality
 
 _FREE = r"(?<![\w.,/:])"
 _NUMBER = _FREE + r"(?:(?<!\d )[-\u2212])?(?:\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:[.,]\d+)?|[.,]\d+)"
+_DIGIT = re.compile(r"\d")
 _REACH = 40
 """Characters before a quantity in which a word decides what it is."""
 
@@ -69,6 +70,11 @@ class MeasureReader:
         self._not_after = re.compile(rf"\.?\s*(?i:{_any(rules.not_after)})(?!\w)") if rules.not_after else None
         self._prior_before = _free(rules.prior_before)
         self._current_before = _free(rules.current_before)
+        link = rf"(?:[\s(~]*(?i:{_any(rules.links)})(?!\w))*[\s(~]*"
+        self._prior_links = re.compile(rf"(?<!\w)(?i:{_any(rules.prior_links)})(?!\w){link}\Z")
+        dates = "|".join(f"(?:{date})" for date in rules.dates_after) or "(?!)"
+        self._dated = re.compile(rf"[\s,(]*(?:{dates})(?!\w)")
+        self._kinds = [(entry, _free(entry.before)) for entry in rules.kinds]
         self._prior_after = re.compile(rf"\s*(?i:{_any(rules.prior_after)})(?!\w)") if rules.prior_after else None
         self._distance_before = _free(rules.distance_before)
         after = _any(rules.distance_after)
@@ -78,6 +84,8 @@ class MeasureReader:
 
     def read(self, text: str) -> tuple[Measurement, ...]:
         """The quantities that `text` states, in order; offsets are into `text`."""
+        if not _DIGIT.search(text):
+            return ()
         quantities = sorted([*self._quantities(text), *self._named_quantities(text)], key=lambda q: q.start)
         return tuple(
             Measurement(
@@ -174,6 +182,9 @@ class MeasureReader:
         return self._cased.get(_squeeze(text, cased=True)) or self._units.get(_squeeze(text, cased=False))
 
     def _kind(self, text: str, quantity: _Quantity) -> str:
+        for entry, named in self._kinds:
+            if entry.unit == quantity.unit and named and named.search(text, *_reach(quantity.start)):
+                return entry.kind
         if quantity.kind != "size" or len(quantity.values) > 1:
             return quantity.kind
         after = self._distance_after and self._distance_after.match(text, quantity.end)
@@ -188,6 +199,8 @@ class MeasureReader:
         if prior and not (current and current.start() > prior.start()):
             return Temporality.PRIOR
         if self._prior_after and self._prior_after.match(text, quantity.end):
+            return Temporality.PRIOR
+        if self._prior_links.search(text[low:high]) or self._dated.match(text, quantity.end):
             return Temporality.PRIOR
         following = next((q.start for q in quantities if q.start > quantity.start and q.unit == quantity.unit), None)
         for first, second in self._from_to:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from dicomnlp.analyse import schema
+from dicomnlp.analyse import schema, statement_schema
 from dicomnlp.errors import LanguagePackError
 from dicomnlp.model import Concept
 
@@ -35,6 +35,10 @@ class Pack:
     context: schema.ContextFile
     attributes: schema.AttributesFile
     measures: schema.MeasuresFile
+    recommendations: statement_schema.RecommendationsFile | None
+    scores: statement_schema.ScoresFile | None
+    communication: statement_schema.CommunicationFile | None
+    demographics: statement_schema.DemographicsFile | None
     cases: tuple[schema.Case, ...]
     label_sets: tuple[schema.LabelSet, ...]
 
@@ -79,6 +83,10 @@ def read_pack(folder: Path, labels: Path = LABELS) -> Pack:
         context=_read(folder / "context.toml", schema.ContextFile),
         attributes=_read(folder / "attributes.toml", schema.AttributesFile),
         measures=_read(folder / "measures.toml", schema.MeasuresFile),
+        recommendations=_optional(folder / "recommendations.toml", statement_schema.RecommendationsFile),
+        scores=_optional(folder / "scores.toml", statement_schema.ScoresFile),
+        communication=_optional(folder / "communication.toml", statement_schema.CommunicationFile),
+        demographics=_optional(folder / "demographics.toml", statement_schema.DemographicsFile),
         cases=_read(folder / "cases.toml", schema.CasesFile).cases,
         label_sets=tuple(_read(path, schema.LabelSet) for path in sorted(labels.glob("*.toml"))),
     )
@@ -91,6 +99,10 @@ def read_pack(folder: Path, labels: Path = LABELS) -> Pack:
 def read_about(folder: Path) -> schema.PackFile:
     """``pack.toml`` of the pack in `folder` alone."""
     return _read(folder / "pack.toml", schema.PackFile)
+
+
+def _optional(path: Path, kind: type[_File]) -> _File | None:
+    return _read(path, kind) if path.exists() else None
 
 
 def _read(path: Path, kind: type[_File]) -> _File:
@@ -125,9 +137,22 @@ def _inconsistencies(pack: Pack) -> Iterator[str]:
         if (site.code is None) != (site.scheme is None):
             yield f"anatomy.toml: {identifier} needs both code and scheme, or neither"
     for labels in pack.label_sets:
-        for label, concepts in labels.labels.items():
-            missing = [i for i in concepts if i not in pack.concepts]
-            yield from (f"labels {labels.set}: {label} names {i}, which isn't a concept" for i in missing)
+        yield from _unknown_in(labels, pack)
+
+
+def _unknown_in(labels: schema.LabelSet, pack: Pack) -> Iterator[str]:
+    where = f"labels {labels.set}"
+    for label, sources in labels.labels.items():
+        named = [i for source in sources for i in (source.concept, *source.without)]
+        yield from (f"{where}: {label} names {i}, which isn't a concept" for i in named if i not in pack.concepts)
+        sites = [i for source in sources for i in source.at]
+        yield from (f"{where}: {label} names {i}, which isn't a site" for i in sites if i not in pack.anatomy)
+        if bool(sources) == (label in labels.nothing_else):
+            yield f"{where}: {label} needs either concepts or a rule under nothing_else"
+    yield from (f"{where}: elsewhere names {i}, which isn't a site" for i in labels.elsewhere if i not in pack.anatomy)
+    for label, rule in labels.nothing_else.items():
+        unknown = [i for i in (label, *rule.besides) if i not in labels.labels]
+        yield from (f"{where}: nothing_else names {i}, which isn't a label" for i in unknown)
 
 
 def _is_parent(pack: Pack, identifier: str) -> bool:

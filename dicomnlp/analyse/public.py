@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from dicomnlp.model import Analysis, Narrative, to_json
+from dicomnlp.model import Analysis, Concept, Finding, Narrative, to_json
 
 
 def analysis_to_json(identifier: str | int | None, narrative: Narrative, analysis: Analysis) -> dict[str, Any]:
@@ -25,9 +25,49 @@ def analysis_to_json(identifier: str | int | None, narrative: Narrative, analysi
             {"name": s.name.value, "title": s.title, "start": s.start, "end": s.end} for s in analysis.sections
         ],
         "findings": [
-            {**to_json(f), "language": analysis.language, "pipeline": analysis.pipeline} for f in analysis.findings
+            {**_finding(f), "language": analysis.language, "pipeline": analysis.pipeline} for f in analysis.findings
         ],
         "measurements": to_json(analysis.measurements),
+        "recommendations": to_json(analysis.recommendations),
+        "scores": to_json(analysis.scores),
+        "communications": to_json(analysis.communications),
+        "demographics": to_json(analysis.demographics),
         "labels": to_json(analysis.labels),
         "warnings": to_json(analysis.warnings),
     }
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    """What `to_json` gives, field by field: findings are most of a line, and this is most of its cost."""
+    return {
+        "concept": _concept(finding.concept),
+        "text": finding.text,
+        "start": finding.start,
+        "end": finding.end,
+        "sentence": finding.sentence,
+        "section": finding.section.value,
+        "assertion": finding.assertion.value,
+        "is_negated": finding.is_negated,
+        "is_uncertain": finding.is_uncertain,
+        "is_historical": finding.is_historical,
+        "is_hypothetical": finding.is_hypothetical,
+        "is_family": finding.is_family,
+        "cues": [{"text": c.text, "start": c.start, "end": c.end, "category": c.category} for c in finding.cues],
+        "anatomy": finding.anatomy and _concept(finding.anatomy),
+        "laterality": finding.laterality and finding.laterality.value,
+        "severity": finding.severity and finding.severity.value,
+        "change": finding.change and finding.change.value,
+        "measurements": to_json(finding.measurements),
+        "critical": finding.critical,
+        "item_path": finding.item_path,
+        "subject": finding.subject,
+        "observer": finding.observer,
+        "acuity": finding.acuity and finding.acuity.value,
+        "count": finding.count,
+        "levels": list(finding.levels),
+        "image_references": list(finding.image_references),
+    }
+
+
+def _concept(concept: Concept) -> dict[str, Any]:
+    return {"id": concept.id, "code": concept.code, "scheme": concept.scheme, "meaning": concept.meaning}

@@ -17,13 +17,12 @@ from dicomnlp.analyse.context import (
     UNCERTAIN,
     ClauseConText,
     CueMatch,
-    cue_words,
 )
+from dicomnlp.analyse.details import DetailReader, Lead, Place
 from dicomnlp.analyse.lexicon import Lexicon, Match, Matches
-from dicomnlp.analyse.library import spacy
 from dicomnlp.analyse.measures import MeasureReader
 from dicomnlp.analyse.pack import Pack
-from dicomnlp.analyse.tokens import RuleTokenizer, tokenize
+from dicomnlp.analyse.tokens import tokenize
 from dicomnlp.model import Assertion, Cue, Measurement
 
 TARGET = "target"
@@ -53,6 +52,10 @@ class SentenceReading:
 
     mentions: tuple[Mention, ...]
     measurements: tuple[Measurement, ...]
+    lead: Lead | None = None
+    """What the label that it begins with says of what follows."""
+    refers_back: bool = False
+    """It names no finding and goes on about the one before: "It measures 4 mm"."""
 
 
 class SentenceReader:
@@ -67,15 +70,12 @@ class SentenceReader:
     """
 
     def __init__(self, pack: Pack, *, cache: bool = True) -> None:
-        nlp = spacy.blank("xx")
-        self._tokenizer = RuleTokenizer(nlp.vocab)
-        nlp.tokenizer = self._tokenizer
         self._fold = str.maketrans(pack.about.fold)
-        self._lexicon = Lexicon(pack, nlp, self._tokenizer)
-        self._context = ClauseConText(nlp, pack.context)
-        self._tokenizer.known |= cue_words(pack.context) | set(pack.attributes.clause_breaks)
+        self._lexicon = Lexicon(pack)
+        self._context = ClauseConText(pack.context)
         self._attributes = AttributeReader(pack)
         self._measures = MeasureReader(pack.measures)
+        self._details = DetailReader(pack.attributes)
         self._normal = frozenset(i for i, entry in pack.concepts.items() if entry.normal)
         self.read = lru_cache(CACHE_SIZE)(self._read) if cache else self._read
 
@@ -86,26 +86,31 @@ class SentenceReader:
         tokens = tokenize(text)
         if not len(tokens):
             return SentenceReading((), measurements)
-        doc = self._tokenizer.document(tokens.words)
-        matches = self._lexicon(doc)
+        words = [word.lower() for word in tokens.words]
+        matches = self._lexicon(tokens.words, words)
         places = list(targets)
         found: list[Match] = list(matches.concepts)
         if targets:
             found = [_target(matches.concepts, *tokens.span(a, b)) for a, b in targets]
         else:
             places = [(tokens.starts[m.predicate[0]], tokens.ends[m.predicate[1] - 1]) for m in found]
-        acting = self._context.cues(doc, [m.predicate for m in found])
-        words = [word.lower() for word in tokens.words]
+        levels = self._details.levels(text, tokens)
+        lead = self._details.lead(words, matches, levels)
+        if not found:
+            return SentenceReading((), measurements, lead, self._details.refers_back(text))
         measured = [(m, tokens.span(m.start, m.end)) for m in measurements]
-        attributes = self._attributed(words, matches, found, measured)
+        levels = [place for place in levels if lead is None or place.start >= lead.end]
+        images = self._details.image_references(text, tokens)
+        attributes = self._attributed(words, matches, found, measured, levels, images)
         mentions: list[Mention] = []
-        for match, (start, end), cues, instances in zip(found, places, acting, attributes, strict=True):
+        instances = [(m, place, x) for m, place, xs in zip(found, places, attributes, strict=True) for x in xs]
+        acting = self._context.cues(words, [x.said_at or match.predicate for match, _, x in instances])
+        for (match, (start, end), instance), cues in zip(instances, acting, strict=True):
             spans = [(tokens.starts[c.start], tokens.ends[c.end - 1], c.category) for c in cues]
             shown = tuple(Cue(sentence[a:b], a, b, category) for a, b, category in spans)
-            assertion = judge(cues)
             flags = frozenset(c.category for c in cues)
-            mentions += [Mention(match.identifier, start, end, assertion, flags, shown, x) for x in instances]
-        return SentenceReading(tuple(mentions), measurements)
+            mentions.append(Mention(match.identifier, start, end, judge(cues), flags, shown, instance))
+        return SentenceReading(tuple(mentions), measurements, lead)
 
     def _attributed(
         self,
@@ -113,15 +118,21 @@ class SentenceReader:
         matches: Matches,
         found: Sequence[Match],
         measured: Sequence[tuple[Measurement, tuple[int, int]]],
+        levels: Sequence[Place],
+        images: Sequence[Place],
     ) -> list[tuple[Attributes, ...]]:
         """The attributes of each of `found`; normal statements take none from findings, only what is left of sites."""
         normal = [m.identifier in self._normal for m in found]
         said = [m for m, n in zip(found, normal, strict=True) if not n]
         stated = [m for m, n in zip(found, normal, strict=True) if n]
+        if not stated:
+            return self._attributes.read(words, matches, said, measured, levels, images)
         outside = [s for s in matches.sites if not any(m.start <= s.start and s.end <= m.end for m in stated)]
-        findings = iter(self._attributes.read(words, replace(matches, sites=tuple(outside)), said, measured))
-        bare = replace(matches, degrees=(), courses=())
-        statements = iter(self._attributes.read(words, bare, stated, []))
+        findings = iter(
+            self._attributes.read(words, replace(matches, sites=tuple(outside)), said, measured, levels, images)
+        )
+        bare = replace(matches, degrees=(), courses=(), acuities=(), counts=())
+        statements = iter(self._attributes.read(words, bare, stated, [], levels))
         return [next(statements) if n else next(findings) for n in normal]
 
 

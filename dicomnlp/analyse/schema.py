@@ -6,9 +6,9 @@ The files are described for their writers in ``docs/reference/language-pack.md``
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from dicomnlp.model import Assertion, Change, Laterality, SectionName, Severity
+from dicomnlp.model import Acuity, Assertion, Change, Laterality, SectionName, Severity
 
 Word = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 Words = tuple[Word, ...]
@@ -132,6 +132,8 @@ class SectionsFile(Table):
     """Sections that end with their paragraph where the report has no heading for its findings."""
     one_sentence: tuple[SectionName, ...] = ()
     """Sections that end with their first sentence there."""
+    nothing: Words = ()
+    """Words after which a dash ends such a section: "Comparison: None - Left basilar opacity."."""
 
 
 class SentencesFile(Table):
@@ -165,6 +167,8 @@ class CueGroup(Table):
     """Words that show a list: where one stands between cue and target, a comma doesn't end the scope."""
     not_of: Words = ()
     """Last words of mentions that the group doesn't act on."""
+    before: Words = ()
+    """What may follow the cue, beside the sentence's end: elsewhere it is none. "X is likely." but "X is likely Y"."""
     max_scope: int | None = Field(default=None, ge=1)
     max_targets: int | None = Field(default=None, ge=1)
 
@@ -176,6 +180,10 @@ class ContextFile(Table):
     """Tokens that a gap of a cue pattern doesn't step over."""
     sections: dict[SectionName, Assertion] = {}
     """What an uncued mention in a section is, where that isn't "present"."""
+    titles: dict[Word, Assertion] = {}
+    """The same for the words of single headings, in lower case: "past medical history"."""
+    present_when_measured: tuple[SectionName, ...] = ()
+    """Of those sections, the ones where a mention with a size is present after all: "the 9 mm nodule was localized"."""
     complaints: Words = ()
     """Last words of mentions (pain, cough) that stay present even where a section asks."""
     cues: tuple[CueGroup, ...] = Field(min_length=1)
@@ -193,6 +201,20 @@ class AttributesFile(Table):
     """Words that tie what follows to what is before: "in", "of"."""
     clause_breaks: Words
     """Tokens over which no attribute reaches."""
+    denials: Words = ()
+    """Words that deny one of two sides: "severe right, no left stenosis"."""
+    asides: Words = ()
+    """Words after which a size before them is of something else: "the liver measures 17 cm with steatosis"."""
+    not_sides: Words = ()
+    """Phrases whose "left" or "right" is no side: "in the right clinical setting"."""
+    acuity: dict[Acuity, Words] = {}
+    count: dict[Word, Words] = {}
+    """How many: a number, or a word such as "multiple", and the words for it."""
+    levels: tuple[Pattern, ...] = ()
+    """Levels and other numbered places: "L4-L5", "segment VII", "10 o'clock"."""
+    image_references: tuple[Pattern, ...] = ()
+    refers: Words = ()
+    """Beginnings of a sentence that goes on about the finding before: "it", "the largest"."""
 
 
 class UnitEntry(Table):
@@ -204,6 +226,14 @@ class UnitEntry(Table):
     factor: float = Field(default=1.0, gt=0)
     terms: Words = Field(min_length=1)
     cased: bool = False
+
+
+class KindEntry(Table):
+    """What a quantity is by the words near before it: "ejection fraction of 55%"."""
+
+    kind: Word
+    unit: Word
+    before: Words = Field(min_length=1)
 
 
 class MeasuresFile(Table):
@@ -226,6 +256,11 @@ class MeasuresFile(Table):
     """What stands after the unit where a quantity is not a size: "per second", "Hg"."""
     prior_before: Words = ()
     prior_after: Words = ()
+    prior_links: Words = ()
+    """Like `prior_before`, but only right before the quantity or one of `links`: "was 4 mm", not "was seen at 4 mm"."""
+    dates_after: tuple[Pattern, ...] = ()
+    """A date after a quantity, which makes it one of an earlier study: "5 mm in May 2025"."""
+    kinds: tuple[KindEntry, ...] = ()
     current_before: Words = ()
     from_to: tuple[tuple[Word, Word], ...] = ()
     """Pairs such as ("from", "to"): between them stands what was before, where a change is spoken of."""
@@ -252,8 +287,38 @@ class CasesFile(Table):
     cases: tuple[Case, ...] = Field(min_length=1)
 
 
+class LabelSource(Table):
+    """Concepts that a label is made of; in a file a bare id stands for the concept and everything below it."""
+
+    concept: Identifier
+    exactly: bool = False
+    """Not what descends from it."""
+    without: tuple[Identifier, ...] = ()
+    """Descendants that don't count, nor what is below them."""
+    at: tuple[Identifier, ...] = ()
+    """Sites of which the report must speak; empty for any, and none."""
+    denies: bool = False
+    """Only its absence counts: without any bleed there is no subdural one."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare(cls, value: object) -> object:
+        return {"concept": value} if isinstance(value, str) else value
+
+
+class NothingElse(Table):
+    """A label that says that no other label of its set is present or possible."""
+
+    besides: tuple[Word, ...] = ()
+    """Labels that may be."""
+
+
 class LabelSet(Table):
     """One file of ``labels/``: a label set over concept ids."""
 
     set: Identifier
-    labels: dict[Word, tuple[Identifier, ...]]
+    about: Word
+    labels: dict[Word, tuple[LabelSource, ...]]
+    nothing_else: dict[Word, NothingElse] = {}
+    elsewhere: tuple[Identifier, ...] = ()
+    """Sites outside the set's region: what is found there counts for none of its labels."""

@@ -21,10 +21,12 @@ _LINE_TAIL = (
     r"(?:(?P<colon>[:\uff1a][*_]{0,4}|[ \t]?[-\u2013\u2014][ \t]|\.(?=[ \t]{0,20}(?:\n|$)))"
     r"|(?=[ \t]{0,20}(?:\r?\n|$)))"
 )
-_INLINE_LEAD = r"(?<=[.!?;:,)\]\u3002])\s{1,4}"
+_INLINE_LEAD = r"(?<=[.!?;:,)\]\u3002])\s{1,4}(?-i:(?![a-z]))"
 _PARAGRAPH = re.compile(r"[.!?\u3002][ \t]*\r?\n|\n[ \t]{0,80}\r?\n")
 """A line that ends with its sentence, or a blank line."""
-_SENTENCE = re.compile(r"[.!?\u3002](?:[ \t]+|[ \t]*\r?\n)(?=[^\Wa-z\d_])|\n[ \t]{0,80}\r?\n")
+_SENTENCE = re.compile(
+    r"[.!?\u3002](?:[ \t]+(?:[-\u2013\u2014*\u2022][ \t]+)?|[ \t]*\r?\n)(?=[^\Wa-z\d_])|\n[ \t]{0,80}\r?\n"
+)
 _HEADING_AT_MOST = 90
 """Characters of the longest heading."""
 
@@ -54,6 +56,8 @@ class SectionFinder:
         self._line = re.compile(_LINE_LEAD + rf"(?:{named}|{examined})" + _LINE_TAIL, re.IGNORECASE)
         self._inline = re.compile(_INLINE_LEAD + named + r"[ \t]*(?P<colon>[:\uff1a])", re.IGNORECASE)
         self._core = re.compile(rf"(?<!\w)(?:{core})(?!\w)", re.IGNORECASE)
+        nothing = _alternatives(rules.nothing)
+        self._nothing = re.compile(rf"{nothing}\.?[ \t]+[-\u2013\u2014][ \t]+(?-i:(?=[^\Wa-z\d_]))", re.IGNORECASE)
         self._exam_line = re.compile(rf"(?:^|(?<=\n))[ \t]*(?:{exam})\b[^\n]{{0,100}}(?=\n|$)", re.IGNORECASE)
 
     def find(self, narrative: Narrative) -> tuple[Section, ...]:
@@ -90,7 +94,7 @@ class SectionFinder:
 
     def _text_heads(self, text: str) -> Iterator[tuple[int, int, str | None, SectionName]]:
         matches = {m.start("title") if m["title"] else m.start("exam"): m for m in self._line.finditer(text)}
-        for m in self._inline.finditer(text):
+        for m in self._inline.finditer(text) if ":" in text or "\uff1a" in text else ():
             if not m["title"][0].islower():
                 matches.setdefault(m.start("title"), m)
         end = 0
@@ -108,6 +112,8 @@ class SectionFinder:
             yield (start - len(lead.group()) if lead else start), end, title, name
 
     def _name(self, title: str) -> SectionName:
+        if (key := _key(title)) in self._names:
+            return self._names[key]
         names = [self._names[_key(m.group())] for m in self._core.finditer(title) if _key(m.group()) in self._names]
         return min(names, key=lambda name: self._rank.get(name, len(self._rank)), default=SectionName.OTHER)
 
@@ -135,7 +141,7 @@ class SectionFinder:
         while begin < end and text[begin].isspace():
             begin += 1
         stop = _SENTENCE if name in self.rules.one_sentence else _PARAGRAPH
-        gap = stop.search(text, begin, end)
+        gap = self._nothing.match(text, begin, end) or stop.search(text, begin, end)
         cut = gap.end() if gap else end
         yield Section(name, title, start, cut, body)
         if text[cut:end].strip():

@@ -88,6 +88,8 @@ class SentenceSplitter:
 
     def _ends(self, text: str, match: "re.Match[str]", start: int, end: int) -> bool:
         at = match.start()
+        if text[at] == "?" and (at == start or text[at - 1].isspace()):
+            return False  # a question mark before a word doubts the word
         if text[at] in self.ends_anywhere or text[at] != ".":
             return True
         before = at

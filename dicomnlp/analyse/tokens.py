@@ -3,21 +3,11 @@
 Every language is cut in the same way, so that no word segmenter can glue a cue to its target. Tokens keep their own
 character offsets; spaCy's are not used, because a hyphen inside a word leaves no token ("ground-glass" is two words)
 and white space of any width is one gap.
-
-spaCy keeps every string it has seen for the life of the process. Words that no rule of the pack knows are therefore
-handed to it as one placeholder: its store stays bounded, and nothing of a patient stays in it.
 """
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-from dicomnlp.analyse.library import Doc
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
-
-    from spacy.vocab import Vocab
+from functools import lru_cache
 
 HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _LETTER = f"[^\\W\\d_{HAN}]"
@@ -28,11 +18,8 @@ _TOKEN = re.compile(
     r"|[^\s\w]|_|\w"
 )
 _HYPHENS = frozenset("-\u2010\u2011")
-
-UNKNOWN = "\u00a4"
-"""Stands for a word that no rule knows."""
-NUMBER = "0"
-"""Stands for every number that no rule names."""
+_FOLDED = re.compile("[-\u2010\u2011\u2019]")
+"""What makes a text's tokens differ from its characters; most sentences have none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +40,12 @@ class Tokens:
         return first, last
 
 
+@lru_cache(64)
 def tokenize(text: str) -> Tokens:
-    """Cut `text` into tokens; linear in its length."""
+    """Cut `text` into tokens; linear in its length. The last are kept: several readers ask for the same sentence."""
+    if _FOLDED.search(text) is None:
+        spans = [match.span() for match in _TOKEN.finditer(text)]
+        return Tokens(tuple([text[a:b] for a, b in spans]), tuple([a for a, _ in spans]), tuple([b for _, b in spans]))
     words: list[str] = []
     starts: list[int] = []
     ends: list[int] = []
@@ -69,32 +60,3 @@ def tokenize(text: str) -> Tokens:
         starts.append(start)
         ends.append(end)
     return Tokens(tuple(words), tuple(starts), tuple(ends))
-
-
-class RuleTokenizer:
-    """The tokenizer as spaCy and medspaCy call it: while rules are added it learns their words."""
-
-    def __init__(self, vocab: "Vocab", cased: "Collection[str]" = ()) -> None:
-        self.vocab = vocab
-        self.cased = frozenset(cased)
-        self.known: set[str] = set(cased)
-
-    def __call__(self, text: str) -> Doc:
-        """The Doc of a rule's literal; its words become known."""
-        words = list(tokenize(text).words)
-        self.known.update(words)
-        return Doc(self.vocab, words=words)
-
-    def document(self, words: "Sequence[str]") -> Doc:
-        """The Doc of one sentence of a report, reduced to the words that rules know."""
-        shown = [self._shown(word) for word in words]
-        starts: list[bool | int | None] = [i == 0 for i in range(len(shown))]
-        return Doc(self.vocab, words=shown, sent_starts=starts)
-
-    def _shown(self, word: str) -> str:
-        if word in self.cased:
-            return word
-        lower = word.lower()
-        if lower in self.known:
-            return lower
-        return NUMBER if word[0].isdigit() else UNKNOWN

@@ -8,7 +8,17 @@ from typing import Annotated
 import typer
 
 from dicomnlp import __version__, logs
-from dicomnlp.cli import administration, correcting, helping, objects, queries, reprocessing, service
+from dicomnlp.cli import (
+    administration,
+    correcting,
+    evaluation,
+    helping,
+    labelling,
+    objects,
+    queries,
+    reprocessing,
+    service,
+)
 from dicomnlp.cli.context import Context, err
 from dicomnlp.errors import DicomnlpError, UsageError
 
@@ -45,6 +55,8 @@ def _options(
 service.register(app)
 objects.register(app)
 queries.register(app)
+labelling.register(app)
+evaluation.register(app)
 reprocessing.register(app)
 administration.register(app)
 correcting.register(app)

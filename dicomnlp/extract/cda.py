@@ -58,6 +58,9 @@ def read_cda(data: bytes, warnings: list[str]) -> tuple[Narrative, State, str, s
         Above 20 MiB.
     """
     data = data.rstrip(b"\0")
+    if len(data) % 2 and data.startswith((b"\xff\xfe", b"<\0")):
+        # the last zero was half of a character of UTF-16
+        data += b"\0"
     if len(data) > MAX_SIZE:
         raise ObjectTooLargeError("The encapsulated CDA document is too large.", reason_code="cda_too_large")
     entities = _declared_entities(data)

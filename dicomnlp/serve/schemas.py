@@ -20,13 +20,17 @@ from dicomnlp.model import (
     Code,
     CodedFinding,
     CodedMeasurement,
+    Communication,
     Concept,
     Finding,
     Identity,
     Laterality,
     Measurement,
     Narrative,
+    PatientStatement,
+    Recommendation,
     Report,
+    Score,
     Section,
     SectionName,
     State,
@@ -110,6 +114,10 @@ class ReportOfStudy(BaseModel):
     status_reason: str | None
     studies: list[StudyLink]
     coded_findings: list[CodedFinding]
+    recommendations: list[Recommendation]
+    scores: list[Score]
+    communications: list[Communication]
+    demographics: list[PatientStatement]
     identical_documents: list[str]
     verification_date_time: str | None
     character_set_override: str | None

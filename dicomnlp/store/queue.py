@@ -206,15 +206,27 @@ def _save(connection: Connection, results: Sequence[Processed]) -> int:
         ),
         [{"object_id": r.object_id, "new_state": r.state.value, "why": r.reason_code} for r in last.values()],
     )
-    told = [r.object_id for r in last.values() if r.report is not None and r.state == State.FAILED]
-    query = sa.select(analysis.c.object_id).where(analysis.c.object_id.in_(told), analysis.c.is_current)
-    keep = set(connection.scalars(query)) if told else set()
+    keep = _with_reading(connection, [r for r in last.values() if r.report is not None and r.state == State.FAILED])
     read = [r for r in last.values() if r.report is not None and r.object_id not in keep]
     if read:
         _save_analyses(connection, read, held, now)
         referred_to = save_links(connection, read, held)
         settle(connection, [r.object_id for r in read], referred_to)
     return len(last)
+
+
+def _with_reading(connection: Connection, failed: Sequence[Processed]) -> set[int]:
+    """Objects of `failed` that keep the analysis that they have.
+
+    Not one that was read by another character set than is stated now: that is known to be wrong.
+    """
+    if not failed:
+        return set()
+    stated = {r.object_id: r.character_set_override for r in failed}
+    query = sa.select(analysis.c.object_id, analysis.c.character_set_override).where(
+        analysis.c.object_id.in_(stated), analysis.c.is_current
+    )
+    return {row.object_id for row in connection.execute(query) if row.character_set_override == stated[row.object_id]}
 
 
 def _save_analyses(

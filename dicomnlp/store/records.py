@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from sqlalchemy.engine import RowMapping as Row
 
 from dicomnlp.model import (
+    Acuity,
     Analysis,
     Assertion,
     Change,
@@ -19,6 +20,7 @@ from dicomnlp.model import (
     Code,
     CodedFinding,
     CodedMeasurement,
+    Communication,
     Concept,
     ContentItem,
     Cue,
@@ -28,8 +30,11 @@ from dicomnlp.model import (
     Laterality,
     Measurement,
     Narrative,
+    PatientStatement,
     Processed,
+    Recommendation,
     Report,
+    Score,
     Section,
     SectionName,
     Segment,
@@ -43,6 +48,7 @@ from dicomnlp.store.prevailing import ReportStatus
 from dicomnlp.store.schema import IDENTITY_COLUMNS
 
 T = TypeVar("T")
+_STATEMENTS = ("recommendations", "scores", "communications", "demographics")
 
 
 def _same(value: Any) -> Any:
@@ -120,6 +126,7 @@ def analysis_row(processed: Processed, analysed_at: dt.datetime) -> dict[str, An
         "measurements": to_json(analysis.measurements) if analysis else None,
         "labels": to_json(analysis.labels) if analysis else None,
         "analysis_warnings": to_json(analysis.warnings) if analysis else None,
+        **{name: to_json(getattr(analysis, name)) if analysis else [] for name in _STATEMENTS},
         "coded_findings": to_json(report.coded_findings),
         "identical_documents": to_json(report.identical_documents),
         "accession_numbers": to_json(report.accession_numbers),
@@ -216,6 +223,10 @@ def _analysis(row: Row) -> Analysis:
         sections=_many(Section, row["analysis_sections"]),
         measurements=_many(Measurement, row["analysis_measurements"]),
         labels=row["analysis_labels"],
+        recommendations=_many(Recommendation, row["analysis_recommendations"]),
+        scores=_many(Score, row["analysis_scores"]),
+        communications=_many(Communication, row["analysis_communications"]),
+        demographics=_many(PatientStatement, row["analysis_demographics"]),
         warnings=tuple(row["analysis_analysis_warnings"]),
     )
 
@@ -248,6 +259,10 @@ def finding_row(finding: Finding) -> dict[str, Any]:
         "item_path": finding.item_path,
         "subject": finding.subject,
         "observer": finding.observer,
+        "acuity": finding.acuity,
+        "count": finding.count,
+        "levels": to_json(finding.levels),
+        "image_references": to_json(finding.image_references),
     }
 
 
@@ -280,6 +295,10 @@ def stored_finding(row: Row, studies: tuple[StudyLink, ...] = ()) -> StoredFindi
             item_path=row["item_path"],
             subject=row["subject"],
             observer=row["observer"],
+            acuity=Acuity(row["acuity"]) if row["acuity"] else None,
+            count=row["count"],
+            levels=tuple(row["levels"]),
+            image_references=tuple(row["image_references"]),
         ),
         language=row["language"],
         pipeline=row["pipeline"],

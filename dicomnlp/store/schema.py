@@ -16,7 +16,7 @@ from sqlalchemy import (
 
 from dicomnlp.store.columns import CleanText, Json, RowId, UTCDateTime
 
-REVISION = "0002"
+REVISION = "0003"
 """The schema that this program speaks: the newest migration."""
 
 LANE_ARRIVAL = 0
@@ -187,6 +187,11 @@ analysis = Table(
     Column("character_set_override", CleanText, nullable=False, server_default=""),
     Column("addendum", CleanText, nullable=False, server_default=""),
     Column("content_sha256", CleanText, nullable=False, server_default=""),
+    # since revision 0003
+    Column("recommendations", Json, nullable=False, server_default="[]"),
+    Column("scores", Json, nullable=False, server_default="[]"),
+    Column("communications", Json, nullable=False, server_default="[]"),
+    Column("demographics", Json, nullable=False, server_default="[]"),
     UniqueConstraint("object_id", "pipeline"),
     Index(
         "uq_analysis_current",
@@ -236,6 +241,11 @@ finding = Table(
     Column("analysed_at", UTCDateTime, nullable=False),
     Column("subject", CleanText, nullable=False, server_default=""),
     Column("observer", CleanText, nullable=False, server_default=""),
+    # since revision 0003
+    Column("acuity", CleanText),
+    Column("count", CleanText),
+    Column("levels", Json, nullable=False, server_default="[]"),
+    Column("image_references", Json, nullable=False, server_default="[]"),
     Index(None, "object_id"),
     Index(None, "analysis_id"),
 )

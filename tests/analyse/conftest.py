@@ -47,6 +47,7 @@ carotid = { meaning = "Internal carotid artery", terms = ["internal carotid arte
 
 LABELS = """
 set = "small"
+about = "Two findings"
 [labels]
 Opacity = ["opacity"]
 Effusion = ["pleural_effusion"]

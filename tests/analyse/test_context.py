@@ -2,10 +2,10 @@
 
 import pytest
 
-from dicomnlp.analyse.context import ClauseConText, CueMatch, cue_words
-from dicomnlp.analyse.library import spacy
+from dicomnlp.analyse.context import ClauseConText, CueMatch
 from dicomnlp.analyse.schema import ContextFile
-from dicomnlp.analyse.tokens import RuleTokenizer, tokenize
+from dicomnlp.analyse.tokens import tokenize
+from dicomnlp.errors import LanguagePackError
 
 NEGATED, POSSIBLE = "NEGATED_EXISTENCE", "POSSIBLE_EXISTENCE"
 
@@ -13,14 +13,10 @@ NEGATED, POSSIBLE = "NEGATED_EXISTENCE", "POSSIBLE_EXISTENCE"
 def acting(groups: list[dict[str, object]], text: str, target: str) -> list[tuple[str, str]]:
     """The cues (words, category) that act on `target` in `text` by rules of these groups alone."""
     rules = ContextFile.model_validate({"gap_marks": [",", "."], "cues": groups})
-    nlp = spacy.blank("xx")
-    tokenizer = RuleTokenizer(nlp.vocab)
-    nlp.tokenizer = tokenizer
-    context = ClauseConText(nlp, rules)
-    tokenizer.known |= cue_words(rules)
     tokens = tokenize(text)
     start = text.index(target)
-    (cues,) = context.cues(tokenizer.document(tokens.words), [tokens.span(start, start + len(target))])
+    words = [word.lower() for word in tokens.words]
+    (cues,) = ClauseConText(rules).cues(words, [tokens.span(start, start + len(target))])
     assert all(isinstance(cue, CueMatch) for cue in cues)
     return [(" ".join(tokens.words[c.start : c.end]), c.category) for c in cues]
 
@@ -115,3 +111,18 @@ CASES = {
 def test_cues_act_as_documented(groups: list[dict[str, object]], text: str, target: str, number: int) -> None:
     """How many cues act on the target."""
     assert len(acting(groups, text, target)) == number
+
+
+@pytest.mark.parametrize("term", ["seen?", "..2 seen", "..3", "a|of,b for"])
+def test_a_cue_that_can_match_nothing_is_refused(term: str) -> None:
+    """Nothing but words that may be missing, a gap at its beginning, an alternative of two words."""
+    with pytest.raises(LanguagePackError, match=r"cue|alternative"):
+        acting([group("forward", term)], "no mass", "mass")
+
+
+def test_nothing_of_a_report_stays_in_the_library() -> None:
+    """Every string that spaCy sees it keeps every string for the life of the process: it sees none of a report."""
+    context = ClauseConText(ContextFile.model_validate({"gap_marks": [","], "cues": [group("forward", "no")]}))
+    before = set(context._document(3).vocab.strings)
+    assert context.cues(["no", "zebulon", "mass"], [(2, 3)]) == [(CueMatch(0, 1, NEGATED),)]
+    assert set(context._document(3).vocab.strings) - before <= {"TARGET"}

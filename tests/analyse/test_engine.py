@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dicomnlp.analyse import analyse, analysis_to_json, pipeline_name
 from dicomnlp.analyse.engine import Engine, digest
-from dicomnlp.model import Narrative, Section, SectionName, Segment
+from dicomnlp.model import Narrative, Section, SectionName, Segment, to_json
 
 WORDS = [
     "no", "not", "nodule", "Pneumothorax", "pleural effusion", "may represent", "PE", "ground-glass opacity", "6 mm",
@@ -143,11 +143,23 @@ def test_the_public_form_is_plain_json() -> None:
     lines = [json.dumps(analysis_to_json("x", narrative, analyse(narrative, language="en"))) for _ in range(2)]
     assert lines[0] == lines[1]
     line = json.loads(lines[0])
-    assert list(line) == ["id", "language", "text", "sections", "findings", "measurements", "labels", "warnings"]
+    statements = ["recommendations", "scores", "communications", "demographics"]
+    first = ["id", "language", "text", "sections", "findings", "measurements"]
+    assert list(line) == [*first, *statements, "labels", "warnings"]
     assert line["sections"] == [{"name": "findings", "title": "FINDINGS", "start": 0, "end": 48}]
     (finding,) = [f for f in line["findings"] if f["text"].endswith("nodule")]
     assert finding["pipeline"] == pipeline_name("en")
     assert finding["language"] == "en"
+
+
+def test_a_finding_is_written_as_any_record_is() -> None:
+    """Its fast way to JSON gives what `to_json` gives, every field of the record."""
+    text = "Two acute 4 mm infarcts at L4-L5 on the left (series 3, image 7), stable. Mild right ascites. No nodule."
+    narrative = Narrative(text, segments=(Segment(0, len(text), "1.1"),))
+    analysis = analyse(narrative, language="en")
+    more = {"language": "en", "pipeline": analysis.pipeline}
+    line = analysis_to_json(None, narrative, analysis)
+    assert line["findings"] == [{**to_json(finding), **more} for finding in analysis.findings]
 
 
 def test_the_pipeline_is_named_by_all_that_can_change_the_answer(build: Callable[..., Engine], folder: Path) -> None:

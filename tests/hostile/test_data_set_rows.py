@@ -352,6 +352,25 @@ def test_row_55_a_pdf_without_readable_text_says_why(sr, station, payload, state
     assert way.result.report.warnings == ((warning,) if warning else ())
 
 
+@pytest.mark.parametrize(
+    ("payload", "state"),
+    [
+        (documents.text_bomb(200_000), "pending"),  # a page with a million characters on top of each other
+        (documents.blank_bomb(200_000_000), "needs_ocr"),  # a thousand bytes that inflate to 200 million
+        (documents.nested_forms(8, 5), "pending"),  # 78,125 ways through the forms
+        (documents.many_pages(10_000), "pending"),
+    ],
+    ids=["text", "blanks", "forms", "pages"],
+)
+def test_row_55_a_pdf_that_grows_stays_within_ten_seconds_and_a_gigabyte(sr, tmp_path, payload, state):
+    """What grows beyond that ends the worker at its limits of time and memory, and the object as failed."""
+    assert len(payload) < 70_000
+    cost = cost_of_reading(tmp_path, encapsulated(sr, payload, PDF), EXPLICIT)
+    assert cost["extract"]["state"] == state
+    assert cost["extract"]["seconds"] < 10
+    assert cost["peak_bytes"] < GIGABYTE
+
+
 XML_BOMB = b"".join(b'<!ENTITY l%d "%s">' % (n, b"&l%d;" % (n - 1) * 10 if n else b"lol") for n in range(10))
 
 
@@ -360,7 +379,8 @@ XML_BOMB = b"".join(b'<!ENTITY l%d "%s">' % (n, b"&l%d;" % (n - 1) * 10 if n els
     [
         (b'<?xml version="1.0"?><!DOCTYPE d [<!ENTITY x SYSTEM "file:///etc/passwd">]><d>&x;</d>', "xml_forbidden"),
         (b"<!DOCTYPE d [" + XML_BOMB + b"]><d>&l9;</d>", "xml_forbidden"),
-        ('<?xml version="1.0" encoding="UTF-16"?><!DOCTYPE d [<!ENTITY x "y">]><d>&x;</d>'.encode("utf_16"),
+        ('<?xml version="1.0" encoding="UTF-16"?>'
+         '<!DOCTYPE d [<!ENTITY x SYSTEM "file:///etc/passwd">]><d>&x;</d>'.encode("utf_16"),
          "xml_forbidden"),
         (b"<ClinicalDocument>" + b"<p>x</p>" * 6_500_000 + b"</ClinicalDocument>", "cda_too_large"),
         (b"<ClinicalDocument><text>cut", "bad_xml"),
@@ -375,6 +395,15 @@ def test_row_56_a_cda_document_that_could_harm_is_kept_and_not_read(sr, station,
     result = station.work()
     assert time.perf_counter() - start < 5
     assert (result.state, result.reason_code) == (State.FAILED, reason_code)
+
+
+def test_row_56_a_document_in_utf_16_is_no_bomb(sr, station):
+    """Its last byte is a zero, as padding is."""
+    section = "<component><section><title>FINDINGS</title><text>No effusion.</text></section></component>"
+    payload = f'<?xml version="1.0" encoding="UTF-16"?><ClinicalDocument>{section}</ClinicalDocument>'.encode("utf_16")
+    way = station.take(encapsulated(sr, payload, CDA), sop_class_uid=CDA)
+    assert way.status == 0x0000
+    assert way.result.report.narrative.text == "FINDINGS:\nNo effusion."
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Findings and reports of a study over HTTP."""
 
+import datetime as dt
 import json
 import re
 from urllib.parse import quote
@@ -34,7 +35,12 @@ FINDING_KEYS = {
     "analysed_at",
 }
 """What the public contract says a finding has."""
-ADDED_KEYS = {"item_path", "subject", "observer", "status", "superseded_by", "status_reason", "studies"}
+ADDED_KEYS = {"item_path", "subject", "observer", "status", "superseded_by", "status_reason", "studies"} | {
+    "acuity",
+    "count",
+    "levels",
+    "image_references",
+}
 """What a finding has beyond it."""
 
 
@@ -261,3 +267,35 @@ def test_text_of_other_scripts_is_sent_as_it_is(client, archive):
     assert "右肺上叶" in response.content.decode("utf-8")
     first = json.loads(response.content)["findings"][0]
     assert first["start"] == len("FINDINGS: 右肺上叶 ")
+
+
+def test_what_was_known_at_a_time_is_asked_for_with_its_zone(client, archive):
+    """Before the analysis nothing was; a time without zone, one that is none, and a contradiction are problems."""
+    archive.add()
+    now = dt.datetime.now(dt.UTC)
+    told = [f["text"] for f in client.get(findings_path(archive), params={"as_of": now.isoformat()}).json()["findings"]]
+    assert told == ["nodule", "effusion"]
+    reports = f"/api/v1/studies/{archive.study}/reports"
+    assert len(client.get(reports, params={"as_of": now.isoformat()}).json()["reports"]) == 1
+    past = (now - dt.timedelta(days=1)).isoformat()
+    assert client.get(findings_path(archive), params={"as_of": past}).json()["reason_code"] == "not_found"
+    for wrong in ("2026-11-22T06:00:00", "Zebulon"):
+        response = client.get(findings_path(archive), params={"as_of": wrong})
+        assert (response.status_code, response.json()["reason_code"]) == (422, "invalid_parameter")
+        assert wrong not in response.text
+    both = {"as_of": now.isoformat(), "all_versions": "true"}
+    for path in (findings_path(archive), reports):
+        assert client.get(path, params=both).json()["reason_code"] == "bad_request"
+
+
+def test_changes_of_a_report_are_answered(client, archive):
+    """Of a new version of the object; with an entity tag like all that may change; 404 where nothing is."""
+    archive.add()
+    archive.add(data=b"corrected", text="FINDINGS: No effusion. A nodule.")
+    path = f"/api/v1/reports/{archive.instance}/changes"
+    response = client.get(path)
+    document = response.json()
+    assert (document["earlier"]["version"], document["later"]["version"], document["unchanged"]) == (1, 2, 2)
+    assert client.get(path, headers={"If-None-Match": response.headers["etag"]}).status_code == 304
+    assert client.get("/api/v1/reports/1.2.3.4/changes").json()["reason_code"] == "not_found"
+    assert client.get("/api/v1/reports/Doe/changes").json()["reason_code"] == "malformed_uid"

@@ -1,5 +1,6 @@
 """Upgrading, checking, backing up; and that migrations lead to the tables that the program speaks of."""
 
+import datetime as dt
 import re
 import sqlite3
 import threading
@@ -9,7 +10,8 @@ import alembic.config
 import alembic.script
 import pytest
 import sqlalchemy as sa
-from support.records import instance_uid, make_record
+from support import lives
+from support.records import STUDY, instance_uid, make_record
 
 import dicomnlp.store
 from dicomnlp.config import DatabaseSettings, Settings
@@ -27,7 +29,7 @@ def describe_schema(engine):
             rows = connection.exec_driver_sql(query).all()
         # an entry a column or constraint; a column added later stands at the end of another's line, and their order
         # within a table is of no account
-        split = re.compile(r",?\s*\n\s*|, (?=\w+ TEXT DEFAULT )")
+        split = re.compile(r",?\s*\n\s*|, (?=\w+ TEXT(?:,|\n| DEFAULT |$))")
         return {(kind, name, *sorted(split.split(sql or ""))) for kind, name, sql in rows}
     statements = [
         (
@@ -127,6 +129,50 @@ def test_interrupted_upgrade_leaves_nothing_behind(settings, monkeypatch):
     monkeypatch.undo()
     assert admin.check(settings).revision is None
     assert admin.upgrade(settings).is_current
+
+
+def test_reports_of_the_first_schema_are_found_after_the_upgrade(settings, monkeypatch):
+    """With the study that they are of, as prevailing, and as known since they were analysed."""
+    import alembic.command
+
+    real = alembic.command.upgrade
+    monkeypatch.setattr(alembic.command, "upgrade", lambda configuration, _: real(configuration, "0001"))
+    admin.upgrade(settings)
+    monkeypatch.undo()
+    engine = sa.create_engine(parse_url(settings.database_url))
+    moment = dt.datetime(2026, 11, 22, 6, 0, tzinfo=dt.UTC)
+    given = {
+        "id": 1, "version": 1, "size": 1, "seen_count": 1, "attempts": 1, "lane": 0, "object_id": 1, "analysis_id": 1,
+        "start_offset": 0, "end_offset": 6, "is_current": True, "state": "analysed", "pipeline": "en-1",
+        "sop_instance_uid": instance_uid(1), "study_instance_uid": STUDY, "language": "en", "assertion": "present",
+        "preliminary_flag": "PRELIMINARY", "section": "findings", "narrative": "Nodule", "text": "Nodule",
+        "character_set": '{"declared": [], "used": "ascii", "confidence": 1.0}', "labels": "{}",
+    }  # fmt: skip
+    with engine.begin() as connection:
+        for name in ("sop_instance", "analysis", "finding"):
+            table = sa.Table(name, sa.MetaData(), autoload_with=connection)
+            kinds = {sa.Integer: 0, sa.BigInteger: 0, sa.Boolean: False, sa.DateTime: moment.replace(tzinfo=None)}
+            lists = {"sections", "measurements", "cues", "segments", "items", "evidence", "predecessors"}
+            lists |= {"narrative_sections", "coded_measurements", "report_warnings", "analysis_warnings"}
+            row = {}
+            for column in table.columns:
+                blank = next((v for kind, v in kinds.items() if isinstance(column.type, kind)), "")
+                row[column.name] = given.get(column.name, "[]" if column.name in lists else blank)
+            for column in ("reprocess_run_id", "reason_code", "document_code", "anatomy", "laterality", "severity"):
+                row.pop(column, None)
+            row.pop("change", None)
+            connection.execute(table.insert().values(row))
+    engine.dispose()
+    assert admin.upgrade(settings).is_current
+    database = Database.open(settings)
+    [report] = queries.reports_of_study(database, STUDY)
+    assert (report.standing.status, [s.kind for s in report.studies]) == ("prevailing", ["own"])
+    assert len(queries.findings_of_study(database, STUDY)) == 1
+    assert len(queries.findings_of_study(database, STUDY, as_of=moment + dt.timedelta(seconds=1))) == 1
+    # a final report that comes now finds it
+    lives.arrive(database, lives.Document(2, preliminary_flag="FINAL", title=None))
+    assert [f.sop_instance_uid for f in queries.findings_of_study(database, STUDY)] == [instance_uid(2)]
+    database.close()
 
 
 def test_newer_database_is_not_touched(settings):

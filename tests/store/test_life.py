@@ -60,22 +60,10 @@ def empty(database):
     ("chain", "found", "stands"),
     [
         (
-            # the note rejects a report of its own: the chain beside it is untouched
-            (PRELIMINARY, FINAL, ADDED, dataclasses.replace(NOTE, rejects=(1,))),
-            [(2, "pulmonary_nodule"), (3, "rib_fracture")],
-            {1: ("withdrawn", 5, "rejected_for_quality_reasons"), 2: ("prevailing", None, None)},
-        ),
-        (
             # the final report is rejected: the preliminary one is what is left, and the addendum was not rejected
             (PRELIMINARY, FINAL, ADDED, NOTE_ON_FINAL),
             [(1, "pneumothorax"), (3, "rib_fracture")],
             {1: ("prevailing", None, None), 2: ("withdrawn", 6, "rejected_for_quality_reasons")},
-        ),
-        (
-            # all of the first three at once: a preliminary and a rejected report beside a final with its addendum
-            (PRELIMINARY, FINAL, REJECTED, NOTE),
-            [(2, "pulmonary_nodule")],
-            {1: ("superseded", 2, "finalised"), 4: ("withdrawn", 5, "rejected_for_quality_reasons")},
         ),
     ],
 )

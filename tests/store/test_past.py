@@ -8,6 +8,7 @@ from support.lives import ADDENDUM, REJECTED_FOR_QUALITY, Document, arrive
 from support.records import STUDY
 
 from dicomnlp.errors import NotFoundError
+from dicomnlp.model import State
 from dicomnlp.store import queries, queue, reprocess
 from dicomnlp.store.intake import record_arrivals
 
@@ -19,7 +20,7 @@ NOTE = Document(5, title=REJECTED_FOR_QUALITY, rejects=(2,))
 
 
 def now():
-    """The moment: later than all before it, earlier than all after it."""
+    """A moment later than all before it and earlier than all after it."""
     return dt.datetime.now(dt.UTC)
 
 
@@ -122,6 +123,22 @@ def test_result_of_the_former_character_set_is_dropped(database):
     assert queue.save_processed(database, [FINAL.processed(receipt.object_id)]) == 0
     assert queue.count_pending(database) == 1
     assert queue.save_processed(database, [FINAL.processed(receipt.object_id, character_set="cp1250")]) == 1
+
+
+def test_failure_by_the_character_set_now_stated_ends_what_was_read_by_another(database):
+    """By the same one, the last good analysis stays; what was read wrongly does not, but was known until then."""
+    [object_id] = arrive(database, FINAL)
+    failed = dataclasses.replace(
+        FINAL.processed(object_id), state=State.FAILED, analysis=None, reason_code="language_not_supported"
+    )
+    queue.save_processed(database, [failed])
+    assert known(database, now()) == ["pulmonary_nodule"]
+    before = now()
+    reprocess.state_character_set(database, [FINAL.uid], "cp1250")
+    queue.save_processed(database, [dataclasses.replace(failed, character_set_override="cp1250")])
+    assert queries.findings_of_study(database, STUDY) == []
+    assert known(database, now()) == []
+    assert known(database, before) == ["pulmonary_nodule"]
 
 
 def test_character_set_of_nothing_held_is_told(database):

@@ -155,7 +155,8 @@ class Service:
     def send(self, datasets):
         """Send by pynetdicom on one association; the statuses in order, None where the connection broke."""
         ae = AE(ae_title="SENDER")
-        ae.add_requested_context(BASIC_TEXT_SR, ExplicitVRLittleEndian)
+        for sop_class_uid in {str(d.SOPClassUID) for d in datasets if "SOPClassUID" in d} | {BASIC_TEXT_SR}:
+            ae.add_requested_context(sop_class_uid, ExplicitVRLittleEndian)
         association = ae.associate("127.0.0.1", self.port, ae_title="DICOMNLP")
         statuses = []
         for dataset in datasets:

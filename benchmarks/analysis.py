@@ -1,0 +1,129 @@
+"""How long a report takes: dicomnlp with everything on beside stock medspaCy.
+
+Run ``python benchmarks/analysis.py REPORTS.jsonl...`` (lines with a ``text``; several files are reported one by one).
+Everything is timed in one process, on the same texts in the same order, in seconds of processor time:
+
+- ``dicomnlp``: sections, sentences, findings with assertion and attributes, measurements, labels, and the public JSON,
+  from an empty cache of sentences of the size that it has in use; and once more without the cache;
+- ``medspacy``: ``medspacy.load()`` as it comes (tokenizer, PyRuSH, target matcher, ConText with its own rules) with one
+  target rule for each concept of the English pack, its first term: what it takes to look for the same concepts;
+- ``medspacy, twenty rules``: the same with a rule for each of twenty common findings alone;
+- ``medspacy, twenty rules, sentencizer``: and with spaCy's quick sentence splitter in PyRuSH's place.
+
+medspaCy's part is only findings with ConText flags. Its target matcher slows with every rule: all 23,000 phrases of the
+pack can't be given to it. It is slow enough that only the first ``--stock`` texts are.
+"""
+
+import argparse
+import json
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from dicomnlp.analyse import analysis_to_json
+from dicomnlp.analyse.engine import Engine, load_engine
+from dicomnlp.analyse.library import spacy
+from dicomnlp.analyse.pack import LANGUAGES, read_pack
+from dicomnlp.model import Narrative
+
+TARGETS = [
+    "pneumonia", "effusion", "pleural effusion", "pneumothorax", "consolidation", "atelectasis", "nodule", "mass",
+    "opacity", "cardiomegaly", "edema", "fracture", "lesion", "stenosis", "hemorrhage", "hernia", "cyst", "stone",
+    "infarct", "infiltrate",
+]  # fmt: skip
+LENGTHS = (1_000, 10_000, 100_000)
+"""Characters of the texts on which the cost for each character is measured."""
+
+
+def seconds(read: Callable[[str], object], texts: Sequence[str]) -> float:
+    """Processor seconds for one text."""
+    started = time.process_time()
+    for text in texts:
+        read(text)
+    return (time.process_time() - started) / len(texts)
+
+
+def dicomnlp_reader(*, cache: bool) -> Callable[[str], object]:
+    """All of analysis and its JSON, with nothing in the cache."""
+    engine = Engine(read_pack(LANGUAGES / "en"), cache=cache)
+
+    def read(text: str) -> str:
+        narrative = Narrative(text)
+        return json.dumps(analysis_to_json(None, narrative, engine.analyse(narrative)))
+
+    return read
+
+
+def stock_reader(terms: Sequence[str], *, sentencizer: bool) -> Callable[[str], object]:
+    """What reads a text as medspaCy's documentation does."""
+    import medspacy  # noqa: PLC0415  # after dicomnlp, which mutes what it prints
+    from medspacy.target_matcher import TargetRule  # noqa: PLC0415
+
+    if sentencizer:
+        nlp = spacy.blank("en")
+        for name in ("sentencizer", "medspacy_target_matcher", "medspacy_context"):
+            nlp.add_pipe(name)
+    else:
+        nlp = medspacy.load()
+    nlp.get_pipe("medspacy_target_matcher").add([TargetRule(words, "FINDING") for words in terms])
+
+    def read(text: str) -> object:
+        return [(e.text, e._.is_negated, e._.is_uncertain, e._.is_historical) for e in nlp(text).ents]
+
+    return read
+
+
+def main() -> None:
+    """Print milliseconds a report for each file, and microseconds a character for each length."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("reports", nargs="+", type=Path)
+    parser.add_argument("--stock", type=int, default=300, help="texts given to medspaCy")
+    asked = parser.parse_args()
+    warnings.simplefilter("ignore")
+
+    started = time.process_time()
+    load_engine("en")
+    print(f"loading the English pack with its cases: {time.process_time() - started:.2f} s")
+
+    concepts = read_pack(LANGUAGES / "en").concepts.values()
+    first_terms = sorted({concept.terms[0] for concept in concepts if concept.terms})
+    readers = {
+        "medspacy": stock_reader(first_terms, sentencizer=False),
+        "medspacy, twenty rules": stock_reader(TARGETS, sentencizer=False),
+        "medspacy, twenty rules, sentencizer": stock_reader(TARGETS, sentencizer=True),
+    }
+    every: list[str] = []
+    for path in asked.reports:
+        with path.open(encoding="utf-8") as lines:
+            texts = [json.loads(line)["text"] for line in lines]
+        every += texts
+        few = texts[: asked.stock]
+        print(f"\n{path.stem}: {len(texts)} texts of {sum(map(len, texts)) / len(texts):.0f} characters on average")
+        ours = {
+            "dicomnlp": seconds(dicomnlp_reader(cache=True), texts),
+            "dicomnlp without the cache": seconds(dicomnlp_reader(cache=False), texts),
+            f"dicomnlp, first {len(few)} alone": seconds(dicomnlp_reader(cache=True), few),
+        }
+        for name, each in ours.items():
+            print(f"  {name:36} {1000 * each:8.2f} ms a report")
+        for name, reader in readers.items():
+            each = seconds(reader, few)
+            shares = ", ".join(f"{mine / each:.3f}" for mine in ours.values())
+            print(f"  {name:36} {1000 * each:8.2f} ms a report; dicomnlp takes {shares} of it")
+
+    print("\ncost for each character, without the cache")
+    read = dicomnlp_reader(cache=False)
+    longest = "\n".join(every)
+    first = 0.0
+    for length in LENGTHS:
+        whole = longest * (length // len(longest) + 1)
+        # as many characters in all at each length
+        texts = [whole[i : i + length] for i in range(0, LENGTHS[-1], length)]
+        each = seconds(read, texts) / length
+        first = first or each
+        print(f"  {length:7} characters: {1e6 * each:.2f} microseconds, {each / first:.2f} of the shortest")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""A sentence as the readers of statements see it: its tokens in lower case, with their places.
+
+Statements (recommendations, scores, communications, age and sex) are found by phrases of the pack, looked up in
+`dicomnlp.analyse.phrases.PhraseTable`; of overlapping phrases the longest counts, so that a pack can write an exception
+("as recommended") as a longer phrase.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from dicomnlp.analyse.context import steps
+from dicomnlp.analyse.phrases import PhraseTable
+from dicomnlp.analyse.tokens import tokenize
+from dicomnlp.errors import LanguagePackError
+
+MARKS = frozenset(".,;:()[]")
+"""Tokens that a gap of a phrase doesn't step over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A text and its tokens."""
+
+    text: str
+    words: tuple[str, ...]
+    """In lower case; letters and the digits glued to them are two ("TR4")."""
+    starts: tuple[int, ...]
+    ends: tuple[int, ...]
+
+    def span(self, start: int, end: int) -> tuple[int, int]:
+        """The characters of the tokens [start, end)."""
+        return self.starts[start], self.ends[end - 1]
+
+    def said(self, start: int, end: int) -> str:
+        """The text of the tokens [start, end)."""
+        return self.text[self.starts[start] : self.ends[end - 1]]
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """Tokens [start, end) that a phrase of the pack matches, and what the pack says of it."""
+
+    kind: str
+    value: int
+    """Which entry of the kind, where entries differ."""
+    start: int
+    end: int
+
+
+def passage(text: str) -> Passage:
+    """`text` cut into tokens."""
+    tokens = tokenize(text)
+    words: list[str] = []
+    starts: list[int] = []
+    ends: list[int] = []
+    for word, start, end in zip(tokens.words, tokens.starts, tokens.ends, strict=True):
+        pieces = [word]
+        if end - start > 1 and word[-1].isdigit() and word[0].isalpha():
+            pieces = ["".join(run) for _, run in groupby(word, str.isdigit)]
+        at = start
+        for piece in pieces:
+            words.append(piece.lower())
+            starts.append(at)
+            at += len(piece)
+            ends.append(at)
+    return Passage(text, tuple(words), tuple(starts), tuple(ends))
+
+
+class Phrases:
+    """The phrases of one file of a pack.
+
+    Parameters
+    ----------
+    file
+        Its name, for the message of a bad phrase.
+    entries
+        (kind, number of the entry, phrases); the syntax of a phrase is that of a cue in ``context.toml``.
+    """
+
+    def __init__(self, file: str, entries: Iterable[tuple[str, int, Sequence[str]]]) -> None:
+        self._table: PhraseTable[tuple[str, int]] = PhraseTable(MARKS)
+        for kind, number, phrases in entries:
+            for phrase in phrases:
+                if not self._table.add_pattern(list(steps(phrase)), (kind, number)):
+                    raise LanguagePackError(f"{file}: the phrase {phrase!r} can match nothing, or begins with a gap")
+
+    def find(self, words: Sequence[str]) -> list[Hit]:
+        """What is in `words`, without overlaps: the longest stays; in order."""
+        hits = [Hit(kind, value, start, end) for (kind, value), start, end in self._table.find(words)]
+        if len(hits) < 2:
+            return hits
+        kept: list[Hit] = []
+        taken: set[int] = set()
+        for hit in sorted(hits, key=lambda h: (h.start - h.end, h.start, h.kind, h.value)):
+            if taken.isdisjoint(range(hit.start, hit.end)):
+                kept.append(hit)
+                taken.update(range(hit.start, hit.end))
+        return sorted(kept, key=lambda h: h.start)

@@ -1,0 +1,119 @@
+"""Many phrases looked for at once, in the tokens of a sentence.
+
+A table is a tree of words: a look-up costs what the sentence is long, however many phrases there are. spaCy's matchers
+find the same, at several times the cost a sentence and a hundred times the cost to build: they make a document of each
+phrase and a lexeme of each word. Nothing of a sentence is kept.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Generic, TypeVar
+
+Value = TypeVar("Value")
+
+ANY, NUMBER, END = 0, 1, 2
+"""Beside words: any word that isn't a mark, any number, and what ends here. Words are text, none is equal to these."""
+
+_Node = dict[Any, Any]
+
+
+class PhraseTable(Generic[Value]):
+    """Phrases, each with values.
+
+    Parameters
+    ----------
+    marks
+        Tokens that `ANY` doesn't stand for.
+    """
+
+    def __init__(self, marks: Iterable[str] = ()) -> None:
+        self._root: _Node = {}
+        self._marks = frozenset(marks)
+        self._plain = True
+
+    def add(self, words: Sequence[str], value: Value) -> None:
+        """`value` is found where `words` stand one after another."""
+        node = self._root
+        for word in words:
+            node = node.setdefault(word, {})
+        node.setdefault(END, []).append(value)
+
+    def add_pattern(self, steps: Sequence[tuple[Sequence[str | int], bool]], value: Value) -> bool:
+        """`value` is found where the steps match, one token each.
+
+        Parameters
+        ----------
+        steps
+            Pairs (what may stand there: words, `ANY` or `NUMBER`; whether the step may be left out).
+        value
+            What is found.
+
+        Returns
+        -------
+        bool
+            False, and nothing is added, where the steps match no token at all or begin with `ANY`.
+        """
+        if all(optional for _, optional in steps) or ANY in steps[0][0]:
+            return False
+        self._plain = False
+        nodes: dict[int, _Node] = {id(self._root): self._root}
+        for alternatives, optional in steps:
+            reached = dict(nodes) if optional else {}
+            for node in nodes.values():
+                for edge in alternatives:
+                    child = node.setdefault(edge, {})
+                    reached[id(child)] = child
+            nodes = reached
+        for node in nodes.values():
+            values = node.setdefault(END, [])
+            if value not in values:
+                values.append(value)
+        return True
+
+    def find(self, words: Sequence[str]) -> Iterator[tuple[Value, int, int]]:
+        """(value, start, end) of each phrase in `words`, every overlap included; in order of start.
+
+        A pattern that fits the same words in two ways is given twice.
+        """
+        return self._find_phrases(words) if self._plain else self._find_patterns(words)
+
+    def _find_phrases(self, words: Sequence[str]) -> Iterator[tuple[Value, int, int]]:
+        """As `find`, where there are phrases alone: one way through the tree."""
+        first, number = self._root.get, len(words)
+        for start, word in enumerate(words):
+            node = first(word)
+            end = start + 1
+            while node is not None:
+                for value in node.get(END, ()):
+                    yield value, start, end
+                if end == number:
+                    break
+                node = node.get(words[end])
+                end += 1
+
+    def _find_patterns(self, words: Sequence[str]) -> Iterator[tuple[Value, int, int]]:
+        root = self._root
+        numbers = NUMBER in root
+        for start, word in enumerate(words):
+            nodes = [root[word]] if word in root else []
+            if numbers and word[0].isdigit():
+                nodes.append(root[NUMBER])
+            end = start + 1
+            while nodes:
+                for node in nodes:
+                    for value in node.get(END, ()):
+                        yield value, start, end
+                if end == len(words):
+                    break
+                nodes = self._next(nodes, words[end])
+                end += 1
+
+    def _next(self, nodes: Sequence[_Node], word: str) -> list[_Node]:
+        reached: list[_Node] = []
+        for node in nodes:
+            if word in node:
+                reached.append(node[word])
+            if ANY in node and word not in self._marks:
+                reached.append(node[ANY])
+            if NUMBER in node and word[0].isdigit():
+                reached.append(node[NUMBER])
+        return reached

@@ -1,0 +1,1 @@
+"""How good the findings are: annotated reports read, analysed and scored."""
