@@ -85,9 +85,13 @@ class Intake:
             return self.refuse(arrival, *identity)
         status: int = SUCCESS
         reason_code: str | None = None
+        sha256 = hashlib.sha256(arrival.data).hexdigest()
         if not is_uid(identity.study_instance_uid):
             identity = dataclasses.replace(identity, study_instance_uid="")
             status, reason_code = Reason.NO_STUDY_INSTANCE_UID.answer
+        if not is_uid(identity.sop_instance_uid):
+            identity = dataclasses.replace(identity, sop_instance_uid=_stand_in_uid(arrival, sha256))
+            status, reason_code = Reason.NO_SOP_INSTANCE_UID.answer
         if not is_uid(identity.series_instance_uid):
             identity = dataclasses.replace(identity, series_instance_uid="")
         return self._record(
@@ -96,7 +100,7 @@ class Intake:
                     arrival, sop_class_uid=identity.sop_class_uid, sop_instance_uid=identity.sop_instance_uid
                 ),
                 identity=identity,
-                sha256=hashlib.sha256(arrival.data).hexdigest(),
+                sha256=sha256,
                 received_at=dt.datetime.now(dt.UTC),
                 status=status,
                 reason_code=reason_code,
@@ -145,7 +149,10 @@ class Intake:
     # --- checks
 
     def _check(self, arrival: Arrival) -> Identity | tuple[int, str]:
-        """The object's identity if it is well-formed and the one announced; else status and reason code to answer."""
+        """The object's identity if it can be kept as what was announced; else status and reason code to answer.
+
+        Study, series and SOP instance may be missing in it.
+        """
         if len(arrival.data) > self.maximum_object_bytes:
             return Reason.OBJECT_TOO_LARGE.answer
         if arrival.transfer_syntax_uid not in TRANSFER_SYNTAXES:
@@ -156,12 +163,10 @@ class Intake:
             return error.dimse_status, error.reason_code
         if not is_uid(identity.sop_class_uid):
             return Reason.NO_SOP_CLASS_UID.answer
-        if not is_uid(identity.sop_instance_uid):
-            return Reason.NO_SOP_INSTANCE_UID.answer
         # a file without meta information announces nothing
         if arrival.sop_class_uid not in {"", identity.sop_class_uid}:
             return Reason.IDENTITY_MISMATCH.answer
-        if arrival.sop_instance_uid not in {"", identity.sop_instance_uid}:
+        if is_uid(identity.sop_instance_uid) and arrival.sop_instance_uid not in {"", identity.sop_instance_uid}:
             return Reason.IDENTITY_MISMATCH.answer
         if identity.sop_class_uid not in STORAGE_SOP_CLASSES:
             return Reason.SOP_CLASS_NOT_SUPPORTED.answer
@@ -280,6 +285,16 @@ class Intake:
     def _database_works(self) -> None:
         self._backlog.database_works()
         self._failures.flush()
+
+
+def _stand_in_uid(arrival: Arrival, sha256: str) -> str:
+    """The UID under which an object is kept that has none itself: the announced one, or one made of its bytes.
+
+    The latter is the same whenever the object comes again; its form is that of a UID derived from a UUID (PS3.5 B.2).
+    """
+    if is_uid(arrival.sop_instance_uid):
+        return arrival.sop_instance_uid
+    return f"2.25.{int(sha256[:32], 16)}"
 
 
 def _is_hopeless(error: Exception) -> bool:

@@ -31,7 +31,10 @@ class Reason(enum.Enum):
     )
     NO_DATA_SET = (CANNOT_UNDERSTAND, "The C-STORE request says that it has no data set.")
     NO_SOP_CLASS_UID = (CANNOT_UNDERSTAND, "The data set has no well-formed SOP Class UID.")
-    NO_SOP_INSTANCE_UID = (CANNOT_UNDERSTAND, "The data set has no well-formed SOP Instance UID.")
+    NO_SOP_INSTANCE_UID = (
+        CANNOT_UNDERSTAND,
+        "The data set has no well-formed SOP Instance UID: it is kept in quarantine under the announced or a made one.",
+    )
     NO_STUDY_INSTANCE_UID = (
         CANNOT_UNDERSTAND,
         "The data set has no well-formed Study Instance UID: it is kept in quarantine, linked to no study.",

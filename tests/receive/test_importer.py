@@ -1,5 +1,6 @@
 """Files and folders through the same intake as the network."""
 
+import hashlib
 import os
 
 import pytest
@@ -9,6 +10,7 @@ from dicomnlp.errors import UsageError
 from dicomnlp.receive.importer import import_paths
 from dicomnlp.receive.intake import Intake
 from dicomnlp.store.database import Database
+from dicomnlp.store.quarantine import assign_study, read_quarantine
 
 DEFLATED = "1.2.840.10008.1.2.1.99"
 
@@ -112,3 +114,27 @@ def test_missing_path_is_a_usage_error_and_nothing_is_imported(take, objects, tm
     with pytest.raises(UsageError, match="path 2 of 2") as caught:
         take(tmp_path / "a.dcm", tmp_path / "no_such_name")
     assert "no_such_name" not in str(caught.value)
+
+
+def test_file_without_any_instance_uid_is_kept_apart_under_one_made_of_its_bytes(settings, objects, tmp_path):
+    """The same each time, so that a second import of it is no second object; it can be assigned."""
+    data = objects.encode(objects.data_set(SOPInstanceUID=None), "1.2.840.10008.1.2")
+    (tmp_path / "bare").write_bytes(data)
+    (tmp_path / "again").write_bytes(data)
+    uid = f"2.25.{int.from_bytes(hashlib.sha256(data).digest()[:16], 'big')}"
+    chosen = settings()
+    database = Database.open(chosen)
+    intake = Intake(chosen, database)
+    receipts = []
+    try:
+        import_paths(intake, [tmp_path / "bare", tmp_path / "again"], on_receipt=lambda _, r: receipts.append(r))
+        held = read_quarantine(database, 10)
+        assign_study(database, uid, "1.2.3")
+        assert read_quarantine(database, 10) == []
+    finally:
+        intake.close()
+        database.close()
+    assert [(r.outcome.value, r.status, r.reason_code, r.sop_instance_uid) for r in receipts] == [
+        ("quarantined", 0xC000, "no_sop_instance_uid", uid)
+    ] * 2
+    assert [(row.sop_instance_uid, row.reason_code) for row in held] == [(uid, "no_sop_instance_uid")]
