@@ -62,6 +62,8 @@ class PackFile(Table):
     """Phrases such as "apart from": a statement of normality that they limit implies nothing."""
     idioms: Words = ()
     """Phrases whose words don't count by themselves: a "tumor board" is no tumor, in "small bowel" nothing is small."""
+    common_words: Words = ()
+    """Words that a text of this language can hardly do without; where they are rare its language is in doubt."""
 
 
 class Composition(Table):

@@ -191,3 +191,20 @@ def test_cost_grows_with_length_alone(small: Engine, unit: str) -> None:
     seconds(2_000)
     short, long = seconds(15_000), seconds(60_000)
     assert long < 12 * short + 0.2
+
+
+@pytest.mark.parametrize(
+    ("text", "warnings"),
+    [
+        ("No pleural effusion or pneumothorax. The heart is normal in size. The lungs are clear.", ()),
+        ("Kein Pleuraerguss, kein Pneumothorax. Herz normal groß. Lunge frei belüftet, keine Infiltrate.", 1),
+        (
+            "Pas d'épanchement pleural. Silhouette cardiaque normale. Nodule de 6 mm du lobe supérieur droit.",
+            1,
+        ),
+        ("Kardiomegalie.", ()),  # too short to tell
+    ],
+)
+def test_text_of_another_language_is_told(text: str, warnings: object) -> None:
+    """It is read as English where nothing else is known, and an empty answer must not pass for a clean report."""
+    assert analyse(Narrative(text), language="en").warnings == (("language_uncertain",) if warnings else ())
