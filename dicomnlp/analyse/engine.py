@@ -120,7 +120,7 @@ class Engine:
     def _reads(self, text: str) -> bool:
         """Whether the text looks like the pack's language.
 
-        German has the same script as English: next to nothing is found in it, and that must not pass for a clean report.
+        German has the script of English: next to nothing is found in it, which must not pass for a clean report.
         """
         words = _WORDS.findall(text[:_SAMPLE].lower())
         if len(words) < _FEWEST_WORDS or not self._common:
