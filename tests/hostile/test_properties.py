@@ -188,8 +188,8 @@ def test_damaged_objects_stay_within_a_gigabyte_and_ten_seconds(sr, small_report
     assert costs[-1]["peak_bytes"] < GIGABYTE
 
 
-def test_200000_items_stay_within_a_gigabyte_and_ten_seconds(sr, tmp_path):
-    """Cost is linear: ten times the items take about ten times as long."""
+def test_200000_items_cost_in_proportion_and_stay_within_a_gigabyte(sr, tmp_path):
+    """Ten times the items take about ten times as long; the seconds themselves are benchmarks/extract.py's."""
     content = Dataset()
     content.ContentSequence = [sr.item("TEXT", sr.FINDING, "No pleural effusion.")]
     head = sr.encode(sr.document([]))
@@ -199,6 +199,5 @@ def test_200000_items_stay_within_a_gigabyte_and_ten_seconds(sr, tmp_path):
     small, large = costs_of_reading(tmp_path, [few, many], EXPLICIT)
     assert (small["extract"]["items"], large["extract"]["items"]) == (20_001, 200_001)
     assert large["extract"]["warnings"] == []
-    assert large["extract"]["seconds"] < 10
     assert large["extract"]["seconds"] < 25 * small["extract"]["seconds"]
     assert large["peak_bytes"] < GIGABYTE
