@@ -19,6 +19,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from dicomnlp.errors import ConfigurationError
+from dicomnlp.model import is_uid
 
 ENVIRONMENT_PREFIX = "DICOMNLP_"
 DEFAULT_FILE = Path("config.toml")
@@ -38,7 +39,14 @@ def _check_codec(text: str) -> str:
     return text
 
 
+def _check_private_sop_class(text: str) -> str:
+    if not is_uid(text) or text.startswith("1.2.840.10008."):
+        raise ValueError("must be a UID (PS3.5 9.1) outside the standard's own 1.2.840.10008")
+    return text
+
+
 Codec = Annotated[str, AfterValidator(_check_codec)]
+PrivateSOPClass = Annotated[str, AfterValidator(_check_private_sop_class)]
 AETitle = Annotated[str, AfterValidator(_check_ae_title)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -89,6 +97,9 @@ class ListenerSettings(_Address):
     )
     network_timeout_seconds: float = Field(
         60.0, gt=0, description="An association without traffic for so long is aborted."
+    )
+    private_sop_classes: list[PrivateSOPClass] = Field(
+        [], description="UIDs of private SOP classes of reports that are taken beside the standard ones."
     )
 
 

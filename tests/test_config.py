@@ -179,3 +179,13 @@ def test_a_codec_that_does_not_exist_is_refused_at_the_start(file, text):
     """Rather than failing every object that needs it."""
     with pytest.raises(ConfigurationError, match="character_set_fallbacks"):
         config.load(file(f"[extract]\n{text}\n"))
+
+
+def test_private_sop_classes_are_uids_outside_the_standard_s_own(file):
+    """A misspelt one would never be proposed by a sender; a standard one that isn't offered can't be read."""
+    settings = config.load(file('[listener]\nprivate_sop_classes = ["2.25.4711"]'))
+    assert settings.listener.private_sop_classes == ["2.25.4711"]
+    for wrong in ("SR", "1.02.3", "", "1.2.840.10008.5.1.4.1.1.2"):
+        with pytest.raises(ConfigurationError) as caught:
+            config.load(file(f'[listener]\nprivate_sop_classes = ["{wrong}"]'))
+        assert "private_sop_classes" in str(caught.value)

@@ -207,7 +207,7 @@ class Association:
         if request.called_ae_title != self._settings.ae_title.strip():
             self._reject(CALLED_AE_TITLE_NOT_RECOGNIZED)
             return None
-        return accept(request)
+        return accept(request, private_sop_classes=self._settings.private_sop_classes)
 
     def _establish(self, acceptance: Acceptance) -> None:
         """To Sta6."""

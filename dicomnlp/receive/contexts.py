@@ -1,6 +1,7 @@
 """What the Storage SCP offers in association negotiation: SOP classes and transfer syntaxes.
 
-These tables are the only place that decides: negotiation, intake's checks and docs/conformance.md are made from them.
+These tables decide, with `listener.private_sop_classes`: negotiation, intake's checks and docs/conformance.md are made
+from them.
 """
 
 from typing import Final

@@ -54,7 +54,7 @@ class Intake:
     Parameters
     ----------
     settings
-        For the object size limit.
+        For the object size limit, and private SOP classes.
     database
         Open; it stays the caller's to close, after `close`.
     """
@@ -62,6 +62,7 @@ class Intake:
     def __init__(self, settings: Settings, database: Database) -> None:
         self.maximum_object_bytes = settings.listener.maximum_object_bytes
         """Larger objects are refused."""
+        self._sop_classes = STORAGE_SOP_CLASSES.keys() | set(settings.listener.private_sop_classes)
         self._database = database
         self._waiting: deque[_Ticket] = deque()
         self._changed = threading.Condition()
@@ -168,7 +169,7 @@ class Intake:
             return Reason.IDENTITY_MISMATCH.answer
         if is_uid(identity.sop_instance_uid) and arrival.sop_instance_uid not in {"", identity.sop_instance_uid}:
             return Reason.IDENTITY_MISMATCH.answer
-        if identity.sop_class_uid not in STORAGE_SOP_CLASSES:
+        if identity.sop_class_uid not in self._sop_classes:
             return Reason.SOP_CLASS_NOT_SUPPORTED.answer
         return identity
 

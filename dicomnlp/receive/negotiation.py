@@ -3,8 +3,9 @@
 Items and PDUs are decoded and encoded by pynetdicom's public classes.
 """
 
+import functools
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -121,17 +122,15 @@ class Acceptance:
     encoded: bytes
 
 
-def _supported_contexts() -> list[PresentationContext]:
+@functools.cache
+def _supported_contexts(storage_sop_classes: frozenset[str]) -> list[PresentationContext]:
     contexts = []
-    for sop_class_uid in (VERIFICATION_SOP_CLASS, *STORAGE_SOP_CLASSES):
+    for sop_class_uid in (VERIFICATION_SOP_CLASS, *sorted(storage_sop_classes)):
         context = build_context(sop_class_uid, list(TRANSFER_SYNTAXES))
         # of the roles that a requestor proposes: it may be the SCU, it may not be the SCP (PS3.7 D.3.3.4)
         context.scu_role, context.scp_role = True, False
         contexts.append(context)
     return contexts
-
-
-_SUPPORTED_CONTEXTS = _supported_contexts()
 
 
 def decode_request(body: bytes) -> Request | Rejection:
@@ -193,17 +192,25 @@ def _known_items(encoded: bytes, known: frozenset[int]) -> Iterator[bytes]:
         yield _ITEM_HEADER.pack(kind, len(value)) + value
 
 
-def accept(request: Request) -> Acceptance:
+def accept(request: Request, *, private_sop_classes: Collection[str]) -> Acceptance:
     """Agree with a request on presentation contexts and the rest (PS3.8 7.1.1, PS3.7 D.3.3).
 
     A user identity is taken note of by nobody: it is neither checked nor confirmed nor logged, which PS3.7 D.3.3.7
     allows for an acceptor that doesn't support it. Asynchronous operations are answered with a window of one.
+
+    Parameters
+    ----------
+    request
+        As decoded.
+    private_sop_classes
+        UIDs of storage SOP classes that are accepted beside the standard ones.
 
     Raises
     ------
     AssociationError
         An item of the request is inconsistent.
     """
+    storage_sop_classes = frozenset({*STORAGE_SOP_CLASSES, *private_sop_classes})
     proposed = request.primitive.user_information
     roles = {
         item.sop_class_uid: (item.scu_role, item.scp_role)
@@ -212,7 +219,7 @@ def accept(request: Request) -> Acceptance:
     }
     try:
         results, role_items = negotiate_as_acceptor(
-            request.primitive.presentation_context_definition_list, _SUPPORTED_CONTEXTS, roles
+            request.primitive.presentation_context_definition_list, _supported_contexts(storage_sop_classes), roles
         )
     except (KeyError, ValueError, TypeError):
         raise _malformed() from None
@@ -222,7 +229,7 @@ def accept(request: Request) -> Acceptance:
         if context.result == 0 and context.context_id is not None
     }
 
-    refused = _notable_refusals(request, contexts, {c.context_id: c.result for c in results})
+    refused = _notable_refusals(request, contexts, {c.context_id: c.result for c in results}, storage_sop_classes)
 
     maximum_length = MaximumLengthNotification()
     maximum_length.maximum_length_received = MAXIMUM_LENGTH_RECEIVED
@@ -239,7 +246,7 @@ def accept(request: Request) -> Acceptance:
     accepted_sop_classes = {context.sop_class_uid for context in contexts.values()}
     for item in proposed:
         if isinstance(item, SOPClassExtendedNegotiation) and item.sop_class_uid in accepted_sop_classes:
-            answer += _extended_negotiation(str(item.sop_class_uid))
+            answer += _extended_negotiation(str(item.sop_class_uid), storage_sop_classes)
 
     primitive = A_ASSOCIATE()
     primitive.application_context_name = APPLICATION_CONTEXT_NAME
@@ -254,23 +261,26 @@ def accept(request: Request) -> Acceptance:
 
 
 def _notable_refusals(
-    request: Request, contexts: Mapping[int, AcceptedContext], results: Mapping[int | None, int | None]
+    request: Request,
+    contexts: Mapping[int, AcceptedContext],
+    results: Mapping[int | None, int | None],
+    storage_sop_classes: frozenset[str],
 ) -> tuple[RefusedContext, ...]:
     accepted = {context.sop_class_uid for context in contexts.values()}
     stores = accepted - {VERIFICATION_SOP_CLASS}
     refused: dict[str, RefusedContext] = {}
     for context in request.primitive.presentation_context_definition_list:
         sop_class_uid = str(context.abstract_syntax)
-        if sop_class_uid in accepted or (stores and sop_class_uid not in STORAGE_SOP_CLASSES):
+        if sop_class_uid in accepted or (stores and sop_class_uid not in storage_sop_classes):
             continue
         reason_code = _REFUSALS[results[context.context_id] or 2]
         refused.setdefault(sop_class_uid, RefusedContext(sop_class_uid, str(context.transfer_syntax[0]), reason_code))
     return tuple(refused.values())
 
 
-def _extended_negotiation(sop_class_uid: str) -> list[SOPClassExtendedNegotiation]:
+def _extended_negotiation(sop_class_uid: str, storage_sop_classes: frozenset[str]) -> list[SOPClassExtendedNegotiation]:
     """The answer for a storage SOP class (PS3.4 B.3.1); Verification defines none."""
-    if sop_class_uid not in STORAGE_SOP_CLASSES:
+    if sop_class_uid not in storage_sop_classes:
         return []
     item = SOPClassExtendedNegotiation()
     item.sop_class_uid = sop_class_uid
