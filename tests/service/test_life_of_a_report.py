@@ -1,6 +1,7 @@
 """The life of a report from outside: by C-STORE in, by HTTP and the command line out."""
 
 import datetime as dt
+import itertools
 import json
 
 import pytest
@@ -102,6 +103,31 @@ def test_chain_by_c_store_ends_the_same_first_to_last_and_last_to_first(service)
     shown = service.command("report", f"{ROOT_UID}.3.411")
     assert "superseded" in shown.stdout
     assert "pleural" in service.command("report", f"{ROOT_UID}.3.412", "--changes").stdout.lower()
+
+
+def test_chain_sent_in_all_24_orders_ends_in_the_same_findings(service):
+    """A preliminary, a final, its addendum and a note that rejects the final: each order in a study of its own."""
+    ended = {}
+    for study, order in enumerate(itertools.permutations(range(4)), 100):
+        n = study * 10
+        preliminary = of_study(study, n + 1, "There is a pneumothorax.", PreliminaryFlag="PRELIMINARY")
+        final = of_study(study, n + 2, "Left pleural effusion.", PreliminaryFlag="FINAL")
+        addendum = of_study(study, n + 3, "There is a rib fracture.")
+        addendum.ConceptNameCodeSequence = title("55107-7", "LN", "Addendum Document")
+        addendum.PredecessorDocumentsSequence = [reference(final)]
+        chain = [preliminary, final, addendum, rejection(study, n + 4, final)]
+        assert service.send([chain[place] for place in order]) == [0x0000] * 4
+        ended[order] = study
+    service.wait_until_analysed()
+    found = set()
+    for study in ended.values():
+        body = json.loads(service.get(f"/api/v1/studies/{ROOT_UID}.1.{study}/findings")[1])
+        found.add(tuple(sorted((f["concept"]["id"], f["assertion"], f["status"]) for f in body["findings"])))
+    assert len(ended) == 24
+    [same] = found
+    concepts_found = {concept for concept, _assertion, _status in same}
+    assert "pneumothorax" in concepts_found  # the final is withdrawn, so the preliminary report counts again
+    assert "pleural_effusion" not in concepts_found
 
 
 def test_object_without_a_study_is_assigned_and_taken_back(service):
