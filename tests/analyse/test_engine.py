@@ -184,12 +184,13 @@ def test_cost_grows_with_length_alone(small: Engine, unit: str) -> None:
 
     def seconds(length: int) -> float:
         small._reader.read.cache_clear()  # type: ignore[attr-defined]
-        started = time.perf_counter()
+        started = time.process_time()
         small.analyse(Narrative(unit * (length // len(unit))))
-        return time.perf_counter() - started
+        return time.process_time() - started
 
     seconds(2_000)
-    short, long = seconds(15_000), seconds(60_000)
+    # the least of three: a machine that is busy with something else only ever adds
+    short, long = (min(seconds(length) for _ in range(3)) for length in (15_000, 60_000))
     assert long < 12 * short + 0.2
 
 

@@ -52,7 +52,7 @@ def test_items_of_sequences_are_not_looked_at(sr):
     """The header of a report with 800 items costs no more than that of a small one."""
     report = sr.document([sr.item("TEXT", sr.FINDING, "No effusion.") for _ in range(800)])
     data = sr.encode(report)
-    start = time.perf_counter()
+    start = time.process_time()
     for _ in range(20):
         read_identity(data, sr.EXPLICIT)
-    assert (time.perf_counter() - start) / 20 < 0.005
+    assert (time.process_time() - start) / 20 < 0.005
