@@ -16,14 +16,10 @@ CANNOT_UNDERSTAND = 0xC000
 """Error: cannot understand (PS3.4 B.2.3)."""
 PROCESSING_FAILURE = 0x0110
 """PS3.7 C.5.8."""
-DUPLICATE_INVOCATION = 0x0210
-"""PS3.7 C.5.6."""
 INVALID_SOP_INSTANCE = 0x0117
 """PS3.7 C.5.12."""
 SOP_CLASS_NOT_SUPPORTED = 0x0122
 """PS3.7 C.5.22."""
-NOT_AUTHORIZED = 0x0124
-"""PS3.7 C.5.23."""
 UNRECOGNIZED_OPERATION = 0x0211
 """PS3.7 C.5.24."""
 
@@ -98,13 +94,6 @@ class UnreadableObjectError(ObjectError):
     """The bytes aren't a DICOM data set in the stated transfer syntax, or are cut short."""
 
     reason_code = "unreadable"
-
-
-class IdentityMismatchError(ObjectError):
-    """The data set's SOP class or instance is not the one that the command announced."""
-
-    reason_code = "identity_mismatch"
-    dimse_status = DATA_SET_DOES_NOT_MATCH
 
 
 class ObjectTooLargeError(ObjectError):
