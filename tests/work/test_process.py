@@ -9,7 +9,7 @@ import pytest
 import structlog
 from support.service import make_report
 
-from dicomnlp.analyse import pipeline_name
+from dicomnlp.analyse import analyse, pipeline_name
 from dicomnlp.model import Assertion, State, StoredObject
 from dicomnlp.work import process as module
 from dicomnlp.work.process import Reading, process
@@ -120,10 +120,17 @@ def test_character_set_is_guessed_by_what_the_sender_is_known_to_send():
     assert texts == {"POLAND": ("żćł.", "cp1250"), " POLAND ": ("żćł.", "cp1250"), "FRANCE": ("¿æ³.", "cp1252")}
 
 
-def test_a_sender_s_language_decides_where_the_text_does_not():
-    """Without letters even for the pipeline's name; "*" is any sender that isn't named, and an import has none."""
-    stored = make_stored(1, make_report(1, "12 x 8"))
-    by_ae_title = {"PEKING": Reading(FALLBACKS, "zh"), "*": Reading(FALLBACKS, "en")}
-    for title, language in (("PEKING", "zh"), ("OTHER", "en"), ("", "zh")):
-        [result] = process([replace(stored, calling_ae_title=title)], FALLBACKS, "zh", by_ae_title)
-        assert result.pipeline == pipeline_name(language)
+def test_a_sender_s_language_decides_where_the_text_does_not(monkeypatch):
+    """ "*" is any sender that isn't named; an import has none, and is read as the site says."""
+    asked = []
+
+    def note(narrative, *, language, default_language):
+        asked.append(default_language)
+        return analyse(narrative, language=language, default_language="en")
+
+    monkeypatch.setattr(module, "analyse", note)
+    monkeypatch.setattr(module, "pipeline_name", lambda language: language)
+    stored = make_stored(1, make_report(1, "No pleural effusion."))
+    by_ae_title = {"PEKING": Reading(FALLBACKS, "zh"), "*": Reading(FALLBACKS, "fr")}
+    process([replace(stored, calling_ae_title=title) for title in ("PEKING", "X", "")], FALLBACKS, "en", by_ae_title)
+    assert asked == ["zh", "fr", "en"]
