@@ -72,6 +72,11 @@ class Intake:
         self._writer = threading.Thread(target=self._write, name="intake-writer", daemon=True)
         self._writer.start()
 
+    @property
+    def hindrance(self) -> str | None:
+        """Why nothing can be taken for the time being, as a reason code; None: nothing is in the way."""
+        return None
+
     def accept(self, arrival: Arrival) -> Receipt:
         """Decide about an object, and return when the decision is committed.
 

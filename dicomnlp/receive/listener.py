@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dicomnlp.config import ListenerSettings, Settings
 from dicomnlp.errors import ConfigurationError, PortInUseError
 from dicomnlp.receive.acceptor import Acceptor
-from dicomnlp.receive.association import Timeouts
+from dicomnlp.receive.association import House, Timeouts
 from dicomnlp.receive.intake import Intake
 from dicomnlp.store.database import Database
 
@@ -42,7 +42,7 @@ def run_listener(
     intake = Intake(settings, database)
     try:
         timeouts = Timeouts(network=settings.listener.network_timeout_seconds)
-        acceptor = Acceptor(listening, settings.listener, intake, timeouts)
+        acceptor = Acceptor(listening, House(settings.listener, intake), timeouts)
         if not stop.is_set():
             on_ready(address_of(listening))
         acceptor.serve(stop)

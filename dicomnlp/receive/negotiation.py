@@ -96,6 +96,7 @@ class Rejection:
 PROTOCOL_VERSION_NOT_SUPPORTED = Rejection(1, 2, 2, "protocol_version_not_supported")
 APPLICATION_CONTEXT_NOT_SUPPORTED = Rejection(1, 1, 2, "application_context_not_supported")
 CALLED_AE_TITLE_NOT_RECOGNIZED = Rejection(1, 1, 7, "called_ae_title_not_recognized")
+TEMPORARY_CONGESTION = Rejection(2, 3, 1, "temporary_congestion")
 LOCAL_LIMIT_EXCEEDED = Rejection(2, 3, 2, "local_limit_exceeded")
 
 

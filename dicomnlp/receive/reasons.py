@@ -20,6 +20,16 @@ class Reason(enum.Enum):
     """(status, meaning); the reason code is the name in lower case."""
 
     OBJECT_TOO_LARGE = (OUT_OF_RESOURCES, "The data set is above `listener.maximum_object_bytes`.")
+    TOO_MUCH_AT_A_TIME = (
+        OUT_OF_RESOURCES,
+        "The large objects that come in at this moment take all the memory that there is for them.",
+    )
+    DISK_FULL = (OUT_OF_RESOURCES, "Less than `database.minimum_free_bytes` is free on a volume of the store.")
+    QUEUE_FULL = (OUT_OF_RESOURCES, "`listener.maximum_pending_objects` wait for analysis.")
+    STORE_READ_ONLY = (
+        OUT_OF_RESOURCES,
+        "The disk failed to make a commit durable: nothing is taken until the service is started again.",
+    )
     SERVICE_STOPPING = (
         OUT_OF_RESOURCES,
         "The object came after the last commit of a listener that stops: the log has it, the ledger has not.",

@@ -24,7 +24,7 @@ from pynetdicom.pdu_primitives import A_ASSOCIATE, ImplementationClassUIDNotific
 
 from dicomnlp import config
 from dicomnlp.receive.acceptor import Acceptor
-from dicomnlp.receive.association import Timeouts
+from dicomnlp.receive.association import House, Timeouts
 from dicomnlp.receive.intake import Intake
 from dicomnlp.receive.listener import bind
 from dicomnlp.store.admin import upgrade
@@ -233,7 +233,7 @@ class Running:
         listening = bind(settings.listener)
         self.port = listening.getsockname()[1]
         self.stop = threading.Event()
-        acceptor = Acceptor(listening, settings.listener, self.intake, timeouts)
+        acceptor = Acceptor(listening, House(settings.listener, self.intake), timeouts)
         self.thread = threading.Thread(target=acceptor.serve, args=(self.stop,), daemon=True)
         self.thread.start()
         self.peers: list[Peer] = []
@@ -309,7 +309,9 @@ def start(settings: Callable[..., config.Settings]) -> Iterator[Callable[..., Ru
     started: list[Running] = []
 
     def start_one(*, timeouts: Timeouts | None = None, **listener: Any) -> Running:
-        running = Running(settings(**listener), timeouts or Timeouts(artim=2.0, network=5.0, drain=1.0))
+        running = Running(
+            settings(**listener), timeouts or Timeouts(artim=2.0, network=5.0, drain=1.0, half_close=0.05)
+        )
         started.append(running)
         return running
 
