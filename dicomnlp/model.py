@@ -154,6 +154,8 @@ class IntakeRecord:
     """Why it is refused or quarantined; None when it is taken."""
     keep: bool = True
     """Whether the bytes are kept (refused objects leave a ledger row only)."""
+    image: ImageHeader | None = None
+    """Of an image, whose header is kept in place of its bytes."""
 
 
 @dataclass(frozen=True, slots=True)
