@@ -17,13 +17,14 @@ each event of Table 9-10.
 import dataclasses
 import enum
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 from dicomnlp.config import ListenerSettings
 from dicomnlp.errors import DUPLICATE_INVOCATION, SOP_CLASS_NOT_SUPPORTED, SUCCESS, UNRECOGNIZED_OPERATION
 from dicomnlp.logs import Event, log
-from dicomnlp.model import Arrival, Door, Outcome, is_uid
+from dicomnlp.model import Arrival, Door, is_uid
 from dicomnlp.receive.contexts import MAXIMUM_LENGTH_RECEIVED, VERIFICATION_SOP_CLASS
 from dicomnlp.receive.dimse import (
     Assembler,
@@ -33,6 +34,7 @@ from dicomnlp.receive.dimse import (
     encode_command_pdus,
     encode_response,
 )
+from dicomnlp.receive.images import IMAGE_SOP_CLASSES, ImageStream
 from dicomnlp.receive.intake import Intake
 from dicomnlp.receive.negotiation import (
     CALLED_AE_TITLE_NOT_RECOGNIZED,
@@ -102,10 +104,19 @@ class House:
         AE title, and bounds on associations and objects.
     intake
         Takes the objects.
+    takes_images_of
+        Whether the sender with a calling AE title may send images.
     """
 
-    def __init__(self, settings: ListenerSettings, intake: Intake) -> None:
+    def __init__(
+        self,
+        settings: ListenerSettings,
+        intake: Intake,
+        *,
+        takes_images_of: Callable[[str], bool] = lambda _: False,
+    ) -> None:
         self.settings = settings
+        self.takes_images_of = takes_images_of
         self.intake = intake
         self.places = Places(settings)
         # memory for one and a half of the largest objects while they come in, and for the copy of one
@@ -270,7 +281,11 @@ class Association:
         if request.called_ae_title != self._settings.ae_title.strip():
             self._reject(CALLED_AE_TITLE_NOT_RECOGNIZED)
             return None
-        acceptance = accept(request, private_sop_classes=self._settings.private_sop_classes)
+        acceptance = accept(
+            request,
+            private_sop_classes=self._settings.private_sop_classes,
+            images=self._house.takes_images_of(request.calling_ae_title),
+        )
         hindrance = self._house.hindrance()
         if hindrance is not None:
             self._reject(dataclasses.replace(TEMPORARY_CONGESTION, reason_code=hindrance))
@@ -325,7 +340,9 @@ class Association:
 
     def _serve(self) -> None:
         """Sta6 and Sta8: take and answer messages until the peer releases (DT-2, AR-2, AR-4)."""
-        assembler = Assembler(self._contexts, self._settings.maximum_object_bytes, self._house.allowance)
+        assembler = Assembler(
+            self._contexts, self._settings.maximum_object_bytes, self._house.allowance, open_stream=self._open_stream
+        )
         pace = Pace(self._timeouts.message, self._timeouts.bytes_per_second)
         try:
             while True:
@@ -349,6 +366,13 @@ class Association:
                     raise _PeerAbortedError("the peer aborted")
         finally:
             assembler.close()
+
+    def _open_stream(self, context_id: int) -> ImageStream | None:
+        """What takes an image, of which only the header is kept."""
+        context = self._contexts[context_id]
+        if context.sop_class_uid not in IMAGE_SOP_CLASSES:
+            return None
+        return ImageStream(context.transfer_syntax_uid, maximum_header_bytes=self._settings.maximum_object_bytes)
 
     def _read(self, pace: Pace) -> tuple[int, memoryview]:
         network = self._timeouts.network
@@ -407,8 +431,13 @@ class Association:
             called_ae_title=self._request.called_ae_title,
             peer_address=self.peer_address,
         )
-        receipt = self._intake.refuse(arrival, *refusal) if refusal else self._intake.accept(arrival)
-        if receipt.outcome in {Outcome.STORED, Outcome.DUPLICATE, Outcome.NEW_VERSION}:
+        if refusal:
+            receipt = self._intake.refuse(arrival, *refusal)
+        elif isinstance(message.stream, ImageStream):
+            receipt = self._intake.index(arrival, message.stream)
+        else:
+            receipt = self._intake.accept(arrival)
+        if receipt.status == SUCCESS:
             self._objects_stored += 1
         self._respond(message.context_id, command, receipt.status, receipt.reason_code)
 

@@ -6,9 +6,9 @@ C-ECHO provider, so no general data set decoder is involved.
 
 import enum
 import struct
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 from dicomnlp.errors import CANNOT_UNDERSTAND, DATA_SET_DOES_NOT_MATCH, OUT_OF_RESOURCES, PROCESSING_FAILURE, SUCCESS
 from dicomnlp.receive.pdu import HEADER, PDV_HEADER, AbortReason, AssociationError, PDUType
@@ -171,6 +171,13 @@ def encode_command_pdus(context_id: int, command_set: bytes, maximum_length: int
     return b"".join(pdus)
 
 
+class DataSetStream(Protocol):
+    """Takes a data set as it comes in, so that it needn't be held."""
+
+    def feed(self, fragment: memoryview, /) -> None:
+        """Take the next bytes; the view is valid during the call only."""
+
+
 @dataclass(slots=True)
 class Message:
     """A message as far as it has come in."""
@@ -186,6 +193,8 @@ class Message:
     """False when it is handed out because its data set grew above the bound, or there was no memory for more of it."""
     is_starved: bool = False
     """There was no memory for it."""
+    stream: DataSetStream | None = None
+    """What takes the data set in place of `data_set`, when it isn't to be held."""
     held: int = 0
     """Bytes of the allowance that it has."""
 
@@ -201,12 +210,22 @@ class Assembler:
         A data set that grows above this ends its message: it is handed out cut short, one fragment above the bound.
     allowance
         Of which larger data sets take; a message that finds none left ends likewise.
+    open_stream
+        Makes what takes the data set of a C-STORE in a presentation context; None where it is to be held.
     """
 
-    def __init__(self, context_ids: Container[int], maximum_data_set_bytes: int, allowance: Allowance) -> None:
+    def __init__(
+        self,
+        context_ids: Container[int],
+        maximum_data_set_bytes: int,
+        allowance: Allowance,
+        *,
+        open_stream: Callable[[int], DataSetStream | None] = lambda _: None,
+    ) -> None:
         self._context_ids = context_ids
         self._maximum_data_set_bytes = maximum_data_set_bytes
         self._allowance = allowance
+        self._open_stream = open_stream
         self._message: Message | None = None
 
     @property
@@ -273,7 +292,13 @@ class Assembler:
                 return None
             message.command = decode_command(bytes(message.command_set))
             message.is_complete = not message.command.has_data_set
+            if message.command.command_field == CommandField.C_STORE_RQ:
+                message.stream = self._open_stream(context_id)
             return message if message.is_complete else None
+        if message.stream is not None:
+            message.stream.feed(fragment)
+            message.is_complete = is_last
+            return message if is_last else None
         size = len(message.data_set) + len(fragment)
         if size > FREE_BYTES:
             held = self._allowance.take(message.held, size)

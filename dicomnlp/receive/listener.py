@@ -42,7 +42,8 @@ def run_listener(
     intake = Intake(settings, database)
     try:
         timeouts = Timeouts(network=settings.listener.network_timeout_seconds)
-        acceptor = Acceptor(listening, House(settings.listener, intake), timeouts)
+        house = House(settings.listener, intake, takes_images_of=settings.takes_images_of)
+        acceptor = Acceptor(listening, house, timeouts)
         if not stop.is_set():
             on_ready(address_of(listening))
         acceptor.serve(stop)

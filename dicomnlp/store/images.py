@@ -93,7 +93,7 @@ def record_images(connection: Connection, records: Sequence[IntakeRecord]) -> li
         connection.execute(sa.insert(image), list(new.values()))
     if changed:
         names = [name for name in next(iter(changed.values())) if name != "sop_instance_uid"]
-        values = {name: sa.bindparam(f"new_{name}") for name in names}
+        values: dict[str, Any] = {name: sa.bindparam(f"new_{name}") for name in names}
         connection.execute(
             sa.update(image).where(_KEY).values(values),
             [{"key": uid, **{f"new_{name}": row[name] for name in names}} for uid, row in changed.items()],

@@ -9,7 +9,7 @@ import threading
 import time
 import warnings
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -233,7 +233,8 @@ class Running:
         listening = bind(settings.listener)
         self.port = listening.getsockname()[1]
         self.stop = threading.Event()
-        acceptor = Acceptor(listening, House(settings.listener, self.intake), timeouts)
+        house = House(settings.listener, self.intake, takes_images_of=settings.takes_images_of)
+        acceptor = Acceptor(listening, house, timeouts)
         self.thread = threading.Thread(target=acceptor.serve, args=(self.stop,), daemon=True)
         self.thread.start()
         self.peers: list[Peer] = []
@@ -282,9 +283,9 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def settings(tmp_path: Path, empty_database: Path) -> Callable[..., config.Settings]:
-    """Settings with a fresh database and any free port; keywords are keys of [listener]."""
+    """Settings with a fresh database and any free port; keywords are keys of [listener], but for `peers`."""
 
-    def make(**listener: Any) -> config.Settings:
+    def make(*, peers: Sequence[config.PeerSettings] = (), **listener: Any) -> config.Settings:
         path = tmp_path / "dicomnlp.db"
         shutil.copy(empty_database, path)
         # a port of 0 is no configuration that a user could write
@@ -295,6 +296,7 @@ def settings(tmp_path: Path, empty_database: Path) -> Callable[..., config.Setti
             warnings.simplefilter("ignore")
             return config.Settings.model_construct(
                 listener=chosen,
+                peers=list(peers),
                 database=config.DatabaseSettings(
                     url=f"sqlite:///{path}", large_object_directory=tmp_path / "objects", lock_timeout_seconds=0.3
                 ),
