@@ -50,13 +50,13 @@ def _check_certificate_name(text: str) -> str:
     if kind == "sha256" and re.fullmatch(r"[0-9a-f]{64}", value.replace(":", "").lower()):
         return f"sha256:{value.replace(':', '').lower()}"
     if kind in {"dns", "cn"} and value.strip():
-        return f"{kind}:{value.strip()}"
+        return f"{kind}:{value.strip() if kind == 'cn' else value.strip().lower()}"
     raise ValueError('must be "sha256:" with 64 hexadecimal digits, "dns:" with a subject alternative name, or "cn:"')
 
 
 def _check_passcode_hash(text: str) -> str:
     # never quoted: it may be the passcode itself
-    if text and not re.fullmatch(r"scrypt:\d{1,8}:\d{1,2}:\d{1,2}:[0-9a-f]{32}:[0-9a-f]{64}", text):
+    if text and not re.fullmatch(r"scrypt:[0-9a-f]{32}:[0-9a-f]{64}", text):
         raise ValueError('must be what `dicomnlp hash-passcode` prints, or "" for a user without a passcode')
     return text
 

@@ -5,12 +5,17 @@ import socket
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from typing import Final
 
 from dicomnlp.logs import Event, describe, log
-from dicomnlp.receive.association import Association, House, Timeouts
+from dicomnlp.receive.association import Association, Timeouts
+from dicomnlp.receive.house import House
+from dicomnlp.receive.negotiation import NETWORK_NOT_ALLOWED
 from dicomnlp.receive.pdu import Connection, ConnectionClosedError
+from dicomnlp.receive.policy import plain_address
 from dicomnlp.receive.reasons import Reason
+from dicomnlp.receive.tls import PeerCertificate, TLSTransport
 
 MAXIMUM_WAITING: Final = 512
 """Connections without an association: yet to send their A-ASSOCIATE-RQ, or yet to close. They don't count as
@@ -32,10 +37,13 @@ class Acceptor:
         What the associations share, those of other acceptors of this process included.
     timeouts
         Deadlines.
+    speaks_tls
+        Whether connections begin with a TLS handshake.
     """
 
-    def __init__(self, listening: socket.socket, house: House, timeouts: Timeouts) -> None:
+    def __init__(self, listening: socket.socket, house: House, timeouts: Timeouts, *, speaks_tls: bool = False) -> None:
         self._listening = listening
+        self._speaks_tls = speaks_tls
         self._timeouts = timeouts
         self._house = house
         self._open: dict[Association, None] = {}
@@ -68,11 +76,18 @@ class Acceptor:
                 self._make_room()
                 time.sleep(_POLL_SECONDS)
             return
+        peer_address = plain_address(address[0])
+        if not self._house.policy.admits(peer_address):
+            transport.close()
+            self._house.alerts.report(NETWORK_NOT_ALLOWED.reason_code, peer_address)
+            return
         try:
-            connection = Connection(transport)
+            connection, handshake = self._connect(transport)
         except ConnectionClosedError:
             return
-        association = Association(connection, str(address[0]), house=self._house, timeouts=self._timeouts)
+        association = Association(
+            connection, peer_address, house=self._house, timeouts=self._timeouts, handshake=handshake
+        )
         with self._changed:
             self._open[association] = None
             is_full = len(self._open) - self._house.places.taken > MAXIMUM_WAITING
@@ -85,6 +100,15 @@ class Acceptor:
             log(Event.CONNECTION_NOT_SERVED, **describe(error))
             self._forget(association)
             connection.close()
+
+    def _connect(self, transport: socket.socket) -> tuple[Connection, Callable[[], PeerCertificate | None]]:
+        """The connection, and its TLS handshake, which the association's thread is to do."""
+        if not self._speaks_tls:
+            return Connection(transport), lambda: None
+        context = self._house.tls
+        assert context is not None
+        secured = TLSTransport(transport, context)
+        return Connection(secured), secured.handshake
 
     def _run(self, association: Association) -> None:
         try:

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from dicomnlp.config import ListenerSettings
+from dicomnlp.config import PeerSettings
 from dicomnlp.errors import DUPLICATE_INVOCATION, SOP_CLASS_NOT_SUPPORTED, SUCCESS, UNRECOGNIZED_OPERATION
 from dicomnlp.logs import Event, log
 from dicomnlp.model import Arrival, Door, is_uid
@@ -34,10 +34,9 @@ from dicomnlp.receive.dimse import (
     encode_command_pdus,
     encode_response,
 )
+from dicomnlp.receive.house import House
 from dicomnlp.receive.images import IMAGE_SOP_CLASSES, ImageStream
-from dicomnlp.receive.intake import Intake
 from dicomnlp.receive.negotiation import (
-    CALLED_AE_TITLE_NOT_RECOGNIZED,
     LOCAL_LIMIT_EXCEEDED,
     MAXIMUM_REQUEST_LENGTH,
     TEMPORARY_CONGESTION,
@@ -57,14 +56,12 @@ from dicomnlp.receive.pdu import (
     Pace,
     PDUType,
 )
-from dicomnlp.receive.places import Allowance, Places
+from dicomnlp.receive.policy import ALARMING
 from dicomnlp.receive.reasons import Reason
+from dicomnlp.receive.tls import HandshakeError, PeerCertificate
 
 REFUSED_CONTEXTS_LOGGED: Final = 3
 """Lines an association at the most: some propose more than a hundred, again for each object."""
-
-ALLOWANCE_SECONDS: Final = 10.0
-"""For others to be done with their large objects; after that one is refused."""
 
 _KNOWN_TYPES: Final = frozenset(PDUType)
 _RELEASE_RP: Final = HEADER.pack(PDUType.A_RELEASE_RP, 4) + bytes(4)
@@ -93,40 +90,6 @@ class Timeouts:
     """For the peer to close at the end, before it is shown that this side won't send any more."""
     drain: float = 10.0
     """For open associations to end by themselves when the listener stops."""
-
-
-class House:
-    """What the associations of a process share.
-
-    Parameters
-    ----------
-    settings
-        AE title, and bounds on associations and objects.
-    intake
-        Takes the objects.
-    takes_images_of
-        Whether the sender with a calling AE title may send images.
-    """
-
-    def __init__(
-        self,
-        settings: ListenerSettings,
-        intake: Intake,
-        *,
-        takes_images_of: Callable[[str], bool] = lambda _: False,
-    ) -> None:
-        self.settings = settings
-        self.takes_images_of = takes_images_of
-        self.intake = intake
-        self.places = Places(settings)
-        # memory for one and a half of the largest objects while they come in, and for the copy of one
-        self.allowance = Allowance(settings.maximum_object_bytes * 3 // 2, ALLOWANCE_SECONDS)
-        self.is_stopping = False
-        """No further association is accepted."""
-
-    def hindrance(self) -> str | None:
-        """Why no association can be accepted for the time being, whoever asks; None: nothing is in the way."""
-        return Reason.SERVICE_STOPPING.answer[1] if self.is_stopping else self.intake.hindrance
 
 
 class AssociationState(enum.Enum):
@@ -160,13 +123,28 @@ class Association:
         What it shares with other associations.
     timeouts
         Deadlines.
+    handshake
+        Of TLS, where that is spoken.
     """
 
-    def __init__(self, connection: Connection, peer_address: str, *, house: House, timeouts: Timeouts) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        peer_address: str,
+        *,
+        house: House,
+        timeouts: Timeouts,
+        handshake: Callable[[], PeerCertificate | None] = lambda: None,
+    ) -> None:
         self._connection = connection
+        self._handshake = handshake
+        self._certificate: PeerCertificate | None = None
+        self._peer = PeerSettings(ae_title="*")
+        """What is said of the peer, once it is known."""
         self.peer_address = peer_address
         self._house = house
-        self._settings = house.settings
+        self._settings = house.settings.listener
+        self._policy = house.policy
         self._intake = house.intake
         self._timeouts = timeouts
         self._began = time.monotonic()
@@ -208,6 +186,7 @@ class Association:
     def _converse(self) -> bool:
         """All from Sta2 to the last PDU of this side; whether the peer is then to close the transport."""
         try:
+            self._certificate = self._handshake()
             acceptance = self._negotiate(self._await_request())
             if acceptance is None:
                 return True
@@ -222,6 +201,10 @@ class Association:
             self._log_abort(error.reason_code)
             # what follows a PDU that was not read to its end are no PDUs
             self._is_framed = error.abort_reason is AbortReason.SERVICE_USER
+        except HandshakeError as error:
+            self._log_abort(error.reason_code)
+            self._alert(error.reason_code)
+            return False
         except ConnectionClosedError as error:
             # a bare connect, as monitors do it, is not worth a line
             if self._connection.bytes_received:
@@ -278,20 +261,24 @@ class Association:
             self._reject(request)
             return None
         self._request = request
-        if request.called_ae_title != self._settings.ae_title.strip():
-            self._reject(CALLED_AE_TITLE_NOT_RECOGNIZED)
+        peer = self._policy.judge(request, self.peer_address, self._certificate)
+        if isinstance(peer, Rejection):
+            self._reject(peer)
+            self._alert(peer.reason_code)
             return None
+        self._peer = peer
         acceptance = accept(
             request,
             private_sop_classes=self._settings.private_sop_classes,
-            images=self._house.takes_images_of(request.calling_ae_title),
+            images=peer.images == "index",
+            confirms_user=bool(peer.users),
         )
         hindrance = self._house.hindrance()
         if hindrance is not None:
             self._reject(dataclasses.replace(TEMPORARY_CONGESTION, reason_code=hindrance))
             return None
         self._refuse_haste()
-        full = self._house.places.take(self.peer_address, request.calling_ae_title)
+        full = self._house.places.take(self.peer_address, request.calling_ae_title, peer.maximum_associations)
         if full is not None:
             self._reject(dataclasses.replace(LOCAL_LIMIT_EXCEEDED, reason_code=full))
             return None
@@ -449,6 +436,8 @@ class Association:
             return Reason.OBJECT_TOO_LARGE.answer
         if command.affected_sop_class_uid != context.sop_class_uid:
             return Reason.SOP_CLASS_NOT_OF_CONTEXT.answer
+        if context.sop_class_uid in self._peer.refused_sop_classes:
+            return Reason.SOP_CLASS_NOT_AUTHORIZED.answer
         if not is_uid(command.affected_sop_instance_uid):
             return Reason.INVALID_SOP_INSTANCE_UID.answer
         if not command.has_data_set:
@@ -477,6 +466,10 @@ class Association:
         return self._request.calling_ae_title if self._request else ""
 
     # --- log
+
+    def _alert(self, reason_code: str) -> None:
+        if reason_code in ALARMING:
+            self._house.alerts.report(reason_code, self.peer_address, self._calling_ae_title or None)
 
     def _log_release(self) -> None:
         log(

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dicomnlp.config import ListenerSettings, Settings
 from dicomnlp.errors import ConfigurationError, PortInUseError
 from dicomnlp.receive.acceptor import Acceptor
-from dicomnlp.receive.association import House, Timeouts
+from dicomnlp.receive.association import Timeouts
+from dicomnlp.receive.house import House
 from dicomnlp.receive.intake import Intake
 from dicomnlp.store.database import Database
 
@@ -42,7 +43,7 @@ def run_listener(
     intake = Intake(settings, database)
     try:
         timeouts = Timeouts(network=settings.listener.network_timeout_seconds)
-        house = House(settings.listener, intake, takes_images_of=settings.takes_images_of)
+        house = House(settings, intake)
         acceptor = Acceptor(listening, house, timeouts)
         if not stop.is_set():
             on_ready(address_of(listening))

@@ -14,7 +14,7 @@ import termios
 import threading
 import time
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, Protocol
 
 from dicomnlp.errors import DicomnlpError
 
@@ -105,6 +105,24 @@ class Pace:
         self.deadline = math.inf
 
 
+class Transport(Protocol):
+    """Those methods of a socket that `Connection` calls."""
+
+    def setsockopt(self, level: int, option: int, value: int, /) -> None: ...  # noqa: D102
+
+    def settimeout(self, seconds: float | None, /) -> None: ...  # noqa: D102
+
+    def fileno(self) -> int: ...  # noqa: D102
+
+    def recv_into(self, buffer: memoryview, /) -> int: ...  # noqa: D102
+
+    def sendall(self, data: bytes, /) -> None: ...  # noqa: D102
+
+    def shutdown(self, how: int, /) -> None: ...  # noqa: D102
+
+    def close(self) -> None: ...  # noqa: D102
+
+
 class Connection:
     """A TCP connection to a peer.
 
@@ -121,7 +139,7 @@ class Connection:
         The connection has ended already.
     """
 
-    def __init__(self, transport: socket.socket) -> None:
+    def __init__(self, transport: Transport) -> None:
         self._socket = transport
         self._send_lock = threading.Lock()
         self._socket_seconds: float | None = None

@@ -24,12 +24,16 @@ class Places:
     """
 
     def __init__(self, settings: ListenerSettings) -> None:
-        self._maximum = settings.maximum_associations
-        self._maximum_per_peer = settings.maximum_associations_per_peer
-        self._reserved = settings.maximum_associations // RESERVED_PART
+        self.reconfigure(settings)
         self._lock = threading.Lock()
         self._addresses: Counter[str] = Counter()
         self._ae_titles: Counter[str] = Counter()
+
+    def reconfigure(self, settings: ListenerSettings) -> None:
+        """Let other bounds hold from now on; who has a place keeps it."""
+        self._maximum = settings.maximum_associations
+        self._maximum_per_peer = settings.maximum_associations_per_peer
+        self._reserved = settings.maximum_associations // RESERVED_PART
 
     @property
     def taken(self) -> int:
@@ -37,14 +41,20 @@ class Places:
         with self._lock:
             return self._addresses.total()
 
-    def take(self, address: str, calling_ae_title: str) -> str | None:
-        """Take a place for a peer: None when it has one, else the reason code why not."""
+    def take(self, address: str, calling_ae_title: str, own_maximum: int = 0) -> str | None:
+        """Take a place for a peer: None when it has one, else the reason code why not.
+
+        `own_maximum`, if not 0, is how many the AE title may have, in place of what any peer may.
+        """
         with self._lock:
             free = self._maximum - self._addresses.total()
             held = self._addresses[address]
             if free <= 0:
                 return "local_limit_exceeded"
-            if max(held, self._ae_titles[calling_ae_title]) >= self._maximum_per_peer:
+            held_by_title = self._ae_titles[calling_ae_title]
+            if own_maximum and held_by_title >= own_maximum:
+                return "peer_limit_exceeded"
+            if not own_maximum and max(held, held_by_title) >= self._maximum_per_peer:
                 return "peer_limit_exceeded"
             if held and free <= self._reserved:
                 return "places_reserved"

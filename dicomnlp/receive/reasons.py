@@ -10,6 +10,7 @@ from dicomnlp.errors import (
     CANNOT_UNDERSTAND,
     DATA_SET_DOES_NOT_MATCH,
     INVALID_SOP_INSTANCE,
+    NOT_AUTHORIZED,
     OUT_OF_RESOURCES,
     PROCESSING_FAILURE,
     SOP_CLASS_NOT_SUPPORTED,
@@ -58,6 +59,7 @@ class Reason(enum.Enum):
         SOP_CLASS_NOT_SUPPORTED,
         "Affected SOP Class UID is not the abstract syntax of the presentation context.",
     )
+    SOP_CLASS_NOT_AUTHORIZED = (NOT_AUTHORIZED, "A SOP class of `refused_sop_classes` of the sender's `[[peers]]`.")
     SOP_CLASS_NOT_SUPPORTED = (SOP_CLASS_NOT_SUPPORTED, "A file of a SOP class that isn't offered.")
 
     @property

@@ -24,7 +24,8 @@ from pynetdicom.pdu_primitives import A_ASSOCIATE, ImplementationClassUIDNotific
 
 from dicomnlp import config
 from dicomnlp.receive.acceptor import Acceptor
-from dicomnlp.receive.association import House, Timeouts
+from dicomnlp.receive.association import Timeouts
+from dicomnlp.receive.house import House
 from dicomnlp.receive.intake import Intake
 from dicomnlp.receive.listener import bind
 from dicomnlp.store.admin import upgrade
@@ -233,7 +234,7 @@ class Running:
         listening = bind(settings.listener)
         self.port = listening.getsockname()[1]
         self.stop = threading.Event()
-        house = House(settings.listener, self.intake, takes_images_of=settings.takes_images_of)
+        house = House(settings, self.intake)
         acceptor = Acceptor(listening, house, timeouts)
         self.thread = threading.Thread(target=acceptor.serve, args=(self.stop,), daemon=True)
         self.thread.start()
