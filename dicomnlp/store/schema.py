@@ -17,7 +17,7 @@ from sqlalchemy import (
 
 from dicomnlp.store.columns import Bytes, CleanText, Json, RowId, UTCDateTime
 
-REVISION = "0004"
+REVISION = "0005"
 """The schema that this program speaks: the newest migration."""
 
 LANE_ARRIVAL = 0
@@ -363,6 +363,20 @@ study_assignment = Table(
     Column("assigned_at", UTCDateTime, nullable=False),
     Column("undone_at", UTCDateTime),
     Index(None, "object_id"),
+    Index(None, "study_instance_uid"),
+)
+
+# by UID, not by row: what is decided of a report and a note holds for every version of both
+rejection_revocation = Table(
+    "rejection_revocation",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("sop_instance_uid", CleanText, nullable=False),
+    Column("note_sop_instance_uid", CleanText, nullable=False),
+    Column("revoked_at", UTCDateTime, nullable=False),
+    Column("undone_at", UTCDateTime),
+    Index(None, "sop_instance_uid"),
+    Index(None, "note_sop_instance_uid"),
 )
 
 patient_merge = Table(
