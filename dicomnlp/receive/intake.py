@@ -10,26 +10,39 @@ import hashlib
 import threading
 from collections import deque
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 from dicomnlp.config import Settings
-from dicomnlp.errors import SUCCESS, DatabaseError, ObjectError
+from dicomnlp.errors import OUT_OF_RESOURCES, SUCCESS, DatabaseError, ObjectError
 from dicomnlp.extract.identity import read_identity
 from dicomnlp.logs import Event, log
 from dicomnlp.model import Arrival, Identity, ImageHeader, IntakeRecord, Outcome, Receipt, is_uid
 from dicomnlp.receive.backlog import Backlog, FailureLog, bare, status_and_reason
 from dicomnlp.receive.contexts import STORAGE_SOP_CLASSES, TRANSFER_SYNTAXES
 from dicomnlp.receive.images import IMAGE_SOP_CLASSES, ImageStream
+from dicomnlp.receive.pressure import Pressure
 from dicomnlp.receive.reasons import Reason
 from dicomnlp.store.database import Database
 from dicomnlp.store.intake import record_arrivals
+from dicomnlp.store.pressure import read_hindrance
 
 MAXIMUM_GROUP_OBJECTS: Final = 256
 MAXIMUM_GROUP_BYTES: Final = 67108864
 """A group ends before it grows above either; a larger object is committed alone."""
 
+ANSWER_SECONDS: Final = 2.0
+"""Longer than it may wait for a lock a database server may not take to answer."""
+
 _HOPELESS: Final = frozenset(
-    {"database_unreachable", "database_locked", "database_missing", "database_outdated", "database_too_new"}
+    {
+        "database_unreachable",
+        "database_locked",
+        "database_missing",
+        "database_outdated",
+        "database_too_new",
+        "store_read_only",
+    }
 )
 """Database failures that every record of a group would meet again."""
 
@@ -70,13 +83,16 @@ class Intake:
         self._closed = False
         self._backlog = Backlog()
         self._failures = FailureLog()
+        database.fence.prepare()
+        database.limit_waits(settings.database.lock_timeout_seconds + ANSWER_SECONDS)
+        self._pressure = Pressure(partial(read_hindrance, database, settings))
         self._writer = threading.Thread(target=self._write, name="intake-writer", daemon=True)
         self._writer.start()
 
     @property
     def hindrance(self) -> str | None:
         """Why nothing can be taken for the time being, as a reason code; None: nothing is in the way."""
-        return None
+        return self._pressure.hindrance
 
     def accept(self, arrival: Arrival) -> Receipt:
         """Decide about an object, and return when the decision is committed.
@@ -87,6 +103,9 @@ class Intake:
         The object is kept with 0x0000 (stored, a new version, or known already), and with 0xC000 or 0xA900 when the
         outcome is quarantined; else it is not. `reasons.Reason` lists why.
         """
+        hindrance = self.hindrance
+        if hindrance is not None:
+            return self.refuse(arrival, OUT_OF_RESOURCES, hindrance)
         identity = self._check(arrival)
         if isinstance(identity, tuple):
             return self.refuse(arrival, *identity)
@@ -124,6 +143,9 @@ class Intake:
         stream
             Has been fed the whole data set.
         """
+        hindrance = self.hindrance
+        if hindrance is not None:
+            return self.refuse(arrival, OUT_OF_RESOURCES, hindrance, image=stream)
         try:
             header = stream.header()
         except ObjectError as error:
@@ -195,6 +217,7 @@ class Intake:
             self._closed = True
             self._changed.notify_all()
         self._writer.join()
+        self._pressure.close()
 
     # --- checks
 

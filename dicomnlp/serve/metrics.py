@@ -13,6 +13,7 @@ from prometheus_client.registry import Collector
 from dicomnlp import __version__
 from dicomnlp.errors import DatabaseError
 from dicomnlp.logs import FIELDS
+from dicomnlp.store.pressure import HINDRANCES
 from dicomnlp.store.status import Status
 
 SECONDS_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
@@ -22,8 +23,9 @@ SECONDS_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 
 class _Database(Collector):
     """Asks for the status at each scrape; while that fails there is only dicomnlp_database_up 0."""
 
-    def __init__(self, read: Callable[[], Status]) -> None:
+    def __init__(self, read: Callable[[], Status], read_hindrance: Callable[[], str | None]) -> None:
         self._read = read
+        self._read_hindrance = read_hindrance
 
     def describe(self) -> Iterable[Metric]:
         return ()  # else the registry would ask the database before anybody scrapes
@@ -32,6 +34,7 @@ class _Database(Collector):
         up = GaugeMetricFamily("dicomnlp_database_up", "1 when the status could be read from the database.")
         try:
             status = self._read()
+            hindrance = self._read_hindrance()
         except DatabaseError:
             up.add_metric([], 0)
             yield up
@@ -55,6 +58,12 @@ class _Database(Collector):
             "How long the longest waits for analysis; 0 when nothing does.",
             value=status.oldest_pending_seconds or 0,
         )
+        yield _labelled(
+            "dicomnlp_intake_paused",
+            "1 while no objects are taken, for this reason.",
+            "reason_code",
+            {reason_code: int(reason_code == hindrance) for reason_code in HINDRANCES},
+        )
         yield GaugeMetricFamily("dicomnlp_original_bytes", "Bytes of the originals held.", value=status.original_bytes)
         yield GaugeMetricFamily("dicomnlp_database_bytes", "Size of the database.", value=status.database_bytes)
 
@@ -74,11 +83,13 @@ class Metrics:
     ----------
     read
         Gives the database's status; may raise DatabaseError.
+    read_hindrance
+        Says why no objects are taken, None when they are; likewise.
     """
 
-    def __init__(self, read: Callable[[], Status]) -> None:
+    def __init__(self, read: Callable[[], Status], read_hindrance: Callable[[], str | None]) -> None:
         self._registry = CollectorRegistry()
-        self._registry.register(_Database(read))
+        self._registry.register(_Database(read, read_hindrance))
         ProcessCollector(registry=self._registry)
         build = Gauge("dicomnlp_build_info", "The program's version.", ["version"], registry=self._registry)
         build.labels(__version__).set(1)

@@ -282,7 +282,7 @@ STATUS_EXAMPLE = Status(
     pipelines={_PIPELINE: 9911},
     schema_revision="0002",
 ).to_json()
-READY_EXAMPLE = {"status": "ready", "checks": {"database": "ok", "dispatcher": "ok"}}
+READY_EXAMPLE = {"status": "ready", "checks": {"database": "ok", "dispatcher": "ok", "intake": "ok"}}
 METRICS_EXAMPLE = (
     "# HELP dicomnlp_objects Objects held, by state.\n"
     "# TYPE dicomnlp_objects gauge\n"

@@ -8,8 +8,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from dicomnlp.errors import CANNOT_UNDERSTAND, DATA_SET_DOES_NOT_MATCH
+from dicomnlp.errors import CANNOT_UNDERSTAND, DATA_SET_DOES_NOT_MATCH, DatabaseError
 from dicomnlp.model import IntakeRecord, Outcome, Receipt, State, is_uid
+from dicomnlp.store import faults
 from dicomnlp.store.columns import clean
 from dicomnlp.store.database import Database, lock_key
 from dicomnlp.store.history import ENDED_BY_VERSION, end_periods
@@ -97,8 +98,18 @@ def record_arrivals(database: Database, records: Sequence[IntakeRecord]) -> list
         return []
     for record in records:
         if record.keep and len(record.arrival.data) > database.large_object_bytes:
-            write_original(database.large_object_directory, record.sha256, record.arrival.data)
+            _write_large(database, record)
     return database.transact(lambda connection: _record(connection, database, records))
+
+
+def _write_large(database: Database, record: IntakeRecord) -> None:
+    if database.fence.is_closed:
+        raise faults.database_error(faults.READ_ONLY)
+    try:
+        write_original(database.large_object_directory, record.sha256, record.arrival.data)
+    except DatabaseError as error:
+        database.note(error)
+        raise
 
 
 def _record(connection: Connection, database: Database, records: Sequence[IntakeRecord]) -> list[Receipt]:

@@ -49,7 +49,7 @@ def test_findings_reports_status_and_metrics_are_the_same(client, archive):
 def test_dispatcher_is_seen_by_its_advisory_lock(client, database, monkeypatch):
     """Red, green, red."""
     monkeypatch.setattr("dicomnlp.serve.readiness.KEEP_SECONDS", -1.0)
-    assert client.get("/readyz").json()["checks"] == {"database": "ok", "dispatcher": "not_running"}
+    assert client.get("/readyz").json()["checks"] == {"database": "ok", "dispatcher": "not_running", "intake": "ok"}
     with database.hold("dispatcher"):
         assert client.get("/readyz").status_code == 200
     assert client.get("/readyz").status_code == 503
