@@ -318,11 +318,6 @@ class Settings(BaseSettings):
         by_title = {p.ae_title.strip(): p for p in self.peers}
         return by_title.get(ae_title, by_title.get("*"))
 
-    def takes_images_of(self, ae_title: str) -> bool:
-        """Whether the sender with a calling AE title may send images, to have their headers kept."""
-        peer = self.peer_of(ae_title)
-        return peer is not None and peer.images == "index"
-
     @property
     def file(self) -> Path | None:
         """The configuration file in use, absolute; None when there is none."""

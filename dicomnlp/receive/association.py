@@ -19,7 +19,7 @@ import enum
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from dicomnlp.config import PeerSettings
 from dicomnlp.errors import DUPLICATE_INVOCATION, SOP_CLASS_NOT_SUPPORTED, SUCCESS, UNRECOGNIZED_OPERATION
@@ -323,6 +323,7 @@ class Association:
             peer_address=self.peer_address,
             reason_code=rejection.reason_code,
         )
+        self._house.traffic.association_rejected(self._calling_ae_title, rejection.reason_code)
         self._connection.send(rejection.encode())
 
     def _serve(self) -> None:
@@ -406,6 +407,7 @@ class Association:
 
     def _store(self, message: Message, command: Command, context: AcceptedContext) -> None:
         """C-STORE: hand the object to intake, or have its refusal recorded, and answer what was decided."""
+        began = time.monotonic()
         refusal = self._refusal(message, command, context)
         assert self._request is not None
         arrival = Arrival(
@@ -427,6 +429,7 @@ class Association:
         if receipt.status == SUCCESS:
             self._objects_stored += 1
         self._respond(message.context_id, command, receipt.status, receipt.reason_code)
+        self._house.traffic.object_answered(self._calling_ae_title, receipt, time.monotonic() - began)
 
     def _refusal(self, message: Message, command: Command, context: AcceptedContext) -> tuple[int, str] | None:
         """The status and reason code for a request that can be judged without looking into its data set."""
@@ -472,23 +475,28 @@ class Association:
             self._house.alerts.report(reason_code, self.peer_address, self._calling_ae_title or None)
 
     def _log_release(self) -> None:
-        log(
-            Event.ASSOCIATION_RELEASED,
-            calling_ae_title=self._request.calling_ae_title if self._request else None,
-            peer_address=self.peer_address,
-            count=self._objects_stored,
-            seconds=round(time.monotonic() - self._began, 3),
-        )
+        log(Event.ASSOCIATION_RELEASED, **self._summary())
+        self._count_end("released")
 
     def _log_abort(self, reason_code: str) -> None:
-        log(
-            Event.ASSOCIATION_ABORTED,
-            calling_ae_title=self._request.calling_ae_title if self._request else None,
-            peer_address=self.peer_address,
-            reason_code=reason_code,
-            count=self._objects_stored,
-            seconds=round(time.monotonic() - self._began, 3),
-        )
+        log(Event.ASSOCIATION_ABORTED, reason_code=reason_code, **self._summary())
+        if self.state is AssociationState.ESTABLISHED:
+            self._count_end(reason_code)
+
+    def _summary(self) -> dict[str, Any]:
+        return {
+            "calling_ae_title": self._request.calling_ae_title if self._request else None,
+            "called_ae_title": self._request.called_ae_title if self._request else None,
+            "peer_address": self.peer_address,
+            "contexts": len(self._contexts),
+            "count": self._objects_stored,
+            "bytes": self._connection.bytes_received,
+            "seconds": round(time.monotonic() - self._began, 3),
+        }
+
+    def _count_end(self, end: str) -> None:
+        seconds, received = time.monotonic() - self._began, self._connection.bytes_received
+        self._house.traffic.association_ended(self._calling_ae_title, end, seconds=seconds, received=received)
 
 
 def _incomplete(message: Message) -> Reason:

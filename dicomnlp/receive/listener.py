@@ -11,6 +11,7 @@ from dicomnlp.receive.acceptor import Acceptor
 from dicomnlp.receive.association import Timeouts
 from dicomnlp.receive.house import House
 from dicomnlp.receive.intake import Intake
+from dicomnlp.receive.traffic import Traffic
 from dicomnlp.store.database import Database
 
 _BACKLOG = 512
@@ -41,9 +42,10 @@ def run_listener(
     """
     listening = bind(settings.listener)
     intake = Intake(settings, database)
+    traffic = Traffic(database)
     try:
         timeouts = Timeouts(network=settings.listener.network_timeout_seconds)
-        house = House(settings, intake)
+        house = House(settings, intake, traffic)
         acceptor = Acceptor(listening, house, timeouts)
         if not stop.is_set():
             on_ready(address_of(listening))
@@ -51,6 +53,7 @@ def run_listener(
     finally:
         listening.close()
         intake.close()
+        traffic.close()
 
 
 def bind(settings: ListenerSettings) -> socket.socket:

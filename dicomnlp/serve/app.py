@@ -41,7 +41,8 @@ def create_app(settings: Settings, open_database: Callable[[], Database]) -> Fas
         connection.close()
 
     metrics = Metrics(
-        lambda: read_status(connection.get()), lambda: read_hindrance(connection.get(), settings),
+        lambda: read_status(connection.get()),
+        lambda: read_hindrance(connection.get(), settings),
         lambda: read_traffic(connection.get()),
     )
     app = FastAPI(
