@@ -1,6 +1,7 @@
 """Commands of the administrator: status, failures, db, check."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,7 @@ import typer
 from dicomnlp.cli.checking import run_checks
 from dicomnlp.cli.context import open_database, out, settings_of, write_line
 from dicomnlp.cli.tables import print_records
+from dicomnlp.errors import UsageError
 from dicomnlp.model import utc_text
 
 database_app = typer.Typer(help="The database: upgrade, check, backup.", no_args_is_help=True)
@@ -20,6 +22,7 @@ def register(app: typer.Typer) -> None:
     app.command()(status)
     app.command()(failures)
     app.command()(check)
+    app.command()(hash_passcode)
     app.add_typer(database_app, name="db")
 
 
@@ -105,6 +108,25 @@ def check(context: typer.Context) -> None:
         write_line(f"{mark} {result.name}: {result.message}")
     if failed:
         raise typer.Exit(1)
+
+
+def hash_passcode() -> None:
+    """Hash a passcode for `users` of a [[peers]] table: asks for it, or reads one line of standard input.
+
+    Example: dicomnlp hash-passcode
+    """
+    from dicomnlp.receive.passcodes import MAXIMUM_PASSCODE_BYTES
+    from dicomnlp.receive.passcodes import hash_passcode as hash_of
+
+    passcode: str = (
+        typer.prompt("Passcode", hide_input=True, confirmation_prompt=True, err=True)
+        if sys.stdin.isatty()
+        else sys.stdin.readline().rstrip("\r\n")
+    )
+    encoded = passcode.encode()
+    if not 1 <= len(encoded) <= MAXIMUM_PASSCODE_BYTES:
+        raise UsageError(f"a passcode has 1 to {MAXIMUM_PASSCODE_BYTES} bytes")
+    write_line(hash_of(encoded))
 
 
 @database_app.command("upgrade")

@@ -4,6 +4,7 @@ TLS 1.2 with ephemeral elliptic curve key agreement and authenticated encryption
 """
 
 import contextlib
+import datetime as dt
 import hashlib
 import math
 import os
@@ -17,6 +18,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+
+from cryptography import x509
 
 from dicomnlp.config import Settings
 from dicomnlp.errors import ConfigurationError
@@ -89,6 +92,12 @@ def _load_certificate(context: ssl.SSLContext, settings: Settings) -> None:
         context.load_cert_chain(certificate, key, password=_no_passphrase)
     except (OSError, ssl.SSLError, ValueError) as error:
         raise ConfigurationError(f"tls.certificate, tls.key: {_fault(certificate, error)}") from None
+
+
+def expiry_of(settings: Settings) -> dt.datetime:
+    """When this service's certificate ends, in UTC; `server_context` has accepted its file."""
+    encoded = (settings.folder / settings.tls.certificate).read_bytes()
+    return x509.load_pem_x509_certificates(encoded)[0].not_valid_after_utc
 
 
 def _no_passphrase() -> str:

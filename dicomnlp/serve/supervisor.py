@@ -3,6 +3,8 @@
 A part that dies is started again after a pause; one that can't even start ends the whole service with its message.
 Each part's standard input is a pipe from here: when this process is killed the pipe closes, and the part ends itself
 at once, so that no half of a service goes on unseen, holding the port and the database.
+
+SIGHUP is passed on to the parts, each of which reads the configuration again; unless that is wrong.
 """
 
 import contextlib
@@ -17,6 +19,7 @@ from dataclasses import dataclass, field
 from dicomnlp.config import Settings
 from dicomnlp.errors import DicomnlpError
 from dicomnlp.logs import Event, log
+from dicomnlp.serve.reloading import HANGUP, block_hangups, read_again
 
 DRAIN_SECONDS = 30.0
 """What a part may take to end after SIGTERM before it is killed."""
@@ -79,6 +82,7 @@ class _Supervisor:
 
     def run(self) -> int:
         previous = {s: signal.signal(s, self._stop) for s in (signal.SIGTERM, signal.SIGINT)}
+        block_hangups()
         try:
             for part in self._parts:
                 self._start(part)
@@ -87,6 +91,8 @@ class _Supervisor:
                 self._changed.clear()
                 if self._stopping:
                     break
+                if signal.sigtimedwait(HANGUP, 0):
+                    self._reload()
                 for part in self._parts:
                     self._watch(part)
                 if not self._announced and not self._stopping and all(part.ready for part in self._parts):
@@ -104,6 +110,13 @@ class _Supervisor:
             log(Event.DRAINING, component="serve")
         self._stopping = True
         self._changed.set()
+
+    def _reload(self) -> None:
+        if read_again(self._settings, "supervisor") is None:
+            return
+        for part in self._parts:
+            if part.process is not None:
+                part.process.send_signal(signal.SIGHUP)
 
     def _ready_line(self) -> str:
         addresses: dict[str, str] = {part.command: part.address for part in self._parts if part.address}

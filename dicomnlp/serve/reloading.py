@@ -1,0 +1,89 @@
+"""SIGHUP: the configuration is read again, and put into effect as far as that goes while the service runs.
+
+SIGHUP is blocked and waited for, never handled: a handler would run in the middle of whatever the main thread does, and
+what it needs might be locked there. Processes that are started inherit the block, so that a signal which comes before
+they look for it is not lost, and doesn't end them.
+"""
+
+import signal
+import threading
+from collections.abc import Callable, Collection
+
+from dicomnlp import config
+from dicomnlp.config import Settings
+from dicomnlp.errors import ConfigurationError
+from dicomnlp.logs import Event, log
+
+HANGUP = frozenset({signal.SIGHUP})
+
+Effect = Callable[[Settings, Collection[str]], Collection[str]]
+"""Puts settings into effect, given which of the keys that count here have changed; returns those of them that take
+effect at the next start only."""
+
+
+def block_hangups() -> None:
+    """Let SIGHUP wait in this thread and in all that it starts from here on."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, HANGUP)
+
+
+def read_again(settings: Settings, component: str) -> Settings | None:
+    """The settings as their file and the environment say them now; None when these are wrong, and that is logged."""
+    try:
+        return config.load(settings.file)
+    except ConfigurationError as error:
+        log(Event.CONFIGURATION_REFUSED, component=component, message=str(error))
+        return None
+
+
+def changed_keys(old: Settings, new: Settings) -> list[str]:
+    """The keys whose values differ, such as "listener.port"."""
+    tables = config.tables()
+    changed = [
+        f"{table}.{key}"
+        for table in tables
+        for key in tables[table].model_fields
+        if getattr(getattr(old, table), key) != getattr(getattr(new, table), key)
+    ]
+    return changed + [name for name in Settings.model_fields if name not in tables and _differs(name, old, new)]
+
+
+def _differs(name: str, old: Settings, new: Settings) -> bool:
+    return bool(getattr(old, name) != getattr(new, name))
+
+
+def watch_hangups(settings: Settings, component: str, tables: Collection[str], put_into_effect: Effect) -> None:
+    """Start a thread that puts the configuration as it then is into effect at each SIGHUP.
+
+    Parameters
+    ----------
+    settings
+        In effect now.
+    component
+        For the log.
+    tables
+        Those that count for it.
+    put_into_effect
+        May raise ConfigurationError, when it has changed nothing.
+    """
+    arguments = (settings, component, tables, put_into_effect)
+    threading.Thread(target=_watch, args=arguments, name="hangups", daemon=True).start()
+
+
+def _watch(settings: Settings, component: str, tables: Collection[str], put_into_effect: Effect) -> None:
+    while True:
+        signal.sigwait(HANGUP)
+        new = read_again(settings, component)
+        if new is None:
+            continue
+        changed = [key for key in changed_keys(settings, new) if key.partition(".")[0] in tables]
+        try:
+            later = put_into_effect(new, changed)
+        except ConfigurationError as error:
+            log(Event.CONFIGURATION_REFUSED, component=component, message=str(error))
+            continue
+        now = ", ".join(key for key in changed if key not in later)
+        log(Event.CONFIGURATION_RELOADED, component=component, message=now or "no key that counts here")
+        if later:
+            message = f"{', '.join(later)}: in effect from the next start on"
+            log(Event.RESTART_NEEDED, component=component, message=message)
+        settings = new
