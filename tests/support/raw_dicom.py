@@ -164,6 +164,8 @@ class RawPeer:
         """(source, reason) of the A-ABORT that is to come next, with the connection's end after it."""
         kind, body = self.receive()
         assert kind == ABORT, (kind, body[:8])
+        # as PS3.8 wants it of who gets an A-ABORT: the other side needn't wait
+        self.socket.shutdown(socket.SHUT_WR)
         self.closed()
         return tuple(body[2:4])
 
