@@ -63,8 +63,9 @@ class AttackedListener:
     def start(self):
         """Make the database if there is none, start, and wait until associations are taken."""
         command = [sys.executable, "-m", "dicomnlp", "--config", str(self.config)]
-        done = subprocess.run([*command, "db", "upgrade"], capture_output=True, text=True, check=False, timeout=120)
-        assert done.returncode == 0, done.stderr
+        if not (self.folder / "dicomnlp.db").exists():
+            done = subprocess.run([*command, "db", "upgrade"], capture_output=True, text=True, check=False, timeout=120)
+            assert done.returncode == 0, done.stderr
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
                 [*command, "listen"],
