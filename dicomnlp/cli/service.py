@@ -15,7 +15,7 @@ from dicomnlp.cli.context import database_of, settings_of, write_line
 from dicomnlp.config import Settings
 from dicomnlp.errors import AlreadyRunningError, ConfigurationError, PortInUseError
 from dicomnlp.logs import Event, log
-from dicomnlp.serve.reloading import block_hangups, changed_keys, watch_hangups
+from dicomnlp.serve.reloading import Hangups, changed_keys, watch_hangups
 
 LISTENER_TABLES = frozenset({"listener", "tls", "peers", "database", "logs"})
 LIVE_LISTENER_KEYS = frozenset(
@@ -77,6 +77,8 @@ def listen(context: typer.Context, supervised: Supervised = False) -> None:
         logs.configure(settings.logs.level, "supervisor")
         raise typer.Exit(supervise(settings, ["listen"] * settings.listener.processes, on_ready=write_line))
 
+    hangups = Hangups()
+
     def watch(reconfigure: Callable[[Settings], None]) -> None:
         def put_into_effect(new: Settings, changed: Collection[str]) -> Collection[str]:
             reconfigure(new)
@@ -84,7 +86,7 @@ def listen(context: typer.Context, supervised: Supervised = False) -> None:
             fixed = ("listener.", "database.")
             return [key for key in changed if key.startswith(fixed) and key not in LIVE_LISTENER_KEYS]
 
-        watch_hangups(settings, "listen", LISTENER_TABLES, put_into_effect)
+        watch_hangups(hangups, settings, "listen", LISTENER_TABLES, put_into_effect)
 
     def run(stop: threading.Event) -> None:
         database = database_of(settings)
@@ -144,7 +146,6 @@ def _run_part(
     restart_tables: Collection[str] = (),
 ) -> None:
     logs.configure(settings.logs.level, part)
-    block_hangups()
     stop, afresh, ending = threading.Event(), threading.Event(), threading.Event()
 
     def drain(_signal: int, _frame: object) -> None:
@@ -162,7 +163,7 @@ def _run_part(
         return ()
 
     if restart_tables:
-        watch_hangups(settings, part, restart_tables, start_afresh)
+        watch_hangups(Hangups(), settings, part, restart_tables, start_afresh)
     signal.signal(signal.SIGTERM, drain)
     # Ctrl-C reaches the whole process group; under a supervisor it is the supervisor's word that counts
     signal.signal(signal.SIGINT, signal.SIG_IGN if supervised else drain)
@@ -178,7 +179,8 @@ def _run_part(
                 raise
             time.sleep(0.1)
     if afresh.is_set() and not ending.is_set():
-        # the same process by its number, so that a supervisor needn't know
+        # the same process by its number, so that a supervisor needn't know; it takes a moment until SIGHUP is handled
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         sys.stdout.flush()
         os.execv(sys.executable, sys.orig_argv)  # noqa: S606  our own command line
     log(Event.STOPPED, component=part, exit_code=0)

@@ -1,10 +1,8 @@
-"""SIGHUP: the configuration is read again, and put into effect as far as that goes while the service runs.
+"""SIGHUP: the configuration is read again, and put into effect as far as that goes while the service runs."""
 
-SIGHUP is blocked and waited for, never handled: a handler would run in the middle of whatever the main thread does, and
-what it needs might be locked there. Processes that are started inherit the block, so that a signal which comes before
-they look for it is not lost, and doesn't end them.
-"""
-
+import contextlib
+import os
+import select
 import signal
 import threading
 from collections.abc import Callable, Collection
@@ -14,16 +12,43 @@ from dicomnlp.config import Settings
 from dicomnlp.errors import ConfigurationError
 from dicomnlp.logs import Event, log
 
-HANGUP = frozenset({signal.SIGHUP})
-
 Effect = Callable[[Settings, Collection[str]], Collection[str]]
 """Puts settings into effect, given which of the keys that count here have changed; returns those of them that take
 effect at the next start only."""
 
 
-def block_hangups() -> None:
-    """Let SIGHUP wait in this thread and in all that it starts from here on."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, HANGUP)
+class Hangups:
+    """SIGHUPs that have come; to be made in the main thread.
+
+    The handler only writes to a pipe, because it runs in the middle of whatever the main thread does, and what more
+    would need might be locked there.
+    """
+
+    def __init__(self) -> None:
+        self._reader, self._writer = os.pipe()
+        os.set_blocking(self._writer, False)
+        self._previous = signal.signal(signal.SIGHUP, self._note)
+
+    def _note(self, _signal: int, _frame: object) -> None:
+        with contextlib.suppress(BlockingIOError):  # full: so many have come already
+            os.write(self._writer, b"!")
+
+    def await_one(self) -> None:
+        """Wait until one has come since the last call; several count as one."""
+        os.read(self._reader, 65536)
+
+    def has_come(self) -> bool:
+        """Whether one has come since the last call."""
+        if not select.select([self._reader], [], [], 0)[0]:
+            return False
+        self.await_one()
+        return True
+
+    def close(self) -> None:
+        """Give SIGHUP back to whoever had it before."""
+        signal.signal(signal.SIGHUP, self._previous)
+        os.close(self._reader)
+        os.close(self._writer)
 
 
 def read_again(settings: Settings, component: str) -> Settings | None:
@@ -51,11 +76,15 @@ def _differs(name: str, old: Settings, new: Settings) -> bool:
     return bool(getattr(old, name) != getattr(new, name))
 
 
-def watch_hangups(settings: Settings, component: str, tables: Collection[str], put_into_effect: Effect) -> None:
+def watch_hangups(
+    hangups: Hangups, settings: Settings, component: str, tables: Collection[str], put_into_effect: Effect
+) -> None:
     """Start a thread that puts the configuration as it then is into effect at each SIGHUP.
 
     Parameters
     ----------
+    hangups
+        What is waited for; nobody else waits for it.
     settings
         In effect now.
     component
@@ -65,13 +94,15 @@ def watch_hangups(settings: Settings, component: str, tables: Collection[str], p
     put_into_effect
         May raise ConfigurationError, when it has changed nothing.
     """
-    arguments = (settings, component, tables, put_into_effect)
+    arguments = (hangups, settings, component, tables, put_into_effect)
     threading.Thread(target=_watch, args=arguments, name="hangups", daemon=True).start()
 
 
-def _watch(settings: Settings, component: str, tables: Collection[str], put_into_effect: Effect) -> None:
+def _watch(
+    hangups: Hangups, settings: Settings, component: str, tables: Collection[str], put_into_effect: Effect
+) -> None:
     while True:
-        signal.sigwait(HANGUP)
+        hangups.await_one()
         new = read_again(settings, component)
         if new is None:
             continue

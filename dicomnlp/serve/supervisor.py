@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from dicomnlp.config import Settings
 from dicomnlp.errors import DicomnlpError
 from dicomnlp.logs import Event, log
-from dicomnlp.serve.reloading import HANGUP, block_hangups, read_again
+from dicomnlp.serve.reloading import Hangups, read_again
 
 DRAIN_SECONDS = 30.0
 """What a part may take to end after SIGTERM before it is killed."""
@@ -43,6 +43,8 @@ class _Part:
     ready: bool = False
     failures: int = 0
     start_at: float = 0.0
+    hangup_due: bool = False
+    """SIGHUP is to be passed on to it."""
     reader: threading.Thread | None = field(default=None, repr=False)
 
 
@@ -82,7 +84,7 @@ class _Supervisor:
 
     def run(self) -> int:
         previous = {s: signal.signal(s, self._stop) for s in (signal.SIGTERM, signal.SIGINT)}
-        block_hangups()
+        hangups = Hangups()
         try:
             for part in self._parts:
                 self._start(part)
@@ -91,8 +93,9 @@ class _Supervisor:
                 self._changed.clear()
                 if self._stopping:
                     break
-                if signal.sigtimedwait(HANGUP, 0):
-                    self._reload()
+                if hangups.has_come() and read_again(self._settings, "supervisor") is not None:
+                    for part in self._parts:
+                        part.hangup_due = True
                 for part in self._parts:
                     self._watch(part)
                 if not self._announced and not self._stopping and all(part.ready for part in self._parts):
@@ -100,6 +103,7 @@ class _Supervisor:
                     self._on_ready(self._ready_line())
         finally:
             self._end_all()
+            hangups.close()
             for number, handler in previous.items():
                 signal.signal(number, handler)
         log(Event.STOPPED, component="serve", exit_code=0)
@@ -110,13 +114,6 @@ class _Supervisor:
             log(Event.DRAINING, component="serve")
         self._stopping = True
         self._changed.set()
-
-    def _reload(self) -> None:
-        if read_again(self._settings, "supervisor") is None:
-            return
-        for part in self._parts:
-            if part.process is not None:
-                part.process.send_signal(signal.SIGHUP)
 
     def _ready_line(self) -> str:
         addresses: dict[str, str] = {part.command: part.address for part in self._parts if part.address}
@@ -153,6 +150,10 @@ class _Supervisor:
             return
         exit_code = part.process.poll()
         if exit_code is None:
+            # one that isn't ready yet might not be prepared for it
+            if part.hangup_due and part.ready:
+                part.hangup_due = False
+                part.process.send_signal(signal.SIGHUP)
             return
         log(Event.COMPONENT_DIED, component=part.command, exit_code=exit_code, process_id=part.process.pid)
         if not self._announced and not part.ready:

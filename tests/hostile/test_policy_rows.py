@@ -5,20 +5,18 @@ the one that asks for less than BCP 195.
 """
 
 import contextlib
-import json
 import shutil
 import socket
 import ssl
-import statistics
 import struct
 import subprocess
 import time
 
 import pytest
-from support.attacked import ECHOSCU, AttackedListener
+from support.attacked import ECHOSCU
 from support.certificates import Certificates
+from support.guarded import Guarded
 from support.raw_dicom import ASSOCIATE_RQ, BASIC_TEXT_SR, RawPeer, associate_rq, item, pdu, report
-from support.service import free_port
 
 from dicomnlp.receive.passcodes import hash_passcode
 
@@ -32,70 +30,6 @@ pytestmark = [
     pytest.mark.dcmtk,
     pytest.mark.skipif(ECHOSCU is None or OPENSSL is None, reason="DCMTK or openssl is not installed"),
 ]
-
-
-class Guarded(AttackedListener):
-    """A listener with peers, and TLS on a second address."""
-
-    def __init__(self, folder, certificates, peers):
-        super().__init__(folder, tls=certificates.table())
-        self.certificates = certificates
-        self.tls_port = free_port()
-        tables = [("listener.also", {"port": self.tls_port, "tls": True}), *(("peers", peer) for peer in peers)]
-        with self.config.open("a") as file:
-            for name, values in tables:
-                file.write(f"[[{name}]]\n")
-                file.writelines(f"{key} = {_toml(value)}\n" for key, value in values.items())
-
-    def dcmtk(self, command, ae_title, certificate, *arguments):
-        """DCMTK's echoscu or storescu by TLS, showing a certificate; its exit code and what it says."""
-        folder = self.certificates.folder
-        done = subprocess.run(
-            [
-                command,
-                *("+tls", folder / f"{certificate}.key", folder / f"{certificate}.pem", "+cf", folder / "ca.pem"),
-                *("-to", "5", "-aet", ae_title, "-aec", "DICOMNLP", "127.0.0.1", str(self.tls_port)),
-                *arguments,
-            ],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-        return done.returncode, done.stdout + done.stderr
-
-    def tls_echo_seconds(self):
-        """As `echo_seconds`, by TLS."""
-        seconds = []
-        for _ in range(3):
-            began = time.monotonic()
-            assert self.dcmtk(ECHOSCU, "CT1", "CT1")[0] == 0
-            seconds.append(time.monotonic() - began)
-        return statistics.median(seconds)
-
-    def tls_peer(self, name=None):
-        """A raw peer that has done the handshake, with the certificate of that name."""
-        peer = RawPeer(self.tls_port)
-        peer.socket = self.certificates.client(name).wrap_socket(peer.socket)
-        return peer
-
-    def awaited(self, name, lines):
-        """The first log line of an event, from a line on; it comes a moment after the peer has its answer."""
-        deadline = time.monotonic() + 5
-        while not (found := self.events(name, lines)):
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        return found[0]
-
-    def events(self, name, lines=0):
-        """The log lines of one event, from a line on."""
-        return [x for x in self.log()[lines:] if x["event"] == name]
-
-
-def _toml(value):
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{json.dumps(k)} = {json.dumps(v)}" for k, v in value.items()) + "}"
-    return json.dumps(value)
 
 
 @pytest.fixture(scope="module")
