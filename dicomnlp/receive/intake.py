@@ -20,7 +20,7 @@ from dicomnlp.extract.identity import read_identity
 from dicomnlp.logs import Event, log
 from dicomnlp.model import Arrival, Identity, ImageHeader, IntakeRecord, Outcome, Receipt, is_uid
 from dicomnlp.receive.backlog import Backlog, FailureLog, bare, status_and_reason
-from dicomnlp.receive.contexts import STORAGE_SOP_CLASSES, TRANSFER_SYNTAXES
+from dicomnlp.receive.contexts import DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN, STORAGE_SOP_CLASSES, TRANSFER_SYNTAXES
 from dicomnlp.receive.images import IMAGE_SOP_CLASSES, ImageStream
 from dicomnlp.receive.pressure import Pressure
 from dicomnlp.receive.reasons import Reason
@@ -82,6 +82,7 @@ class Intake:
         self._waiting: deque[_Ticket] = deque()
         self._changed = threading.Condition()
         self._closed = False
+        self._inflating = threading.Lock()
         self._writing = threading.Lock()
         """Held by the thread that is in a commit."""
         self._backlog = Backlog()
@@ -234,7 +235,7 @@ class Intake:
         if arrival.transfer_syntax_uid not in TRANSFER_SYNTAXES:
             return Reason.TRANSFER_SYNTAX_NOT_SUPPORTED.answer
         try:
-            identity = read_identity(arrival.data, arrival.transfer_syntax_uid, max_inflated=self.maximum_object_bytes)
+            identity = self._read_identity(arrival)
         except ObjectError as error:
             return error.dimse_status, error.reason_code
         refusal = _mismatch(arrival, identity)
@@ -243,6 +244,14 @@ class Intake:
         if identity.sop_class_uid not in self._sop_classes:
             return Reason.SOP_CLASS_NOT_SUPPORTED.answer
         return identity
+
+    def _read_identity(self, arrival: Arrival) -> Identity:
+        limit = self.maximum_object_bytes
+        if arrival.transfer_syntax_uid != DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN:
+            return read_identity(arrival.data, arrival.transfer_syntax_uid, max_inflated=limit)
+        # little can become much: one at a time has the memory for it
+        with self._inflating:
+            return read_identity(arrival.data, arrival.transfer_syntax_uid, max_inflated=limit)
 
     # --- group commit
 
