@@ -98,7 +98,8 @@ def failures(
 def check(
     context: typer.Context,
     peer: Annotated[
-        str | None, typer.Option("--peer", metavar="HOST:PORT", help="Look at this DICOM peer instead, as a sender would.")
+        str | None,
+        typer.Option("--peer", metavar="HOST:PORT", help="Look at this DICOM peer instead, as a sender would."),
     ] = None,
     called: Annotated[str, typer.Option("--called", help="With --peer: AE title to call.")] = "ANY-SCP",
     calling: Annotated[
@@ -120,7 +121,9 @@ def check(
     if peer is not None:
         from dicomnlp.cli.peers import show_peer
 
-        show_peer(settings, peer, called=called, calling=calling or settings.listener.ae_title, tls=tls, as_json=as_json)
+        show_peer(
+            settings, peer, called=called, calling=calling or settings.listener.ae_title, tls=tls, as_json=as_json
+        )
         return
     failed = False
     for result in run_checks(settings):
