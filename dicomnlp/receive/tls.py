@@ -187,6 +187,9 @@ class TLSTransport:
             named: dict[str, Any] | None = self._socket.getpeercert()
         except TimeoutError:
             raise HandshakeError("the handshake took too long", reason_code="tls_timeout") from None
+        except ssl.SSLEOFError:
+            # as monitors do it, and some clients that don't trust what they are shown
+            raise ConnectionClosedError("the peer closed the connection") from None
         except ssl.SSLError as error:
             reason = re.sub(r"[^a-z0-9]+", "_", (error.reason or "failed").lower())
             raise HandshakeError("the handshake failed", reason_code=f"tls_{reason}"[:64]) from None
