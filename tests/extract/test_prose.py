@@ -36,6 +36,13 @@ from dicomnlp.extract.prose import is_prose
         ("bplist00abc", False),
         ("#ffff80", False),
         ("{length}", False),
+        ("x=12.5;y=13.7;z=9", False),
+        ("L1: -2.3 L2: -1.1 L3: -0.5", False),  # T-scores
+        ("LA: 40 mm, LV: 50 mm", True),  # abbreviations that people read
+        ("T2: normal, T1: 3 mm nodule", True),
+        ("https://example.org/view?id=1", False),
+        ("See https://example.org", True),
+        ("6f1c2b3a-0000-4000-8000-1234567890ab", False),
         ("Organ = Abdomen, Size = Adult, Modulation = OFF, Filter = yes", False),
     ],
 )
