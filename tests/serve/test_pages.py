@@ -13,6 +13,7 @@ from dicomnlp.serve.problems import KINDS
 PATHS = {
     "/api/v1/studies/{study_instance_uid}/findings",
     "/api/v1/studies/{study_instance_uid}/reports",
+    "/api/v1/studies/{study_instance_uid}/series",
     "/api/v1/reports/{sop_instance_uid}",
     "/api/v1/reports/{sop_instance_uid}/changes",
     "/api/v1/status",
