@@ -62,6 +62,8 @@ def test_prose_is_told_from_payload(text, expected):
         ("<table><tr><td>LAD</td><td>50 %</td></tr></table>", "LAD 50 %"),
         ("FINDINGS:\\.br\\No effusion.\\.br\\A \\T\\ B", "FINDINGS:\nNo effusion.\nA & B"),
         ("x\\E\\y \\X0D0A\\z", "x\\y\nz"),
+        ("&lt;br&gt;One&lt;br&gt;two &lt; 5 mm", "One\ntwo < 5 mm"),  # escaped as a whole
+        ("&eacute;lev&eacute; &hyper; R&D", "\u00e9lev\u00e9 &hyper; R&D"),
         ("Path C:\\data\\file", "Path C:\\data\\file"),  # no escape sequence
         (
             "{\\rtf1\\ansi{\\fonttbl{\\f0 Arial;}}\\f0 No \\b effusion\\b0.\\par Gr\\'f6\\u223?e.}",
