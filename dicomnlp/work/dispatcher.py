@@ -14,7 +14,6 @@ import asyncio
 import concurrent.futures
 import functools
 import math
-import queue
 import threading
 import time
 from collections import Counter, deque
@@ -195,7 +194,8 @@ class Dispatcher:
         """Objects to be run alone."""
         self._suspect_last = False
         self._saver = Saver(database, settings.work.maximum_attempts)
-        self._settled: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._settled = threading.Event()
+        """A task is done."""
         self._watched = self._enough_workers = 0.0
         self._database_pause = _Pause()
         self._engine_pause = _Pause()
@@ -249,13 +249,13 @@ class Dispatcher:
         self._database_pause.reset()
 
     def _wait(self) -> None:
-        """Until a task is done, or for `POLL_SECONDS`."""
-        try:
-            self._settled.get(timeout=POLL_SECONDS)
-            while True:
-                self._settled.get_nowait()
-        except queue.Empty:
-            return
+        """Until a task is done, or for `POLL_SECONDS`.
+
+        Not by a SimpleQueue: its `get` forgets its timeout when a signal comes whose handler ends after it (CPython
+        3.11), and a dispatcher with nothing in hand would then wait for ever.
+        """
+        self._settled.wait(POLL_SECONDS)
+        self._settled.clear()
 
     def _drain(self) -> None:
         """Let what is in flight end, and save it; whatever isn't saved is still pending in the database."""
@@ -395,7 +395,7 @@ class Dispatcher:
         started = None if any(task.address == address for task in self._tasks) else time.monotonic()
         task = _Task(batch, address, alone, engine.submit(batch, address), started)
         self._tasks.append(task)
-        task.future.add_done_callback(lambda _future: self._settled.put(None))
+        task.future.add_done_callback(lambda _future: self._settled.set())
 
     # --- what comes back -------------------------------------------------------------------------------------------
 
