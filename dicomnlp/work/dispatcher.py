@@ -182,6 +182,7 @@ class Dispatcher:
             language=settings.analyse.language,
             by_ae_title=_readings(settings),
         )
+        self._stop = threading.Event()
         self._engine: Engine | None = None
         self._workers: set[str] = set()
         """Addresses of the worker processes that may get tasks."""
@@ -208,6 +209,7 @@ class Dispatcher:
     ) -> None:
         """Work until `stop` is set or `finished()`."""
         announced = False
+        self._stop = stop
         try:
             while not stop.is_set():
                 self._guarded(self._step)
@@ -235,7 +237,7 @@ class Dispatcher:
 
     def _step(self) -> None:
         if self._engine is None and self._engine_pause.over:
-            self._engine = Engine(self._settings, self._function)
+            self._engine = Engine(self._settings, self._function, self._stop)
             self._watched, self._enough_workers = 0.0, time.monotonic()
         self._settle_done()
         if self._engine is not None:
@@ -270,7 +272,8 @@ class Dispatcher:
     # --- the engine and its workers --------------------------------------------------------------------------------
 
     def _lose_engine(self, error: EngineError) -> None:
-        log(Event.ENGINE_RESTARTED, reason_code=error.reason_code)
+        if not self._stop.is_set():
+            log(Event.ENGINE_RESTARTED, reason_code=error.reason_code)
         if self._engine is not None:
             self._engine.close()
         self._engine = None
