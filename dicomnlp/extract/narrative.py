@@ -27,6 +27,8 @@ _CONTEXT = frozenset({"HAS OBS CONTEXT", "HAS CONCEPT MOD", "HAS ACQ CONTEXT", "
 _ATTRIBUTES = frozenset({"INFERRED FROM", "HAS PROPERTIES"})
 _NOT_TEXT = frozenset({"DATETIME", "DATE", "TIME", "PNAME", "UIDREF", "NUM", "CODE"})
 _OWN_HEADING = re.compile(r"^[ \t*#]*([^\W\d_][^\n:：]{0,59}?)[ \t]*(?:[:：]|$)", re.MULTILINE)
+_GROUPS = frozenset({("DCM", "125005"), ("DCM", "125007")})
+"""Biometry and measurement groups: containers of templates, whose names tell a reader nothing."""
 _SHORT = 40
 """Characters of a text that may be punctuation or a number within a sentence."""
 
@@ -190,7 +192,8 @@ def _block(
         heading = heading_of(item.concept) or contexts.equivalents.get(place)
         if heading is not None and heading.is_conflict:
             warnings.append(f"code_meaning_conflict at {item.path}")
-        chain.append((_label(item.concept.meaning), item.path, heading))
+        is_group = (item.concept.scheme, item.concept.value) in _GROUPS
+        chain.append(("" if is_group else _label(item.concept.meaning), item.path, heading))
 
     known = [i for i, (_, _, heading) in enumerate(chain) if heading is not None and heading.section is not None]
     strong = [i for i in known if not (chain[i][2] or Heading(None)).is_generic] or known

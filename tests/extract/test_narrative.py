@@ -213,6 +213,13 @@ def test_what_a_section_stands_in_labels_what_is_said_there(sr):
     check_offsets(report)
 
 
+def test_groups_of_a_template_are_no_labels(sr):
+    """Their names are the template's, and tell a reader nothing."""
+    group = sr.item("CONTAINER", ("125007", "DCM", "Measurement Group"), children=[sr.item("TEXT", COMMENT, "Stable.")])
+    report = sr.read(sr.document([sr.item("CONTAINER", sr.FINDINGS, children=[group])]))
+    assert report.narrative.text == "Findings:\nStable."
+
+
 def test_an_unknown_heading_is_still_a_heading(sr):
     """Without any known section above it, it opens a section "other"."""
     report = sr.read(sr.document([sr.item("TEXT", ("7", "99X", "PA Chest"), "Clear lungs.")]))
