@@ -18,6 +18,7 @@ from dicomnlp.analyse.reading import TARGET, Mention, SentenceReader, SentenceRe
 from dicomnlp.analyse.sections import SectionFinder
 from dicomnlp.analyse.sentences import SentenceSplitter
 from dicomnlp.analyse.statements import Stated, StatementReader
+from dicomnlp.analyse.tokens import HAN, WORD
 from dicomnlp.errors import LanguagePackError
 from dicomnlp.model import (
     Analysis,
@@ -37,7 +38,7 @@ _WITHOUT_ATTRIBUTES = frozenset({Assertion.ABSENT, Assertion.HYPOTHETICAL, Asser
 
 _NOWHERE = Segment(0, 0, "")
 
-_WORDS = re.compile(r"[^\W\d_]+")
+_WORDS = re.compile(f"[{HAN}]|[^\\W\\d_{HAN}]+")
 _SAMPLE = 20_000
 """Characters by which the language is judged."""
 _FEWEST_WORDS = 12
@@ -63,8 +64,9 @@ class Engine:
         self._sentences = SentenceSplitter(pack.sentences, pack.about.limits.sentence_characters)
         self._reader = SentenceReader(pack, cache=cache)
         limits = "|".join(r"\s+".join(map(re.escape, phrase.split())) for phrase in pack.about.exceptions)
-        self._exceptions = re.compile(rf"\b(?:{limits})\b", re.IGNORECASE) if limits else None
+        self._exceptions = re.compile(rf"(?<!{WORD})(?:{limits})(?!{WORD})", re.IGNORECASE) if limits else None
         self._labels = Labeller(pack)
+        self._fold = pack.about.folding
         self._common = frozenset(pack.about.common_words)
         self._complaints = frozenset(word.lower() for word in pack.context.complaints)
         self._concepts = {i: concept_of(i, entry) for i, entry in pack.concepts.items()}
@@ -75,8 +77,12 @@ class Engine:
 
     def analyse(self, narrative: Narrative, targets: Sequence[tuple[int, int]] = ()) -> Analysis:
         """What the narrative says; with `targets` these spans are the findings, whatever the lexicon knows."""
-        text = narrative.text
-        sections = self._sections.find(narrative)
+        # folded one to one, so that offsets stay true; what is shown is the text as written
+        shown = narrative.text
+        text = shown if shown.isascii() else shown.translate(self._fold)
+        sections = self._sections.find(replace(narrative, text=text))
+        if text != shown:
+            sections = tuple(_titled(section, text, shown) for section in sections)
         findings: list[Finding] = []
         measurements: list[Measurement] = []
         stated = Stated()
@@ -84,19 +90,19 @@ class Engine:
         for section in sections:
             line = _Line(section.body_start)
             sentences = list(self._sentences.split(text, section.body_start, section.end))
-            self._statements.collect(text, section, sentences, stated)
+            self._statements.collect(shown, section, sentences, stated)
             for start, end in sentences:
                 inside = [t for t in open_targets if t[0] < end and t[1] > start]
                 open_targets = [t for t in open_targets if t not in inside]
                 here = tuple((max(a, start) - start, min(b, end) - start) for a, b in inside)
-                reading = self._reader.read(text[start:end], here)
+                reading = self._reader.read(shown[start:end], here)
                 lead = line.lead(text, start, end, reading)
                 measurements += [_shifted(m, start) for m in reading.measurements]
                 if targets and not inside:
                     continue
                 found = [self._finding(narrative, section, start, end, m, lead) for m in reading.mentions]
                 if inside:
-                    found = [_at(f, text, _whole(f, inside)) for f in found]
+                    found = [_at(f, shown, _whole(f, inside)) for f in found]
                 if reading.refers_back and findings and findings[-1].end > line.previous:
                     findings[-1] = _measured(findings[-1], reading, start)
                 findings += found if targets else self._with_implied(found)
@@ -254,6 +260,12 @@ class _Line:
             self._lead = reading.lead
         self._end = end
         return self._lead
+
+
+def _titled(section: Section, text: str, shown: str) -> Section:
+    """`section`, found in folded `text`, with its title as written."""
+    at = text.find(section.title, section.start, section.body_start) if section.title else -1
+    return section if at < 0 else replace(section, title=shown[at : at + len(section.title or "")])
 
 
 def _measured(finding: Finding, reading: SentenceReading, start: int) -> Finding:

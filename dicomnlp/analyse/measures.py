@@ -9,9 +9,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from dicomnlp.analyse.schema import MeasuresFile, UnitEntry
+from dicomnlp.analyse.tokens import WORD
 from dicomnlp.model import Measurement, Temporality
 
-_FREE = r"(?<![\w.,/:])"
+_FREE = rf"(?<![.,/:])(?<!{WORD})"
 _NUMBER = _FREE + r"(?:(?<!\d )[-\u2212])?(?:\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:[.,]\d+)?|[.,]\d+)"
 _DIGIT = re.compile(r"\d")
 _REACH = 40
@@ -63,24 +64,24 @@ class MeasureReader:
         self._names = {_squeeze(term, cased=False): entry for entry in rules.names for term in entry.terms}
         names = _any([term for entry in rules.names for term in entry.terms])
         link = rf"(?:[\s(]*(?i:{_any(rules.links)}))*[\s(]*"
-        bare = rf"(?P<n>{follow})(?![\w%])(?!{gap}{unit})"
-        self._named = re.compile(rf"(?<!\w)(?P<name>(?i:{names}))(?!\w){link}{bare}")
+        bare = rf"(?P<n>{follow})(?!{WORD}|%)(?!{gap}{unit})"
+        self._named = re.compile(rf"(?<!{WORD})(?P<name>(?i:{names}))(?!{WORD}){link}{bare}")
         again = rf"(?i:{_any([*rules.prior_before, *rules.current_before])})"
         self._again = re.compile(rf"[\s,(]*{again}{link}{bare}")
-        self._not_after = re.compile(rf"\.?\s*(?i:{_any(rules.not_after)})(?!\w)") if rules.not_after else None
+        self._not_after = re.compile(rf"\.?\s*(?i:{_any(rules.not_after)})(?!{WORD})") if rules.not_after else None
         self._prior_before = _free(rules.prior_before)
         self._current_before = _free(rules.current_before)
-        link = rf"(?:[\s(~]*(?i:{_any(rules.links)})(?!\w))*[\s(~]*"
-        self._prior_links = re.compile(rf"(?<!\w)(?i:{_any(rules.prior_links)})(?!\w){link}\Z")
+        link = rf"(?:[\s(~]*(?i:{_any(rules.links)})(?!{WORD}))*[\s(~]*"
+        self._prior_links = re.compile(rf"(?<!{WORD})(?i:{_any(rules.prior_links)})(?!{WORD}){link}\Z")
         dates = "|".join(f"(?:{date})" for date in rules.dates_after) or "(?!)"
-        self._dated = re.compile(rf"[\s,(]*(?:{dates})(?!\w)")
+        self._dated = re.compile(rf"[\s,(]*(?:{dates})(?!{WORD})")
         self._kinds = [(entry, _free(entry.before)) for entry in rules.kinds]
-        self._prior_after = re.compile(rf"\s*(?i:{_any(rules.prior_after)})(?!\w)") if rules.prior_after else None
+        self._prior_after = re.compile(rf"\s*(?i:{_any(rules.prior_after)})(?!{WORD})") if rules.prior_after else None
         self._distance_before = _free(rules.distance_before)
         after = _any(rules.distance_after)
-        self._distance_after = re.compile(rf"\.?\s*(?i:{after})(?!\w)") if rules.distance_after else None
-        self._change = re.compile(rf"(?<!\w)(?i:{_any(rules.change_words)})") if rules.change_words else None
-        self._from_to = [(_free((a,)), re.compile(rf"(?<!\w)(?i:{re.escape(b)})(?!\w)")) for a, b in rules.from_to]
+        self._distance_after = re.compile(rf"\.?\s*(?i:{after})(?!{WORD})") if rules.distance_after else None
+        self._change = re.compile(rf"(?<!{WORD})(?i:{_any(rules.change_words)})") if rules.change_words else None
+        self._from_to = [(_free((a,)), re.compile(rf"(?<!{WORD})(?i:{re.escape(b)})(?!{WORD})")) for a, b in rules.from_to]
 
     def read(self, text: str) -> tuple[Measurement, ...]:
         """The quantities that `text` states, in order; offsets are into `text`."""
@@ -219,7 +220,7 @@ def _free(words: Sequence[str]) -> "re.Pattern[str] | None":
     """A pattern for any of `words` standing free, None where there are none."""
     if not words:
         return None
-    return re.compile(rf"(?<!\w)(?i:{_any(words)})(?!\w)")
+    return re.compile(rf"(?<!{WORD})(?i:{_any(words)})(?!{WORD})")
 
 
 def _number(text: str) -> float:

@@ -70,7 +70,7 @@ class SentenceReader:
     """
 
     def __init__(self, pack: Pack, *, cache: bool = True) -> None:
-        self._fold = str.maketrans(pack.about.fold)
+        self._fold = pack.about.folding
         self._lexicon = Lexicon(pack)
         self._context = ClauseConText(pack.context)
         self._attributes = AttributeReader(pack)
@@ -83,6 +83,8 @@ class SentenceReader:
         """What `sentence` says; with `targets` (character offsets) these spans are judged, not the lexicon's."""
         text = sentence.translate(self._fold)
         measurements = self._measures.read(text)
+        if text != sentence:
+            measurements = tuple(replace(m, text=sentence[m.start : m.end]) for m in measurements)
         tokens = tokenize(text)
         if not len(tokens):
             return SentenceReading((), measurements)

@@ -4,7 +4,7 @@ The files are described for their writers in ``docs/reference/language-pack.md``
 """
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
@@ -46,6 +46,8 @@ class PackFile(Table):
     language: Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}$")]
     version: Annotated[str, StringConstraints(pattern=r"^\d{4}\.\d+$")]
     name: Word
+    base: Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}$")] | None = None
+    """The pack from which concepts and sites take what isn't words: meaning, code, parent, category."""
     script: Pattern
     """Characters of the language's script: the pack whose script fills most of a report reads it."""
     limits: Limits
@@ -54,6 +56,8 @@ class PackFile(Table):
         Annotated[str, StringConstraints(min_length=1, max_length=1)],
     ] = {}
     """Characters that are read as another one: one to one, so that offsets stay true."""
+    fold_runs: tuple[tuple[str, str], ...] = ()
+    """The same for many: pairs of texts of equal length, each character read as the one at its place in the other."""
     inflections: tuple[tuple[str, str], ...] = ()
     """(ending, replacement): the first whose ending fits makes the plural of a term's head word."""
     head_before: Words = ()
@@ -65,14 +69,35 @@ class PackFile(Table):
     common_words: Words = ()
     """Words that a text of this language can hardly do without; where they are rare its language is in doubt."""
 
+    @property
+    def folding(self) -> dict[int, str]:
+        """`fold` and `fold_runs` as `str.translate` takes them."""
+        runs = {ord(a): b for run in self.fold_runs for a, b in zip(*run, strict=True)}
+        return {**runs, **{ord(a): b for a, b in self.fold.items()}}
+
+    @model_validator(mode="after")
+    def _one_to_one(self) -> Self:
+        for number, (read, as_) in enumerate(self.fold_runs):
+            if len(read) != len(as_):
+                raise ValueError(f"fold_runs {number}: {len(read)} characters can't be read as {len(as_)}")
+        return self
+
 
 class Composition(Table):
     """Two sets of phrases that mean the concept when they stand near each other in one clause."""
 
     change: Words = Field(min_length=1)
     """The predicate, which cues act on: "enlarged", "blunting"."""
-    of: Words = Field(min_length=1)
+    of: Words = ()
     """What it is said of: "heart", "costophrenic angle"."""
+    at: tuple[Identifier, ...] = ()
+    """Instead: sites that it is said of, with everything below them; of several readings the nearest site's counts."""
+
+    @model_validator(mode="after")
+    def _either(self) -> Self:
+        if bool(self.of) == bool(self.at):
+            raise ValueError("needs either of or at")
+        return self
 
 
 class ConceptEntry(Table):
@@ -108,6 +133,8 @@ class AnatomyEntry(Table):
     scheme: Word | None = None
     parent: Identifier | None = None
     laterality: Laterality | None = None
+    unpaired: bool = False
+    """There is one of it: a side named before it in a list is its neighbour's."""
     terms: Words = ()
     cased: Words = ()
 
@@ -134,6 +161,8 @@ class SectionsFile(Table):
     """Sections that end with their paragraph where the report has no heading for its findings."""
     one_sentence: tuple[SectionName, ...] = ()
     """Sections that end with their first sentence there."""
+    inline_after: str = ""
+    """Characters after which a heading in running text needs no white space: "。"."""
     nothing: Words = ()
     """Words after which a dash ends such a section: "Comparison: None - Left basilar opacity."."""
 
@@ -151,6 +180,14 @@ class SentencesFile(Table):
     """Characters at which an overlong sentence may be cut."""
     list_marker: Pattern
     """What begins an item of a list."""
+    inline_items: Pattern | None = None
+    """What begins an item of a list inside a line, where no full stop ends the one before."""
+    ends_also: Pattern | None = None
+    """An end that takes more than a character to know: a Latin full stop between Han characters."""
+    goes_on: Words
+    """Ends of a line that goes on in the next."""
+    wrap_at_least: int = Field(ge=10, le=200)
+    """No printer breaks lines shorter than this, in characters."""
 
 
 class CueGroup(Table):
@@ -203,6 +240,12 @@ class AttributesFile(Table):
     """Words that tie what follows to what is before: "in", "of"."""
     clause_breaks: Words
     """Tokens over which no attribute reaches."""
+    phrase_breaks: Words = ()
+    """Tokens over which no attribute reaches forward, to a finding after them."""
+    topics: bool = False
+    """Sites and sides stand before what is said of them and hold until the next: "右肺上叶结节，边缘毛糙"."""
+    adjuncts: Words = ()
+    """Words before a site that is only near: "近", "邻近"."""
     denials: Words = ()
     """Words that deny one of two sides: "severe right, no left stenosis"."""
     asides: Words = ()

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from dicomnlp.analyse.schema import SectionsFile
+from dicomnlp.analyse.tokens import WORD
 from dicomnlp.model import Narrative, Section, SectionName
 
 _LINE_LEAD = (
@@ -18,7 +19,7 @@ _LINE_LEAD = (
 )
 _LINE_TAIL = (
     r"[*_ \t]{0,8}"
-    r"(?:(?P<colon>[:\uff1a][*_]{0,4}|[ \t]?[-\u2013\u2014][ \t]|\.(?=[ \t]{0,20}(?:\n|$)))"
+    r"(?:(?P<colon>[:\uff1a]{1,2}[*_]{0,4}|[ \t]?[-\u2013\u2014][ \t]|\.(?=[ \t]{0,20}(?:\n|$)))"
     r"|(?=[ \t]{0,20}(?:\r?\n|$)))"
 )
 _INLINE_LEAD = r"(?<=[.!?;:,)\]\u3002])\s{1,4}(?-i:(?![a-z]))"
@@ -51,11 +52,12 @@ class SectionFinder:
         bracket = r"(?:[ \t]*\([^()\n]{1,40}\))?"
         joined = rf"(?:[ \t]*(?:{join})[ \t]*(?:{qualifier}[ \t]+)?(?:{core})){{0,3}}"
         body = rf"(?:{qualifier}[ \t]+){{0,3}}(?:{core}){joined}{bracket}"
-        named = rf"(?P<title>{body})(?!\w)"
+        named = rf"(?P<title>{body})(?!{WORD})"
         examined = rf"(?P<exam>(?:{exam})\b[^:\n.]{{0,60}}(?=:))" if rules.examinations else r"(?P<exam>(?!))"
         self._line = re.compile(_LINE_LEAD + rf"(?:{named}|{examined})" + _LINE_TAIL, re.IGNORECASE)
-        self._inline = re.compile(_INLINE_LEAD + named + r"[ \t]*(?P<colon>[:\uff1a])", re.IGNORECASE)
-        self._core = re.compile(rf"(?<!\w)(?:{core})(?!\w)", re.IGNORECASE)
+        after = f"|(?<=[{re.escape(rules.inline_after)}])\\s{{0,4}}" if rules.inline_after else ""
+        self._inline = re.compile(f"(?:{_INLINE_LEAD}{after})" + named + r"[ \t]*(?P<colon>[:\uff1a])", re.IGNORECASE)
+        self._core = re.compile(rf"(?<!{WORD})(?:{core})(?!{WORD})", re.IGNORECASE)
         nothing = _alternatives(rules.nothing)
         self._nothing = re.compile(rf"{nothing}\.?[ \t]+[-\u2013\u2014][ \t]+(?-i:(?=[^\Wa-z\d_]))", re.IGNORECASE)
         self._exam_line = re.compile(rf"(?:^|(?<=\n))[ \t]*(?:{exam})\b[^\n]{{0,100}}(?=\n|$)", re.IGNORECASE)

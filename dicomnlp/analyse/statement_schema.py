@@ -151,6 +151,8 @@ class ScoresFile(Table):
     """Regular expression of a version: "v2.1"."""
     not_after: Words
     """What follows a number that is no category: "mm", "months"."""
+    wordlike: Words = ()
+    """Categories that are words as well, when in lower case: "a"."""
     legends: Words
     """After a name, they show that the system is explained, not used: "categories", "lexicon"."""
     prior_before: Words

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+WORD = f"[^\\W{HAN}]"
+"""A character that goes on into its neighbour: a word ends beside any other, and beside every Han character."""
 _LETTER = f"[^\\W\\d_{HAN}]"
 _TOKEN = re.compile(
     f"[{HAN}]"
