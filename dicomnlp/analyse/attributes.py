@@ -6,13 +6,16 @@ follows when nothing joins or ends a clause between them ("left basilar atelecta
 ("right upper lobe nodule and mass").
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from dicomnlp.analyse.details import Lead, Place, owner
-from dicomnlp.analyse.lexicon import Match, Matches
+from dicomnlp.analyse.matches import Match, Matches
 from dicomnlp.analyse.pack import Pack
+from dicomnlp.analyse.topics import Place as TopicPlace
+from dicomnlp.analyse.topics import TopicReader
 from dicomnlp.model import Acuity, Change, Laterality, Measurement, Severity
 
 _ADJECTIVES = 7
@@ -50,6 +53,8 @@ class AttributeReader:
         self._prepositions = frozenset(word.lower() for word in words.prepositions)
         self._denials = frozenset(word.lower() for word in words.denials)
         self._asides = frozenset(word.lower() for word in words.asides)
+        self._halts = self._breaks | frozenset(words.phrase_breaks)
+        self._topics = TopicReader(words, pack.anatomy) if words.topics else None
 
     def read(
         self,
@@ -77,7 +82,7 @@ class AttributeReader:
         """
         if not targets:
             return []
-        clause = _Clause(words, targets, self._joins, self._breaks, self._prepositions)
+        clause = _Clause(words, targets, self._joins, self._breaks, self._halts, self._prepositions)
         owners = self._owners(clause, targets, measurements, matches.sites)
         leveled = [Match(place.text, place.start, place.end, (place.start, place.end)) for place in levels]
         at_levels = clause.given(leveled, shared=True, nouns=True)
@@ -92,12 +97,15 @@ class AttributeReader:
         degrees = clause.given([d for d in own if not self._of_an_aside(clause, d)], shared=False)
         courses = clause.given(matches.courses, shared=True)
         read: list[tuple[Attributes, ...]] = []
+        topics = self._topics_of(words, matches, targets)
         for number, target in enumerate(targets):
             outside = [s for s in sites[number] if not _inside(s, target)]
             site = _nearest(target, outside or sites[number])
             side = self._side(target, sides[number], site, clause)
             if site and self._anatomy[site.identifier].laterality not in (None, side):
                 site = None  # a list's site is not that of a member on the other side
+            if topics is not None:
+                site, side = topics[number]
             degree = _nearest(target, degrees[number])
             course = _nearest(target, courses[number])
             common = Attributes(
@@ -112,6 +120,22 @@ class AttributeReader:
                 image_references=tuple(place.text for place, own in shown if own == number),
             )
             read.append(self._instances(clause, target, matches, common))
+        return read
+
+    def _topics_of(
+        self, words: Sequence[str], matches: Matches, targets: Sequence[Match]
+    ) -> list[tuple[Match | None, Laterality | None]] | None:
+        """Site and side of each target, in a language that names them first; None in others."""
+        if self._topics is None:
+            return None
+        # what is said of two things at once is said of each of them
+        said = Counter(t.predicate for t in targets)
+        places = [TopicPlace(*t.predicate, t.of if said[t.predicate] > 1 else None) for t in targets]
+        read: list[tuple[Match | None, Laterality | None]] = []
+        for topic in self._topics.topics(words, matches.sites, matches.sides, places):
+            site = topic.whole
+            own = self._anatomy[site.identifier].laterality if site else None
+            read.append((site, topic.side or own))
         return read
 
     def _of_an_aside(self, clause: "_Clause", degree: Match) -> bool:
@@ -205,12 +229,14 @@ class _Clause:
         targets: Sequence[Match],
         joins: frozenset[str],
         breaks: frozenset[str],
+        halts: frozenset[str],
         prepositions: frozenset[str],
     ) -> None:
         self.words = words
         self.targets = targets
         self.joins = joins
         self.breaks = breaks
+        self.halts = halts
         self.prepositions = prepositions
         self.lists = self._lists()
 
@@ -225,7 +251,7 @@ class _Clause:
     def free(self, start: int, target: int) -> bool:
         """Neither a clause break nor a join between `start` and the target: nothing but adjectives."""
         end = self.targets[target].start
-        return self.unbroken(start, end) and not self.words_of(start, end, self.joins | self.prepositions)
+        return not self.words_of(start, end, self.halts | self.joins | self.prepositions)
 
     def count(self, target: Match, counts: Sequence[Match]) -> str | None:
         """How many: the last number word before the target with nothing but adjectives between."""
@@ -301,7 +327,7 @@ class _Clause:
         """`word` stands before the target with nothing but adjectives, or "in", between."""
         end = self.targets[target].start
         near = end - word.end <= _ADJECTIVES
-        return near and self.unbroken(word.end, end) and not self.words_of(word.end, end, self.joins)
+        return near and not self.words_of(word.end, end, self.halts | self.joins)
 
     def _attached(self, word: Match) -> bool:
         """A preposition ties `word` to what is before it: "of the posterior right upper lobe"."""

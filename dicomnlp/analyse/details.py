@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dicomnlp.analyse.lexicon import Match, Matches
+from dicomnlp.analyse.matches import Match, Matches
 from dicomnlp.analyse.schema import AttributesFile
 from dicomnlp.analyse.tokens import WORD, Tokens
 from dicomnlp.model import Laterality

@@ -6,50 +6,18 @@ that stand near each other in one clause: the part that is said (the predicate) 
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
+from dicomnlp.analyse.matches import Match, Matches
 from dicomnlp.analyse.pack import Pack
 from dicomnlp.analyse.phrases import PhraseTable
 from dicomnlp.analyse.tokens import tokenize
+from dicomnlp.analyse.topics import Place, TopicReader
 
-CONCEPT, SITE, PART, IDIOM = "concept", "site", "part", "idiom"
+CONCEPT, SITE, PART, SAID, IDIOM = "concept", "site", "part", "said", "idiom"
 SIDE, DEGREE, COURSE, ACUITY, COUNT = "side", "degree", "course", "acuity", "count"
 _NONE = ""
 """Stands for the side of what names none."""
 _KINDS = (CONCEPT, SITE, SIDE, DEGREE, COURSE, ACUITY, COUNT)
-
-
-@dataclass(frozen=True, slots=True)
-class Match:
-    """Tokens [start, end) that name `identifier`."""
-
-    identifier: str
-    start: int
-    end: int
-    predicate: tuple[int, int]
-    """What the finding's text is and cues act on: of a composed concept the part that is said, else all of it."""
-    of: tuple[int, int] | None = None
-    """Of a composed concept the part that it is said of."""
-
-    @property
-    def tokens(self) -> frozenset[int]:
-        """What it occupies: of a composed concept its two parts, not what stands between them."""
-        if self.of is None:
-            return frozenset(range(self.start, self.end))
-        return frozenset((*range(*self.predicate), *range(*self.of)))
-
-
-@dataclass(frozen=True, slots=True)
-class Matches:
-    """All that the lexicon knows of one sentence, each kind free of overlaps and in order."""
-
-    concepts: tuple[Match, ...]
-    sites: tuple[Match, ...]
-    sides: tuple[Match, ...]
-    degrees: tuple[Match, ...]
-    courses: tuple[Match, ...]
-    acuities: tuple[Match, ...]
-    counts: tuple[Match, ...]
 
 
 class Lexicon:
@@ -70,6 +38,9 @@ class Lexicon:
         # a phrase may belong to several concepts and parts: (kind, identifier)
         self._rules: dict[tuple[tuple[str, ...], bool], dict[tuple[str, str], None]] = {}
         self._compositions: list[tuple[str, str, str]] = []
+        # predicate -> site -> concept, of compositions that name their sites
+        self._said_at: dict[str, dict[str, str]] = defaultdict(dict)
+        self._topics = TopicReader(pack.attributes, pack.anatomy)
         self._collect(pack)
         self._numbers = {said: number for number, (_, said, _) in enumerate(self._compositions)}
         self._plain: PhraseTable[tuple[tuple[str, str], ...]] = PhraseTable()
@@ -83,6 +54,10 @@ class Lexicon:
             self._add(CONCEPT, identifier, entry.terms, plural=True)
             self._add(CONCEPT, identifier, entry.cased, cased=True)
             for number, composition in enumerate(entry.compose):
+                if composition.at:
+                    for term in composition.change:
+                        self._said_at[term.lower()].update(dict.fromkeys(composition.at, identifier))
+                    continue
                 said, of = f"{identifier}.{number}.said", f"{identifier}.{number}.of"
                 self._compositions.append((identifier, said, of))
                 self._add(PART, said, composition.change, plural=True)
@@ -90,6 +65,8 @@ class Lexicon:
         for identifier, site in pack.anatomy.items():
             self._add(SITE, identifier, site.terms, plural=True)
             self._add(SITE, identifier, site.cased, cased=True)
+        for term in self._said_at:
+            self._add(SAID, term, [term], plural=True)
         self._add(IDIOM, IDIOM, pack.about.idioms, plural=True)
         for kind, words in (
             (SIDE, pack.attributes.laterality),
@@ -124,18 +101,43 @@ class Lexicon:
         """What the lexicon knows of a sentence, given its tokens as written and in lower case."""
         found: dict[str, list[Match]] = defaultdict(list)
         parts: dict[str, list[tuple[int, int]]] = defaultdict(list)
+        said: list[tuple[str, int, int]] = []
         for meanings, start, end in [*self._plain.find(lower), *self._cased.find(words)]:
             for kind, identifier in meanings:
-                if kind == PART:
+                if kind == SAID:
+                    said.append((identifier, start, end))
+                elif kind == PART:
                     parts[identifier].append((start, end))
                 else:
                     found[kind].append(Match(identifier, start, end, (start, end)))
         if parts:
             found[CONCEPT] += list(self._composed(lower, parts, found[CONCEPT]))
         found[SIDE] = [side for side in longest(found[SIDE]) if side.identifier != _NONE]
+        if said:
+            found[SITE] = list(longest(found[SITE]))
+            found[CONCEPT] += self._said_of_sites(lower, said, found[SITE], found[SIDE])
         idioms = found[IDIOM]
         read = (longest([*idioms, *found[kind]]) for kind in _KINDS)
         return Matches(*(tuple(m for m in kind if m.identifier != IDIOM) for kind in read))
+
+    def _said_of_sites(
+        self, lower: Sequence[str], said: Sequence[tuple[str, int, int]], sites: Sequence[Match], sides: Sequence[Match]
+    ) -> Iterator[Match]:
+        """Concepts that a predicate means at the sites that the sentence says it of."""
+        topics = self._topics.topics(lower, sites, sides, [Place(start, end) for _, start, end in said])
+        for (term, start, end), topic in zip(said, topics, strict=True):
+            meant = self._said_at[term]
+            # "肿大的淋巴结": right after it
+            after = (s for s in sites if 0 <= s.start - end <= 1 and self.breaks.isdisjoint(lower[end : s.start]))
+            for places in ([*reversed(topic.sites), *filter(None, (topic.whole,))], after):
+                reached: dict[str, tuple[int, int]] = {}
+                for site in places:
+                    concept = next((meant[i] for i in self._topics.lineage(site.identifier) if i in meant), None)
+                    if concept is not None:
+                        reached.setdefault(concept, (site.start, site.end))
+                if reached:
+                    yield from (Match(c, start, end, (start, end), of, shares=True) for c, of in reached.items())
+                    break
 
     def _composed(
         self, lower: Sequence[str], parts: dict[str, list[tuple[int, int]]], named: list[Match]
@@ -177,6 +179,8 @@ class Lexicon:
 
 def _gap(match: Match) -> tuple[int, int]:
     """How far apart a composed concept's parts are; of equals the longer comes first."""
+    if match.shares:
+        return -1, 0  # says more than the predicate alone
     if match.of is None:
         return 0, 0
     first, second = min(match.predicate, match.of), max(match.predicate, match.of)
@@ -196,6 +200,9 @@ def longest(matches: Iterable[Match]) -> tuple[Match, ...]:
     said: set[tuple[int, int]] = set()
     for match in sorted(matches, key=lambda m: (-len(m.tokens), _gap(m), m.start)):
         tokens = set(match.tokens)
+        if match.shares and match.predicate in said:
+            kept.append(match)
+            continue
         if match.of is not None and match.predicate in said:
             tokens -= set(range(*match.predicate))
         if tokens and taken.isdisjoint(tokens):

@@ -81,7 +81,7 @@ class MeasureReader:
         after = _any(rules.distance_after)
         self._distance_after = re.compile(rf"\.?\s*(?i:{after})(?!{WORD})") if rules.distance_after else None
         self._change = re.compile(rf"(?<!{WORD})(?i:{_any(rules.change_words)})") if rules.change_words else None
-        self._from_to = [(_free((a,)), re.compile(rf"(?<!{WORD})(?i:{re.escape(b)})(?!{WORD})")) for a, b in rules.from_to]
+        self._from_to = [(_free((a,)), _free((b,))) for a, b in rules.from_to]
 
     def read(self, text: str) -> tuple[Measurement, ...]:
         """The quantities that `text` states, in order; offsets are into `text`."""

@@ -19,7 +19,8 @@ from dicomnlp.analyse.context import (
     CueMatch,
 )
 from dicomnlp.analyse.details import DetailReader, Lead, Place
-from dicomnlp.analyse.lexicon import Lexicon, Match, Matches
+from dicomnlp.analyse.lexicon import Lexicon
+from dicomnlp.analyse.matches import Match, Matches
 from dicomnlp.analyse.measures import MeasureReader
 from dicomnlp.analyse.pack import Pack
 from dicomnlp.analyse.tokens import tokenize

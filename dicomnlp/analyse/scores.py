@@ -12,7 +12,6 @@ from functools import cache
 
 from dicomnlp.analyse.passages import Hit, Passage, Phrases
 from dicomnlp.analyse.statement_schema import ScoresFile, ScoreSystem
-from dicomnlp.analyse.tokens import HAN, WORD
 from dicomnlp.model import Score, Temporality
 
 _NAME, _PHRASE = "name", "phrase"
@@ -25,8 +24,9 @@ _GAP = r"(?:\s[^\W\d_][\w-]{0,24}){0,3}?"
 _PRIOR_WITHIN = 6
 """Tokens between a score and the word that dates it."""
 _PRIOR_SCOPE = "prior"
-_GLUED = f"[^\\W_{HAN}]"
-"""What goes on after a category, which then is none."""
+_WORD, _GLUED = r"(?a:\w)", r"(?a:[^\W_])"
+"""What goes on into its neighbour, and after a category, which then is none. Not `tokens.WORD`: there are a dozen in each
+system's expressions, and large sets of characters take a millisecond each to compile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,20 +140,20 @@ class ScoreReader:
 
 
 def _compiled(rules: ScoresFile, entry: ScoreSystem) -> _System:
-    def words(of: Sequence[str], end: str = rf"(?!{WORD})") -> str:
+    def words(of: Sequence[str], end: str = rf"(?!{_WORD})") -> str:
         parts = [r"[\s-]{1,4}".join(map(re.escape, word.split())) for word in sorted(of, key=len, reverse=True)]
         return "(?:" + "|".join(parts) + ")" + end if parts else "(?!)"
 
     value = f"(?P<value>{entry.values})"
     if entry.modifiers:
-        value += f"(?P<modifiers>(?:[\\s/,+-]{{0,3}}(?:{entry.modifiers})(?!{WORD})){{0,4}})"
+        value += f"(?P<modifiers>(?:[\\s/,+-]{{0,3}}(?:{entry.modifiers})(?!{_WORD})){{0,4}})"
     ends = rf"(?!{_GLUED})(?!\.\d)(?!\s*=)(?!\s*-?\s*{words(rules.not_after)})(?!\s*%)"
-    link = rf"(?:[\s:=()\[\]#\u2013-]|(?<!{WORD}){words(rules.links)}"
-    full = rf"{link}|(?<!{WORD})(?P<version>{rules.version})(?!{WORD})){{0,{_BETWEEN_AT_MOST}}}?"
+    link = rf"(?:[\s:=()\[\]#\u2013-]|(?<!{_WORD}){words(rules.links)}"
+    full = rf"{link}|(?<!{_WORD})(?P<version>{rules.version})(?!{_WORD})){{0,{_BETWEEN_AT_MOST}}}?"
     bare = rf"{link}){{0,{_BETWEEN_AT_MOST}}}?"
     joined = words(rules.ranges, end="")
     by = rf"(?P<by>(?:\s*{words(rules.before_name)}){{0,2}})"
-    noun = rf"(?<!{WORD}){words(rules.nouns)}[\s:-]{{1,3}}" if not entry.plain else rf"(?<!{WORD})"
+    noun = rf"(?<!{_WORD}){words(rules.nouns)}[\s:-]{{1,3}}" if not entry.plain else rf"(?<!{_WORD})"
     flags = re.IGNORECASE
     return _System(
         entry,
