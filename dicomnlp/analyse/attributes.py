@@ -14,12 +14,15 @@ from itertools import pairwise
 from dicomnlp.analyse.details import Lead, Place, owner
 from dicomnlp.analyse.matches import Match, Matches
 from dicomnlp.analyse.pack import Pack
+from dicomnlp.analyse.tokens import tokenize
 from dicomnlp.analyse.topics import Place as TopicPlace
 from dicomnlp.analyse.topics import TopicReader
 from dicomnlp.model import Acuity, Change, Laterality, Measurement, Severity
 
 _ADJECTIVES = 7
 """Most tokens between a word and the finding that follows it."""
+_QUALIFIED = 3
+"""Most tokens between "increased" and what is more: "increased hepatic echogenicity"."""
 _LIST_FILLERS = 2
 """Most tokens beside joins between two members of a list: articles, adjectives."""
 
@@ -55,6 +58,10 @@ class AttributeReader:
         self._asides = frozenset(word.lower() for word in words.asides)
         self._halts = self._breaks | frozenset(words.phrase_breaks)
         self._topics = TopicReader(words, pack.anatomy) if words.topics else None
+        self._qualities = frozenset(word.lower() for word in words.qualities)
+        self._amounts = frozenset(word.lower() for word in words.amounts)
+        self._size_words = frozenset(tokenize(words).words for words in words.size_words)
+        self._sized = {i for i in pack.concepts if any(pack.concepts[p].sized for p in pack.lineage(i))}
 
     def read(
         self,
@@ -94,8 +101,12 @@ class AttributeReader:
         sides = clause.given(free, shared=True)
         # "slightly smaller" tells how far it changed, not how large it is
         own = [d for d in matches.degrees if not any(c.start == d.end for c in matches.courses)]
-        degrees = clause.given([d for d in own if not self._of_an_aside(clause, d)], shared=False)
-        courses = clause.given(matches.courses, shared=True)
+        own = [d for d in own if not self._of_an_aside(clause, d) and not self._of_a_quality(clause, d, 0)]
+        degrees = clause.given(own, shared=False)
+        courses = clause.given(
+            [c for c in matches.courses if c.end - c.start > 1 or not self._of_a_quality(clause, c, _QUALIFIED)],
+            shared=True,
+        )
         read: list[tuple[Attributes, ...]] = []
         topics = self._topics_of(words, matches, targets)
         for number, target in enumerate(targets):
@@ -106,7 +117,7 @@ class AttributeReader:
                 site = None  # a list's site is not that of a member on the other side
             if topics is not None:
                 site, side = topics[number]
-            degree = _nearest(target, degrees[number])
+            degree = _nearest(target, [d for d in degrees[number] if not self._sizes(target, d, words)])
             course = _nearest(target, courses[number])
             common = Attributes(
                 anatomy=site.identifier if site else None,
@@ -137,6 +148,19 @@ class AttributeReader:
             own = self._anatomy[site.identifier].laterality if site else None
             read.append((site, topic.side or own))
         return read
+
+    def _sizes(self, target: Match, degree: Match, words: Sequence[str]) -> bool:
+        """Whether the word tells how large the finding is, and no degree of it: "a small cyst"."""
+        return target.identifier in self._sized and tuple(words[degree.start : degree.end]) in self._size_words
+
+    def _of_a_quality(self, clause: "_Clause", word: Match, reach: int) -> bool:
+        """Whether `word` speaks of a quality that follows it: "mildly displaced", "increased T2 signal"."""
+        for place, after in enumerate(clause.words[word.end : word.end + reach + 1], word.end):
+            if after in clause.breaks or after in clause.joins or after in clause.prepositions:
+                return False
+            if after in self._qualities:
+                return reach > 0 or not any(t.start <= place < t.end for t in clause.targets)
+        return False
 
     def _of_an_aside(self, clause: "_Clause", degree: Match) -> bool:
         """Whether the degree is of something that isn't a finding: "a nodule with punctate foci"."""
@@ -207,6 +231,8 @@ class AttributeReader:
                 owners.append(inside)
             elif after is not None and targets[after].start - end < _ADJECTIVES and clause.free(end, after):
                 owners.append(after)
+            elif after is not None and targets[after].start - end < _ADJECTIVES and self._amount(clause, end, after):
+                owners.append(after)
             elif before is not None and clause.unbroken(targets[before].end, start):
                 owners.append(before)
             elif owners and owners[-1] is not None:
@@ -218,6 +244,11 @@ class AttributeReader:
             else:
                 owners.append(None)
         return owners
+
+
+    def _amount(self, clause: "_Clause", end: int, target: int) -> bool:
+        """Whether a size that ends before `end` is of the finding that follows: "3 mm of retrolisthesis"."""
+        return clause.words[end] in self._amounts and clause.free(end + 1, target)
 
 
 class _Clause:

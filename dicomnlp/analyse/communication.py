@@ -30,8 +30,11 @@ class CommunicationReader:
     """
 
     def __init__(self, rules: CommunicationFile) -> None:
-        kinds = ("tells", "fails", "intends", "acknowledges", "not_of", "titles", "roles", "methods", "credentials")
+        kinds = ("tells", "fails", "intends", "acknowledges", "not_of", "titles", "roles", "credentials")
         self._phrases = Phrases("communication.toml", [(kind, 0, getattr(rules, kind)) for kind in kinds])
+        # apart from the verbs, whose gaps reach over them: "communicated by secure message to"
+        self._methods = Phrases("communication.toml", [("methods", 0, rules.methods)])
+        self._agents = frozenset(rules.agents)
         self._particles = frozenset(rules.particles)
         self._time = re.compile("|".join(f"(?:{time})" for time in rules.times), re.IGNORECASE)
 
@@ -47,7 +50,7 @@ class CommunicationReader:
         acknowledged = "acknowledges" in kinds
         if not (recipient or (verbs and times) or acknowledged):
             return ()
-        method = next((h for h in hits if h.kind == "methods"), None)
+        method = next(iter(self._methods.find(passage.words)), None)
         start, end = passage.span(0, len(passage.words))
         return (
             Communication(
@@ -79,6 +82,8 @@ class CommunicationReader:
         if not people:
             return None
         verb = verbs[0].start if verbs else 0
+        told = [p for p in people if not p[0] or passage.words[p[0] - 1] not in self._agents]
+        people = told or people
         start, end = min(people, key=lambda p: (p[0] < verb, abs(p[0] - verb)))
         # name and credentials are found apart: "Dr. John Smith, MD"
         end = max((e for s, e in people if start <= s <= end + 1), default=end)

@@ -51,7 +51,12 @@ class ClauseModifier(ConTextModifier):  # type: ignore[misc]  # medspaCy is unty
         self._words = words
 
     def limit_scope(self, other: "ClauseModifier") -> bool:
-        """A terminating cue ends only the scopes of the side it is meant for; a cue that looks away ends none."""
+        """A terminating cue ends only the scopes of the side it is meant for.
+
+        A cue that looks away ends none, nor does one that acts on a few mentions alone.
+        """
+        if other.rule.metadata["only_of"]:
+            return False
         if other.direction == "TERMINATE":
             looking = "forward" if other > self else "backward"
             if other.rule.metadata["stops"] not in ("both", looking) or self.category in other.rule.metadata["spares"]:
@@ -84,7 +89,9 @@ class ClauseModifier(ConTextModifier):  # type: ignore[misc]  # medspaCy is unty
         words = self._words[between.start : between.stop]
         if forward and _leaves_bracket(words):
             return False
-        if self._words[target.end - 1] in self.rule.metadata["not_of"]:
+        last = self._words[target.end - 1]
+        only_of: frozenset[str] = self.rule.metadata["only_of"]
+        if last in self.rule.metadata["not_of"] or (only_of and last not in only_of):
             return False
         stopped_by: frozenset[str] = self.rule.metadata["stopped_by"]
         if not self.rule.metadata["unless_listed"].isdisjoint(words):
@@ -225,6 +232,7 @@ def _metadata(group: CueGroup) -> dict[str, Any]:
         "stopped_by": frozenset(group.stopped_by),
         "unless_listed": frozenset(group.unless_listed),
         "not_of": frozenset(group.not_of),
+        "only_of": frozenset(group.only_of),
         "before": frozenset(group.before),
     }
 

@@ -8,13 +8,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from dicomnlp.analyse.lexicon import LABEL_AT_MOST
 from dicomnlp.analyse.matches import Match, Matches
 from dicomnlp.analyse.schema import AttributesFile
 from dicomnlp.analyse.tokens import WORD, Tokens
 from dicomnlp.model import Laterality
-
-_LABEL_AT_MOST = 8
-"""Tokens of the longest label of a line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +65,8 @@ class DetailReader:
     @staticmethod
     def lead(words: Sequence[str], matches: Matches, levels: Sequence[Place]) -> Lead | None:
         """The label that the sentence begins with, None where it has none."""
-        end = next((i for i, word in enumerate(words[:_LABEL_AT_MOST]) if word == ":"), 0)
-        if not end or any(m.start < end for m in matches.concepts):
+        end = next((i for i, word in enumerate(words[:LABEL_AT_MOST]) if word == ":"), 0)
+        if not end or any(m.predicate[0] < end for m in matches.concepts):
             return None
         named = [place for place in levels if place.end <= end]
         # "L4-L5" is a level of all that is said there, not the site of each

@@ -12,6 +12,8 @@ COUNTED = frozenset({SectionName.FINDINGS, SectionName.IMPRESSION, SectionName.A
 _ORDER = (Assertion.PRESENT, Assertion.POSSIBLE, Assertion.ABSENT)
 """The strongest statement wins."""
 
+_NOWHERE: frozenset[str] = frozenset()
+
 Labels = dict[str, dict[str, str | None]]
 """Label set -> label -> present, possible, absent or None."""
 
@@ -28,6 +30,7 @@ class Labeller:
     def __init__(self, pack: Pack) -> None:
         self._sets = pack.label_sets
         self._elsewhere = {labels.set: frozenset(labels.elsewhere) for labels in pack.label_sets}
+        self._within = {site: frozenset(pack.site_lineage(site)) for site in pack.anatomy}
         self._counts_for = _turned_round(pack)
 
     def __call__(self, findings: Iterable[Finding], sections: Iterable[SectionName]) -> Labels:
@@ -36,9 +39,10 @@ class Labeller:
         for finding in findings:
             if finding.section not in COUNTED:
                 continue
-            site = finding.anatomy.id if finding.anatomy else None
+            # a part is at its whole: what is in the right upper lobe is in the lung
+            sites = self._within[finding.anatomy.id] if finding.anatomy else _NOWHERE
             for labels, label, source in self._counts_for.get(finding.concept.id, ()):
-                if site in self._elsewhere[labels] or (source.at and site not in source.at):
+                if not sites.isdisjoint(self._elsewhere[labels]) or (source.at and sites.isdisjoint(source.at)):
                     continue
                 if not source.denies or finding.assertion is Assertion.ABSENT:
                     said[labels, label].add(finding.assertion)

@@ -17,6 +17,10 @@ CONCEPT, SITE, PART, SAID, IDIOM = "concept", "site", "part", "said", "idiom"
 SIDE, DEGREE, COURSE, ACUITY, COUNT = "side", "degree", "course", "acuity", "count"
 _NONE = ""
 """Stands for the side of what names none."""
+LABEL_AT_MOST = 8
+"""Tokens of the longest label of a line."""
+_LABEL_GAP = 5
+"""Tokens that a composed concept may reach farther from the label of its line."""
 _KINDS = (CONCEPT, SITE, SIDE, DEGREE, COURSE, ACUITY, COUNT)
 
 
@@ -77,6 +81,8 @@ class Lexicon:
         ):
             for value, terms in words.items():
                 self._add(kind, str(value), terms)
+        for side, words in pack.attributes.cased_sides.items():
+            self._add(SIDE, side.value, words, cased=True)
         self._add(SIDE, _NONE, pack.attributes.not_sides)
 
     def _add(
@@ -147,6 +153,7 @@ class Lexicon:
         None reaches over a finding which the words name outright.
         """
         said_of: dict[tuple[int, int], list[Match]] = defaultdict(list)
+        colon = next((i for i, word in enumerate(lower[:LABEL_AT_MOST]) if word == ":"), None)
         for number in sorted(self._numbers[part] for part in parts if part in self._numbers):
             identifier, said, of = self._compositions[number]
             if of not in parts:
@@ -154,9 +161,12 @@ class Lexicon:
             for a in parts[said]:
                 for b in parts[of]:
                     first, second = min(a, b), max(a, b)
-                    if second[0] < first[1] or second[0] - first[1] > self.gap:
+                    # what the label of a line names is what the rest of the sentence speaks of: "Liver: Enlarged"
+                    labelled = first == b and first[1] == colon
+                    gap = self.gap + _LABEL_GAP if labelled else self.gap
+                    if second[0] < first[1] or second[0] - first[1] > gap:
                         continue
-                    if not self.breaks.isdisjoint(lower[first[1] : second[0]]):
+                    if not self.breaks.isdisjoint(lower[first[1] + labelled : second[0]]):
                         continue
                     start, end = first[0], max(first[1], second[1])
                     over = [m for m in named if m.start < end and start < m.end]

@@ -49,15 +49,23 @@ class Pack:
 
     def lineage(self, concept_id: str) -> Iterator[str]:
         """`concept_id` and its ancestors, nearest first."""
-        seen: str | None = concept_id
-        while seen is not None:
-            yield seen
-            entry = self.concepts.get(seen)
-            seen = entry.parent if entry else None
+        return _lineage(self.concepts, concept_id)
+
+    def site_lineage(self, site_id: str) -> Iterator[str]:
+        """`site_id` and the sites that it is part of, nearest first."""
+        return _lineage(self.anatomy, site_id)
 
     def critical(self, concept_id: str) -> bool:
         """Whether the concept or an ancestor of it is an actionable finding."""
         return any(self.concepts[i].critical is not None for i in self.lineage(concept_id) if i in self.concepts)
+
+
+def _lineage(entries: Mapping[str, schema.ConceptEntry] | Mapping[str, schema.AnatomyEntry], of: str) -> Iterator[str]:
+    seen: str | None = of
+    while seen is not None:
+        yield seen
+        entry = entries.get(seen)
+        seen = entry.parent if entry else None
 
 
 def concept_of(identifier: str, entry: schema.ConceptEntry | schema.AnatomyEntry) -> Concept:
@@ -132,10 +140,11 @@ def _inconsistencies(pack: Pack) -> Iterator[str]:
         if (entry.code is None) != (entry.scheme is None):
             yield f"{where} needs both code and scheme, or neither"
         yield from (f"{where} implies {i}, which isn't there" for i in entry.implies if i not in pack.concepts)
-        yield from _broken_lineage(pack, identifier)
+        yield from _broken_lineage("concepts.toml", pack.concepts, identifier)
     for identifier, site in pack.anatomy.items():
         if (site.code is None) != (site.scheme is None):
             yield f"anatomy.toml: {identifier} needs both code and scheme, or neither"
+        yield from _broken_lineage("anatomy.toml", pack.anatomy, identifier)
     for labels in pack.label_sets:
         yield from _unknown_in(labels, pack)
 
@@ -159,15 +168,17 @@ def _is_parent(pack: Pack, identifier: str) -> bool:
     return any(entry.parent == identifier for entry in pack.concepts.values())
 
 
-def _broken_lineage(pack: Pack, identifier: str) -> Iterator[str]:
+def _broken_lineage(
+    file: str, entries: Mapping[str, schema.ConceptEntry] | Mapping[str, schema.AnatomyEntry], identifier: str
+) -> Iterator[str]:
     seen = {identifier}
-    parent = pack.concepts[identifier].parent
+    parent = entries[identifier].parent
     while parent is not None:
-        if parent not in pack.concepts:
-            yield f"concepts.toml: {identifier} descends from {parent}, which isn't there"
+        if parent not in entries:
+            yield f"{file}: {identifier} descends from {parent}, which isn't there"
             return
         if parent in seen:
-            yield f"concepts.toml: {identifier} is its own ancestor"
+            yield f"{file}: {identifier} is its own ancestor"
             return
         seen.add(parent)
-        parent = pack.concepts[parent].parent
+        parent = entries[parent].parent

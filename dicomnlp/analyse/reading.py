@@ -19,7 +19,7 @@ from dicomnlp.analyse.context import (
     CueMatch,
 )
 from dicomnlp.analyse.details import DetailReader, Lead, Place
-from dicomnlp.analyse.lexicon import Lexicon
+from dicomnlp.analyse.lexicon import LABEL_AT_MOST, Lexicon
 from dicomnlp.analyse.matches import Match, Matches
 from dicomnlp.analyse.measures import MeasureReader
 from dicomnlp.analyse.pack import Pack
@@ -30,6 +30,8 @@ TARGET = "target"
 """The concept id of a span that the caller asked for and the lexicon doesn't know."""
 CACHE_SIZE = 8192
 """Sentences that a process keeps; at some 2 kB each about 16 MB."""
+_NUMBERING = 1
+"""Most tokens between a finding that labels a line and the colon: "Nodule 1:"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,8 @@ class SentenceReader:
         images = self._details.image_references(text, tokens)
         attributes = self._attributed(words, matches, found, measured, levels, images)
         mentions: list[Mention] = []
-        instances = [(m, place, x) for m, place, xs in zip(found, places, attributes, strict=True) for x in xs]
+        read = zip(found, places, attributes, strict=True)
+        instances = _distinct([(m, place, x) for m, place, xs in read for x in xs])
         acting = self._context.cues(words, [x.said_at or match.predicate for match, _, x in instances])
         for (match, (start, end), instance), cues in zip(instances, acting, strict=True):
             spans = [(tokens.starts[c.start], tokens.ends[c.end - 1], c.category) for c in cues]
@@ -125,6 +128,7 @@ class SentenceReader:
         images: Sequence[Place],
     ) -> list[tuple[Attributes, ...]]:
         """The attributes of each of `found`; normal statements take none from findings, only what is left of sites."""
+        words = _opened(words, found)
         normal = [m.identifier in self._normal for m in found]
         said = [m for m, n in zip(found, normal, strict=True) if not n]
         stated = [m for m, n in zip(found, normal, strict=True) if n]
@@ -137,6 +141,22 @@ class SentenceReader:
         bare = replace(matches, degrees=(), courses=(), acuities=(), counts=())
         statements = iter(self._attributes.read(words, bare, stated, [], levels))
         return [next(statements) if n else next(findings) for n in normal]
+
+
+def _distinct(
+    instances: Sequence[tuple[Match, tuple[int, int], Attributes]],
+) -> list[tuple[Match, tuple[int, int], Attributes]]:
+    """`instances` without those of no site where the same words name the same finding at one."""
+    sited = {(m.identifier, place) for m, place, x in instances if x.anatomy}
+    return [(m, place, x) for m, place, x in instances if x.anatomy or (m.identifier, place) not in sited]
+
+
+def _opened(words: Sequence[str], found: Sequence[Match]) -> Sequence[str]:
+    """`words` without the colon after a finding that labels the line: "Nodule 1: 8 mm, left lobe"."""
+    colon = next((i for i, word in enumerate(words[:LABEL_AT_MOST]) if word == ":"), None)
+    if colon is None or not any(colon - _NUMBERING <= m.end <= colon for m in found):
+        return words
+    return [*words[:colon], "", *words[colon + 1 :]]
 
 
 def _target(concepts: Sequence[Match], first: int, last: int) -> Match:

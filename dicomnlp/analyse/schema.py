@@ -112,6 +112,8 @@ class ConceptEntry(Table):
     terms: Words = ()
     cased: Words = ()
     compose: tuple[Composition, ...] = ()
+    sized: bool = False
+    """"Small" and "large" tell its size, no degree of it; descendants' too."""
     normal: bool = False
     """The concept states that something is as it should be."""
     assertion: Literal["absent"] | None = None
@@ -206,6 +208,8 @@ class CueGroup(Table):
     """Words that show a list: where one stands between cue and target, a comma doesn't end the scope."""
     not_of: Words = ()
     """Last words of mentions that the group doesn't act on."""
+    only_of: Words = ()
+    """Last words of the only mentions that it acts on, where any are given."""
     before: Words = ()
     """What may follow the cue, beside the sentence's end: elsewhere it is none. "X is likely." but "X is likely Y"."""
     max_scope: int | None = Field(default=None, ge=1)
@@ -252,6 +256,14 @@ class AttributesFile(Table):
     """Words after which a size before them is of something else: "the liver measures 17 cm with steatosis"."""
     not_sides: Words = ()
     """Phrases whose "left" or "right" is no side: "in the right clinical setting"."""
+    cased_sides: dict[Laterality, Words] = {}
+    """Abbreviations of sides that count in this case only: "L"."""
+    size_words: Words = ()
+    """Words of `severity` that tell a size: no degree of a concept that is `sized`."""
+    qualities: Words = ()
+    """Words that a degree or course right before them is of: "mildly displaced", "increased echogenicity"."""
+    amounts: Words = ()
+    """Words between a size and what it is of: "3 mm of retrolisthesis"."""
     acuity: dict[Acuity, Words] = {}
     count: dict[Word, Words] = {}
     """How many: a number, or a word such as "multiple", and the words for it."""

@@ -188,6 +188,8 @@ class CommunicationFile(Table):
     methods: Words
     times: tuple[Pattern, ...]
     """Regular expressions of a time of day, a date, or a span of minutes, in lower case."""
+    agents: Words = ()
+    """Words before one who tells: "was informed by Dr. Lee"."""
     particles: Words = ()
     """Words inside a name that begin in lower case: "van"."""
 
