@@ -94,6 +94,12 @@ class Event(enum.Enum):
     DRAINING = ("info", ("component",))
     """SIGTERM came: no new work is taken, what is under way ends."""
     STOPPED = ("info", ("component", "exit_code"))
+    CONFIGURATION_RELOADED = ("info", ("component", "message"))
+    """SIGHUP came, and the configuration as it is now is in effect, certificates included; which keys have changed."""
+    CONFIGURATION_REFUSED = ("error", ("component", "message"))
+    """SIGHUP came, and the configuration is wrong: what was in effect before still is."""
+    RESTART_NEEDED = ("warning", ("component", "message"))
+    """Keys were changed that take effect at the next start only."""
     COMPONENT_DIED = ("error", ("component", "exit_code", "process_id"))
     """A supervised process ended by itself; it is started again."""
 
@@ -108,8 +114,15 @@ class Event(enum.Enum):
     ASSOCIATION_REJECTED = ("warning", ("calling_ae_title", "called_ae_title", "peer_address", "reason_code"))
     ASSOCIATION_RELEASED = ("info", ("calling_ae_title", "peer_address", "count", "seconds"))
     ASSOCIATION_ABORTED = ("warning", ("calling_ae_title", "peer_address", "reason_code", "count", "seconds"))
+    SECURITY_ALERT = ("warning", ("reason_code", "peer_address", "calling_ae_title", "count"))
+    """Somebody tried what the association policy forbids. Each address and reason is said once a minute at the most,
+    `count` being how often it has happened since the last time."""
     CONNECTION_NOT_SERVED = ("error", ("error_type", "place"))
     """The system is out of descriptors, memory or threads for a further connection."""
+    INTAKE_PAUSED = ("error", ("reason_code",))
+    """No objects are taken: the disk or the queue is at its watermark, or the disk failed. Said once a change."""
+    INTAKE_RESUMED = ("info", ("seconds",))
+    """Objects are taken again, after so long."""
     OBJECT_RECEIVED = (
         "info",
         ("sop_instance_uid", "study_instance_uid", "calling_ae_title", "outcome", "status", "reason_code"),

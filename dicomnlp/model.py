@@ -105,7 +105,6 @@ class Identity:
     accession_number: str = ""
     modality: str = ""
     study_date: str = ""
-    """DA, YYYYMMDD."""
     study_time: str = ""
     content_date: str = ""
     content_time: str = ""
@@ -115,6 +114,29 @@ class Identity:
     station_name: str = ""
     manufacturer: str = ""
     body_part_examined: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageHeader:
+    """What is kept of an image: what its header says of study, series, place and side. Never logged, UIDs excepted."""
+
+    identity: Identity
+    sha256: str
+    """Of the whole data set, pixel data included, hexadecimal."""
+    size: int
+    """Of the whole data set, in bytes."""
+    laterality: str = ""
+    """(0020,0060): of the series; "L", "R" ..."""
+    image_laterality: str = ""
+    """(0020,0062): of this image."""
+    series_number: str = ""
+    instance_number: str = ""
+    number_of_frames: str = ""
+    series_date: str = ""
+    series_time: str = ""
+    acquisition_date: str = ""
+    acquisition_time: str = ""
+    protocol_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +154,8 @@ class IntakeRecord:
     """Why it is refused or quarantined; None when it is taken."""
     keep: bool = True
     """Whether the bytes are kept (refused objects leave a ledger row only)."""
+    image: ImageHeader | None = None
+    """Of an image, whose header is kept in place of its bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -387,6 +411,8 @@ class Finding:
     """Levels and other numbered places in the report's words: "L4-L5", "segment VII", "10 o'clock"."""
     image_references: tuple[str, ...] = ()
     """In the report's words: "series 3, image 47"."""
+    language: str = ""
+    """Code of the pack that read it: not the report's own where its content item declares another."""
 
 
 @dataclass(frozen=True, slots=True)

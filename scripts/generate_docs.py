@@ -3,13 +3,15 @@
 Run it after changing a configuration key, a command, or a log event; a test holds the files against it.
 """
 
+import inspect
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import typer
+from pydantic.fields import FieldInfo
 
-from dicomnlp import config
+from dicomnlp import config, config_file
 from dicomnlp.cli.main import app
 from dicomnlp.logs import Event
 from dicomnlp.receive import contexts, negotiation
@@ -29,21 +31,19 @@ def configuration() -> str:
         "environment variable `DICOMNLP_<TABLE>__<KEY>`, which comes before the file. Unknown keys and misspelt",
         "variables are refused with the nearest known name. Relative paths are relative to the file.",
     ]
-    for name, table in config.tables().items():
+    single = {f"[{name}]": table for name, table in config.tables().items()}
+    several = {f"[[{name}]]": table for name, table in config_file.lists_of_tables().items()}
+    for name, table in (single | several).items():
+        lines += ["", f"## {name}", "", inspect.cleandoc(table.__doc__ or ""), ""]
+        lines += ["| key | default | meaning |", "|---|---|---|"]
         lines += [
-            "",
-            f"## [{name}]",
-            "",
-            (table.__doc__ or "").strip(),
-            "",
-            "| key | default | meaning |",
-            "|---|---|---|",
-        ]
-        lines += [
-            f"| `{key}` | `{config.default_text(field)}` | {field.description} |"
-            for key, field in config.keys(table).items()
+            f"| `{key}` | {_default(field)} | {field.description} |" for key, field in config_file.keys(table).items()
         ]
     return "\n".join(lines) + "\n"
+
+
+def _default(field: FieldInfo) -> str:
+    return "(must be given)" if field.is_required() else f"`{config_file.default_text(field)}`"
 
 
 def log_events() -> str:
@@ -158,7 +158,7 @@ def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 
 
 FILES = {
-    "config.toml": config.default_file,
+    "config.toml": config_file.default_file,
     "docs/reference/configuration.md": configuration,
     "docs/reference/command-line.md": command_line,
     "docs/reference/log-events.md": log_events,

@@ -24,9 +24,7 @@ def analysis_to_json(identifier: str | int | None, narrative: Narrative, analysi
         "sections": [
             {"name": s.name.value, "title": s.title, "start": s.start, "end": s.end} for s in analysis.sections
         ],
-        "findings": [
-            {**_finding(f), "language": analysis.language, "pipeline": analysis.pipeline} for f in analysis.findings
-        ],
+        "findings": [{**_finding(f), "pipeline": analysis.pipeline} for f in analysis.findings],
         "measurements": to_json(analysis.measurements),
         "recommendations": to_json(analysis.recommendations),
         "scores": to_json(analysis.scores),
@@ -66,6 +64,7 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "count": finding.count,
         "levels": list(finding.levels),
         "image_references": list(finding.image_references),
+        "language": finding.language,
     }
 
 

@@ -16,9 +16,10 @@ from dicomnlp.config import Settings
 from dicomnlp.errors import SUCCESS, DatabaseError, ObjectError
 from dicomnlp.extract.identity import read_identity
 from dicomnlp.logs import Event, log
-from dicomnlp.model import Arrival, Identity, IntakeRecord, Outcome, Receipt, is_uid
+from dicomnlp.model import Arrival, Identity, ImageHeader, IntakeRecord, Outcome, Receipt, is_uid
 from dicomnlp.receive.backlog import Backlog, FailureLog, bare, status_and_reason
 from dicomnlp.receive.contexts import STORAGE_SOP_CLASSES, TRANSFER_SYNTAXES
+from dicomnlp.receive.images import IMAGE_SOP_CLASSES, ImageStream
 from dicomnlp.receive.reasons import Reason
 from dicomnlp.store.database import Database
 from dicomnlp.store.intake import record_arrivals
@@ -72,6 +73,11 @@ class Intake:
         self._writer = threading.Thread(target=self._write, name="intake-writer", daemon=True)
         self._writer.start()
 
+    @property
+    def hindrance(self) -> str | None:
+        """Why nothing can be taken for the time being, as a reason code; None: nothing is in the way."""
+        return None
+
     def accept(self, arrival: Arrival) -> Receipt:
         """Decide about an object, and return when the decision is committed.
 
@@ -108,7 +114,47 @@ class Intake:
             )
         )
 
-    def refuse(self, arrival: Arrival, status: int, reason_code: str) -> Receipt:
+    def index(self, arrival: Arrival, stream: ImageStream) -> Receipt:
+        """Keep the header of an image, and return when that is committed; like `accept` otherwise.
+
+        Parameters
+        ----------
+        arrival
+            Without data.
+        stream
+            Has been fed the whole data set.
+        """
+        try:
+            header = stream.header()
+        except ObjectError as error:
+            return self.refuse(arrival, error.dimse_status, error.reason_code, image=stream)
+        identity = header.identity
+        refusal = _mismatch(arrival, identity)
+        if refusal is None and identity.sop_class_uid not in IMAGE_SOP_CLASSES:
+            refusal = Reason.SOP_CLASS_NOT_SUPPORTED.answer
+        # an image without study or instance is of no use to anybody: there is nothing to be kept in quarantine
+        if refusal is None and not is_uid(identity.sop_instance_uid):
+            refusal = Reason.NO_SOP_INSTANCE_UID.answer
+        if refusal is None and not is_uid(identity.study_instance_uid):
+            refusal = Reason.NO_STUDY_INSTANCE_UID.answer
+        if refusal is not None:
+            return self.refuse(arrival, *refusal, image=stream)
+        if not is_uid(identity.series_instance_uid):
+            identity = dataclasses.replace(identity, series_instance_uid="")
+        return self._record(
+            IntakeRecord(
+                arrival=dataclasses.replace(
+                    arrival, sop_class_uid=identity.sop_class_uid, sop_instance_uid=identity.sop_instance_uid
+                ),
+                identity=identity,
+                sha256=header.sha256,
+                received_at=dt.datetime.now(dt.UTC),
+                status=SUCCESS,
+                image=header,
+            )
+        )
+
+    def refuse(self, arrival: Arrival, status: int, reason_code: str, *, image: ImageStream | None = None) -> Receipt:
         """Record in the ledger that an object is not taken, and why; its bytes are not kept.
 
         While the database takes nothing the row waits in memory, and is written as soon as it does.
@@ -121,6 +167,8 @@ class Intake:
             The DIMSE status to answer, if the refusal can be recorded.
         reason_code
             In snake_case.
+        image
+            When it is one that has passed by: for the ledger's hash and size.
         """
         arrival = dataclasses.replace(
             arrival,
@@ -132,11 +180,12 @@ class Intake:
             IntakeRecord(
                 arrival=arrival,
                 identity=identity,
-                sha256=hashlib.sha256(arrival.data).hexdigest(),
+                sha256=image.sha256 if image else hashlib.sha256(arrival.data).hexdigest(),
                 received_at=dt.datetime.now(dt.UTC),
                 status=status,
                 reason_code=reason_code,
                 keep=False,
+                image=ImageHeader(identity, image.sha256, image.size) if image else None,
             )
         )
 
@@ -162,13 +211,9 @@ class Intake:
             identity = read_identity(arrival.data, arrival.transfer_syntax_uid, max_inflated=self.maximum_object_bytes)
         except ObjectError as error:
             return error.dimse_status, error.reason_code
-        if not is_uid(identity.sop_class_uid):
-            return Reason.NO_SOP_CLASS_UID.answer
-        # a file without meta information announces nothing
-        if arrival.sop_class_uid not in {"", identity.sop_class_uid}:
-            return Reason.IDENTITY_MISMATCH.answer
-        if is_uid(identity.sop_instance_uid) and arrival.sop_instance_uid not in {"", identity.sop_instance_uid}:
-            return Reason.IDENTITY_MISMATCH.answer
+        refusal = _mismatch(arrival, identity)
+        if refusal is not None:
+            return refusal
         if identity.sop_class_uid not in self._sop_classes:
             return Reason.SOP_CLASS_NOT_SUPPORTED.answer
         return identity
@@ -286,6 +331,17 @@ class Intake:
     def _database_works(self) -> None:
         self._backlog.database_works()
         self._failures.flush()
+
+
+def _mismatch(arrival: Arrival, identity: Identity) -> tuple[int, str] | None:
+    """Why what came is not what was announced; a file without meta information announces nothing."""
+    if not is_uid(identity.sop_class_uid):
+        return Reason.NO_SOP_CLASS_UID.answer
+    if arrival.sop_class_uid not in {"", identity.sop_class_uid}:
+        return Reason.IDENTITY_MISMATCH.answer
+    if is_uid(identity.sop_instance_uid) and arrival.sop_instance_uid not in {"", identity.sop_instance_uid}:
+        return Reason.IDENTITY_MISMATCH.answer
+    return None
 
 
 def _stand_in_uid(arrival: Arrival, sha256: str) -> str:

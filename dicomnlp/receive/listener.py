@@ -9,6 +9,7 @@ from dicomnlp.config import ListenerSettings, Settings
 from dicomnlp.errors import ConfigurationError, PortInUseError
 from dicomnlp.receive.acceptor import Acceptor
 from dicomnlp.receive.association import Timeouts
+from dicomnlp.receive.house import House
 from dicomnlp.receive.intake import Intake
 from dicomnlp.store.database import Database
 
@@ -42,7 +43,8 @@ def run_listener(
     intake = Intake(settings, database)
     try:
         timeouts = Timeouts(network=settings.listener.network_timeout_seconds)
-        acceptor = Acceptor(listening, settings.listener, intake, timeouts)
+        house = House(settings, intake)
+        acceptor = Acceptor(listening, house, timeouts)
         if not stop.is_set():
             on_ready(address_of(listening))
         acceptor.serve(stop)

@@ -10,6 +10,7 @@ from dicomnlp.errors import (
     CANNOT_UNDERSTAND,
     DATA_SET_DOES_NOT_MATCH,
     INVALID_SOP_INSTANCE,
+    NOT_AUTHORIZED,
     OUT_OF_RESOURCES,
     PROCESSING_FAILURE,
     SOP_CLASS_NOT_SUPPORTED,
@@ -20,6 +21,16 @@ class Reason(enum.Enum):
     """(status, meaning); the reason code is the name in lower case."""
 
     OBJECT_TOO_LARGE = (OUT_OF_RESOURCES, "The data set is above `listener.maximum_object_bytes`.")
+    TOO_MUCH_AT_A_TIME = (
+        OUT_OF_RESOURCES,
+        "The large objects that come in at this moment take all the memory that there is for them.",
+    )
+    DISK_FULL = (OUT_OF_RESOURCES, "Less than `database.minimum_free_bytes` is free on a volume of the store.")
+    QUEUE_FULL = (OUT_OF_RESOURCES, "`listener.maximum_pending_objects` wait for analysis.")
+    STORE_READ_ONLY = (
+        OUT_OF_RESOURCES,
+        "The disk failed to make a commit durable: nothing is taken until the service is started again.",
+    )
     SERVICE_STOPPING = (
         OUT_OF_RESOURCES,
         "The object came after the last commit of a listener that stops: the log has it, the ledger has not.",
@@ -48,6 +59,7 @@ class Reason(enum.Enum):
         SOP_CLASS_NOT_SUPPORTED,
         "Affected SOP Class UID is not the abstract syntax of the presentation context.",
     )
+    SOP_CLASS_NOT_AUTHORIZED = (NOT_AUTHORIZED, "A SOP class of `refused_sop_classes` of the sender's `[[peers]]`.")
     SOP_CLASS_NOT_SUPPORTED = (SOP_CLASS_NOT_SUPPORTED, "A file of a SOP class that isn't offered.")
 
     @property

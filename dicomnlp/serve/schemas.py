@@ -215,10 +215,9 @@ def _example_finding() -> StoredFinding:
             Measurement((4.0,), "mm", "size", Temporality.PRIOR, "4 mm", _TEXT.index("4 mm"), _TEXT.index("4 mm") + 4),
         ),
         item_path="1.3.1",
+        language="en",
     )
-    return StoredFinding(
-        812, STUDY_INSTANCE_UID, SOP_INSTANCE_UID, finding, "en", _PIPELINE, _MOMENT, _STANDING, _STUDIES
-    )
+    return StoredFinding(812, STUDY_INSTANCE_UID, SOP_INSTANCE_UID, finding, _PIPELINE, _MOMENT, _STANDING, _STUDIES)
 
 
 def _example_report() -> StoredReport:

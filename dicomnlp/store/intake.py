@@ -13,12 +13,11 @@ from dicomnlp.model import IntakeRecord, Outcome, Receipt, State, is_uid
 from dicomnlp.store.columns import clean
 from dicomnlp.store.database import Database, lock_key
 from dicomnlp.store.history import ENDED_BY_VERSION, end_periods
+from dicomnlp.store.images import STUDY_CONFLICT, record_images
 from dicomnlp.store.originals import write_original
 from dicomnlp.store.records import identity_row
 from dicomnlp.store.schema import LANE_ARRIVAL, finding, ledger, original, sop_instance
 
-STUDY_CONFLICT = "study_conflict"
-"""The SOP Instance UID is held for another study: one of the two is wrong, and which one only people can tell."""
 NO_STUDY = "study_instance_uid_missing"
 
 
@@ -81,7 +80,8 @@ def record_arrivals(database: Database, records: Sequence[IntakeRecord]) -> list
 
     Each gets a row in the ledger. Those to keep are stored: the same bytes under the same SOP Instance UID once, other
     bytes as a further version, of which the last that came is current. An object that can't be linked to a study, or
-    whose SOP Instance UID is held for another study, is kept in quarantine and changes nothing else.
+    whose SOP Instance UID is held for another study, is kept in quarantine and changes nothing else. Of images the
+    header is kept, by `images.record_images`.
 
     Returns
     -------
@@ -102,10 +102,17 @@ def record_arrivals(database: Database, records: Sequence[IntakeRecord]) -> list
 
 
 def _record(connection: Connection, database: Database, records: Sequence[IntakeRecord]) -> list[Receipt]:
-    kept = sorted({_instance_uid(r) for r in records if r.keep})
+    kept = sorted({_instance_uid(r) for r in records if r.keep and r.image is None})
+    images = [r for r in records if r.keep and r.image is not None]
+    lock_instances(connection, [*kept, *(_instance_uid(r) for r in images)])
     instances = _load_instances(connection, kept)
+    of_images = iter(record_images(connection, images) if images else ())
     decisions = []
     for record in records:
+        if record.keep and record.image is not None:
+            decided = next(of_images)
+            decisions.append(_Decision(decided.outcome, decided.status, decided.reason_code, None))
+            continue
         decision = _decide(instances, record, database.large_object_bytes)
         if decision.version is not None:
             decision.version.sightings += 1
@@ -142,7 +149,6 @@ def _load_instances(connection: Connection, uids: Sequence[str]) -> dict[str, _I
     instances = {uid: _Instance() for uid in uids}
     if not uids:
         return instances
-    lock_instances(connection, uids)
     for row in connection.execute(_HELD, {"uids": uids}):
         instances[row.sop_instance_uid].versions[row.sha256] = _Version(
             version=row.version,
@@ -157,7 +163,7 @@ def _load_instances(connection: Connection, uids: Sequence[str]) -> dict[str, _I
 
 def lock_instances(connection: Connection, uids: Sequence[str]) -> None:
     """Let no other transaction decide about versions of these SOP instances until this one ends."""
-    if connection.dialect.name == "postgresql":
+    if uids and connection.dialect.name == "postgresql":
         # other listeners that hold the same SOP instance wait here; in one order, so that none waits for ever
         keys = sa.func.unnest(sa.cast(sorted({lock_key(f"instance {u}") for u in uids}), sa.ARRAY(sa.BigInteger)))
         ordered = sa.select(keys.column_valued("key")).subquery()
@@ -291,7 +297,7 @@ def _ledger_row(record: IntakeRecord, decision: _Decision, object_id: int | None
         "study_instance_uid": uid(record.identity.study_instance_uid),
         "transfer_syntax_uid": uid(arrival.transfer_syntax_uid),
         "sha256": record.sha256,
-        "size": len(arrival.data),
+        "size": record.image.size if record.image else len(arrival.data),
         "outcome": decision.outcome.value,
         "status": decision.status,
         "reason_code": decision.reason_code,

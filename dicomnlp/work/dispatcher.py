@@ -24,15 +24,16 @@ from typing import Any
 
 from distributed import KilledWorker
 
+from dicomnlp.analyse import languages
 from dicomnlp.config import Settings
-from dicomnlp.errors import DatabaseError
+from dicomnlp.errors import DatabaseError, LanguagePackError
 from dicomnlp.logs import Event, describe, log
 from dicomnlp.model import Processed, State, StoredObject
 from dicomnlp.store.database import Database
 from dicomnlp.store.queue import take_pending
 from dicomnlp.store.reprocess import Run, read_run
 from dicomnlp.work.engine import ANSWER_SECONDS, Engine, EngineError, Function
-from dicomnlp.work.process import process
+from dicomnlp.work.process import Reading, process
 from dicomnlp.work.saving import Saver
 
 POLL_SECONDS = 0.1
@@ -145,6 +146,20 @@ def work_through(
         Dispatcher(settings, database).run(stop or threading.Event(), lambda _address: None, finished)
 
 
+def _readings(settings: Settings) -> dict[str, Reading]:
+    """What `[[peers]]` says of single senders, what it leaves open filled from the tables of the site."""
+    unknown = {p.language for p in settings.peers} - {"", *languages()}
+    if unknown:
+        raise LanguagePackError(f"peers: no language pack {', '.join(sorted(unknown))}; see `dicomnlp languages`")
+    return {
+        p.ae_title.strip(): Reading(
+            tuple(p.character_set_fallbacks or settings.extract.character_set_fallbacks),
+            p.language or settings.analyse.language,
+        )
+        for p in settings.peers
+    }
+
+
 class Dispatcher:
     """The loop, and all that is known only while it runs.
 
@@ -163,7 +178,7 @@ class Dispatcher:
             process,
             fallbacks=tuple(settings.extract.character_set_fallbacks),
             language=settings.analyse.language,
-            fallbacks_by_ae_title=dict(settings.extract.character_set_fallbacks_by_ae_title),
+            by_ae_title=_readings(settings),
         )
         self._engine: Engine | None = None
         self._workers: set[str] = set()

@@ -134,6 +134,7 @@ def make_processed(object_id: int, study: str, instance: str, text: str) -> Proc
             assertion=assertion,
             is_negated=assertion is Assertion.ABSENT,
             cues=cues,
+            language="en",
         )
 
     cue = Cue("No", text.index("No "), text.index("No ") + 2, "NEGATED_EXISTENCE")

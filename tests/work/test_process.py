@@ -9,10 +9,10 @@ import pytest
 import structlog
 from support.service import make_report
 
-from dicomnlp.analyse import pipeline_name
+from dicomnlp.analyse import analyse, pipeline_name
 from dicomnlp.model import Assertion, State, StoredObject
 from dicomnlp.work import process as module
-from dicomnlp.work.process import process
+from dicomnlp.work.process import Reading, process
 
 EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
 CANARY = "Wolpertinger"
@@ -111,10 +111,26 @@ def test_character_set_is_guessed_by_what_the_sender_is_known_to_send():
     stored = make_stored(1, dataset)
     # z with dot, c with acute, l with stroke in cp1250; as cp1252 they are other letters
     data = stored.data.replace(b"XXX", "¿æ³".encode("cp1252"))
-    by_ae_title = {"POLAND": ("cp1250",), "FRANCE": ("cp1252",)}
+    by_ae_title = {"POLAND": Reading(("cp1250",), "en"), "FRANCE": Reading(("cp1252",), "en")}
     texts = {}
     for title in ("POLAND", " POLAND ", "FRANCE"):
         sent = replace(stored, data=data, calling_ae_title=title)
         [result] = process([sent], FALLBACKS, "en", by_ae_title)
         texts[title] = (result.report.narrative.text[-4:], result.report.character_set.used)
     assert texts == {"POLAND": ("żćł.", "cp1250"), " POLAND ": ("żćł.", "cp1250"), "FRANCE": ("¿æ³.", "cp1252")}
+
+
+def test_a_sender_s_language_decides_where_the_text_does_not(monkeypatch):
+    """ "*" is any sender that isn't named; an import has none, and is read as the site says."""
+    asked = []
+
+    def note(narrative, *, language, default_language):
+        asked.append(default_language)
+        return analyse(narrative, language=language, default_language="en")
+
+    monkeypatch.setattr(module, "analyse", note)
+    monkeypatch.setattr(module, "pipeline_name", lambda language: language)
+    stored = make_stored(1, make_report(1, "No pleural effusion."))
+    by_ae_title = {"PEKING": Reading(FALLBACKS, "zh"), "*": Reading(FALLBACKS, "fr")}
+    process([replace(stored, calling_ae_title=title) for title in ("PEKING", "X", "")], FALLBACKS, "en", by_ae_title)
+    assert asked == ["zh", "fr", "en"]
