@@ -310,7 +310,7 @@ def digest(folder: Path) -> str:
     package = Path(__file__).parents[1]
     code = [p for part in ("analyse", "extract") for p in sorted((package / part).rglob("*.py"))]
     seen = hashlib.sha256(repr(sorted(VERSIONS.items())).encode())
-    for path in [*sorted(folder.glob("*.toml")), *sorted(LABELS.glob("*.toml")), *code]:
+    for path in [*sorted(folder.rglob("*.toml")), *sorted(LABELS.glob("*.toml")), *code]:
         seen.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return seen.hexdigest()[:12]
 
