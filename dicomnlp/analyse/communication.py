@@ -11,8 +11,6 @@ from dicomnlp.analyse.passages import Hit, Passage, Phrases
 from dicomnlp.analyse.statement_schema import CommunicationFile, DemographicsFile
 from dicomnlp.model import Communication, PatientStatement
 
-_NAME_AT_MOST = 4
-"""Words of a name."""
 _AGE_GAP = 4
 """Most tokens between an age and a sex."""
 _OLDEST = 120
@@ -36,6 +34,7 @@ class CommunicationReader:
         self._methods = Phrases("communication.toml", [("methods", 0, rules.methods)])
         self._agents = frozenset(rules.agents)
         self._particles = frozenset(rules.particles)
+        self._name_words = rules.name_words
         self._time = re.compile("|".join(f"(?:{time})" for time in rules.times), re.IGNORECASE)
 
     def read(self, passage: Passage) -> tuple[Communication, ...]:
@@ -75,7 +74,7 @@ class CommunicationReader:
             if hit.kind not in ("titles", "credentials"):
                 continue
             # some words are both: "RN Jane Doe", "Jane Doe, RN"
-            start = self._name_before(passage, hit.start) if hit.kind == "credentials" else hit.start
+            start = self._name_before(passage, hit.start, verbs) if hit.kind == "credentials" else hit.start
             end = self._name(passage, hit.end) if start == hit.start else hit.end
             if (start, end) != (hit.start, hit.end):
                 people.append((start, end))
@@ -97,7 +96,7 @@ class CommunicationReader:
         """Where the name that begins at token `at`, or after a full stop there, ends; `at` if there is none."""
         start = at
         count = 0
-        while at < len(passage.words) and count < _NAME_AT_MOST:
+        while at < len(passage.words) and count < self._name_words:
             if passage.words[at] == "." and (at == start or len(passage.words[at - 1]) == 1):
                 at += 1
             elif self._is_name(passage, at):
@@ -107,12 +106,13 @@ class CommunicationReader:
                 break
         return at if count else start
 
-    def _name_before(self, passage: Passage, at: int) -> int:
+    def _name_before(self, passage: Passage, at: int, verbs: Sequence[Hit]) -> int:
         start = at
+        first = max((v.end for v in verbs if v.end <= at), default=0)
         if at and passage.words[at - 1] == ",":
             at -= 1
         count = 0
-        while at and count < _NAME_AT_MOST and self._is_name(passage, at - 1):
+        while at > first and count < self._name_words and self._is_name(passage, at - 1):
             at -= 1
             count += 1
         return at if count else start
@@ -139,6 +139,7 @@ class DemographicsReader:
         self._phrases = Phrases("demographics.toml", entries)
         self._numbers = rules.numbers
         self._between = frozenset(rules.between)
+        self._sex_first = rules.sex_first
 
     def read(self, passage: Passage) -> tuple[PatientStatement, ...]:
         """Ages and sexes that `passage`, one sentence, states of the patient."""
@@ -151,6 +152,8 @@ class DemographicsReader:
             if age is not None:
                 years, start, end = age
                 sex, last = self._sex_after(passage, hits, end)
+                if sex is None and self._sex_first:
+                    sex, start = self._sex_before(passage, hits, start)
                 named = any(h.kind == "before" and h.end in (start, start - 1) for h in hits)
                 if hit.kind == "bare" and sex is None and not named:
                     continue
@@ -200,6 +203,14 @@ class DemographicsReader:
             if sex and hit.start >= end and len(between) <= _AGE_GAP and self._between.issuperset(between):
                 return sex, hit.end
         return None, end
+
+    def _sex_before(self, passage: Passage, hits: Sequence[Hit], start: int) -> tuple[str | None, int]:
+        for hit in reversed(hits):
+            sex = {"female": "F", "male": "M"}.get(hit.kind)
+            between = passage.words[hit.end : start]
+            if sex and hit.end <= start and len(between) <= _AGE_GAP and self._between.issuperset(between):
+                return sex, hit.start
+        return None, start
 
     def _sex_alone(self, passage: Passage, hits: Sequence[Hit]) -> PatientStatement | None:
         """A sex beside the word patient: "this female patient", "patient is a man"."""

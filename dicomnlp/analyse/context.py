@@ -20,6 +20,7 @@ HYPOTHETICAL, FAMILY = "HYPOTHETICAL", "FAMILY"
 CATEGORIES = frozenset({NEGATED, UNCERTAIN, HISTORICAL, HYPOTHETICAL, FAMILY})
 _PLACEHOLDER = "\u00a4"
 """Every word of a document that spaCy sees: its string store grows for ever, and must keep nothing of a report."""
+PHRASE_ENDS = frozenset(",;:。!?")
 _LENGTHS = 512
 """Documents kept, one for each length of a sentence."""
 
@@ -44,11 +45,16 @@ class ClauseModifier(ConTextModifier):  # type: ignore[misc]  # medspaCy is unty
         A document as long as the sentence.
     words
         The sentence's tokens, in lower case.
+    named
+        Of each token, whether a mention covers it.
     """
 
-    def __init__(self, rule: ConTextRule, start: int, end: int, doc: Doc, words: Sequence[str]) -> None:
+    def __init__(
+        self, rule: ConTextRule, start: int, end: int, doc: Doc, words: Sequence[str], named: Sequence[bool]
+    ) -> None:
         super().__init__(rule, start, end, doc)
         self._words = words
+        self._named = named
 
     def limit_scope(self, other: "ClauseModifier") -> bool:
         """A terminating cue ends only the scopes of the side it is meant for.
@@ -96,7 +102,24 @@ class ClauseModifier(ConTextModifier):  # type: ignore[misc]  # medspaCy is unty
         stopped_by: frozenset[str] = self.rule.metadata["stopped_by"]
         if not self.rule.metadata["unless_listed"].isdisjoint(words):
             stopped_by -= {","}
+        if forward and "," in words and self._lists_on(end + words.index(",") + 1, target.end):
+            stopped_by -= {","}
         return stopped_by.isdisjoint(words)
+
+    def _lists_on(self, start: int, end: int) -> bool:
+        """Whether nothing but a list of findings stands between a comma and the end of a mention's phrase."""
+        lists: frozenset[str] = self.rule.metadata["lists"]
+        if not lists:
+            return False
+        while end < len(self._words) and self._words[end] not in PHRASE_ENDS:
+            end += 1
+        joined = False
+        for place in range(start, end):
+            if not self._named[place]:
+                if self._words[place] not in lists and self._words[place] != ",":
+                    return False
+                joined = joined or self._words[place] in lists
+        return joined and self._named[start]
 
 
 def _leaves_bracket(words: Sequence[str]) -> bool:
@@ -143,16 +166,45 @@ class ClauseConText(ConText):  # type: ignore[misc]  # medspaCy is untyped
         doc = self._document(len(words))
         # equal spans are one target; ConText compares targets by place
         graph = ConTextGraph(targets=[Span(doc, a, b, label="TARGET") for a, b in sorted(set(spans))])
-        graph.modifiers = [ClauseModifier(rule, start, end, doc, words) for rule, start, end in matches]
+        named = [False] * len(words)
+        for a, b in spans:
+            named[a:b] = [True] * (b - a)
+        graph.modifiers = [ClauseModifier(rule, start, end, doc, words, named) for rule, start, end in matches]
         graph.update_scopes()
         graph.apply_modifiers()
         acting: dict[tuple[int, int], set[CueMatch]] = {}
-        for target, modifier in graph.edges:
+        for target, modifier in _nearest(graph.edges, words):
             if modifier.category in CATEGORIES:
                 start, end = modifier.modifier_span
                 cue = CueMatch(start, end, modifier.category)
                 acting.setdefault((target.start, target.end), set()).add(cue)
         return [tuple(sorted(acting.get(span, ()), key=lambda c: (c.start, c.end, c.category))) for span in spans]
+
+
+def _nearest(edges: Iterable[tuple[Span, ClauseModifier]], words: Sequence[str]) -> Iterator[tuple[Span, ClauseModifier]]:
+    """`edges` without those of cues that act on the nearest mention alone, and what a list joins to it."""
+    chosen: dict[int, list[tuple[Span, ClauseModifier]]] = {}
+    for target, modifier in edges:
+        if modifier.rule.metadata["nearest"]:
+            chosen.setdefault(id(modifier), []).append((target, modifier))
+        else:
+            yield target, modifier
+    for acting in chosen.values():
+        start, end = acting[0][1].modifier_span
+        joins: frozenset[str] = acting[0][1].rule.metadata["nearest"]
+        acting.sort(key=lambda edge: max(start - edge[0].end, edge[0].start - end))
+        reached: list[Span] = []
+        for target, modifier in acting:
+            if reached and not any(_joined(words, target, other, joins) for other in reached):
+                break
+            reached.append(target)
+            yield target, modifier
+
+
+def _joined(words: Sequence[str], one: Span, other: Span, joins: frozenset[str]) -> bool:
+    first, second = (one, other) if one.start <= other.start else (other, one)
+    between = words[first.end : second.start]
+    return second.start < first.end or (bool(between) and between[-1] in joins) or (bool(between) and between[0] in joins)
 
 
 def _fits(match: tuple[ConTextRule, int, int], words: Sequence[str]) -> bool:
@@ -233,6 +285,8 @@ def _metadata(group: CueGroup) -> dict[str, Any]:
         "unless_listed": frozenset(group.unless_listed),
         "not_of": frozenset(group.not_of),
         "only_of": frozenset(group.only_of),
+        "lists": frozenset(group.lists),
+        "nearest": frozenset(group.nearest),
         "before": frozenset(group.before),
     }
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dicomnlp.analyse.matches import Match, Matches
 from dicomnlp.analyse.pack import Pack
 from dicomnlp.analyse.phrases import PhraseTable
+from dicomnlp.analyse.schema import Comparison
 from dicomnlp.analyse.tokens import tokenize
 from dicomnlp.analyse.topics import Place, TopicReader
 
@@ -45,6 +46,7 @@ class Lexicon:
         # predicate -> site -> concept, of compositions that name their sites
         self._said_at: dict[str, dict[str, str]] = defaultdict(dict)
         self._topics = TopicReader(pack.attributes, pack.anatomy)
+        self._fold = pack.about.folding
         self._collect(pack)
         self._numbers = {said: number for number, (_, said, _) in enumerate(self._compositions)}
         self._plain: PhraseTable[tuple[tuple[str, str], ...]] = PhraseTable()
@@ -81,6 +83,9 @@ class Lexicon:
         ):
             for value, terms in words.items():
                 self._add(kind, str(value), terms)
+        if pack.attributes.comparison:
+            for change, compared in _compared(pack.attributes.comparison):
+                self._add(COURSE, change, compared)
         for side, words in pack.attributes.cased_sides.items():
             self._add(SIDE, side.value, words, cased=True)
         self._add(SIDE, _NONE, pack.attributes.not_sides)
@@ -89,7 +94,8 @@ class Lexicon:
         self, kind: str, identifier: str, terms: Iterable[str], *, plural: bool = False, cased: bool = False
     ) -> None:
         for term in terms:
-            words = tokenize(term).words if cased else tuple(word.lower() for word in tokenize(term).words)
+            written = tokenize(term.translate(self._fold)).words
+            words = written if cased else tuple(word.lower() for word in written)
             for form in [words, *(self._plurals(words) if plural else ())]:
                 self._rules.setdefault((form, cased), {})[kind, identifier] = None
 
@@ -185,6 +191,12 @@ class Lexicon:
             return False
         first, second = min(one.of, other.of), max(one.of, other.of)
         return first[1] > second[0] or all(word in self._joins for word in lower[first[1] : second[0]])
+
+
+def _compared(comparison: Comparison) -> Iterator[tuple[str, list[str]]]:
+    """Each change, and the phrases that tell it."""
+    for change, words in comparison.change.items():
+        yield change.value, [by + how + word for by in comparison.by for how in ("", *comparison.how) for word in words]
 
 
 def _gap(match: Match) -> tuple[int, int]:

@@ -15,8 +15,6 @@ from dicomnlp.model import Measurement, Temporality
 _FREE = rf"(?<![.,/:])(?<!{WORD})"
 _NUMBER = _FREE + r"(?:(?<!\d )[-\u2212])?(?:\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:[.,]\d+)?|[.,]\d+)"
 _DIGIT = re.compile(r"\d")
-_REACH = 40
-"""Characters before a quantity in which a word decides what it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +147,7 @@ class MeasureReader:
 
     def _turns(self, text: str, start: int, between: str) -> bool:
         """Whether the quantity at `start` is what something changed from, and `between` leads to what it is now."""
-        before = text[max(0, start - 2 * _REACH) : start].rstrip().lower()
+        before = text[max(0, start - 2 * self.rules.reach) : start].rstrip().lower()
         return any(
             before.endswith(first.lower()) and between.strip(" .").lower() == second.lower() and self._changes(before)
             for first, second in self.rules.from_to
@@ -184,16 +182,19 @@ class MeasureReader:
 
     def _kind(self, text: str, quantity: _Quantity) -> str:
         for entry, named in self._kinds:
-            if entry.unit == quantity.unit and named and named.search(text, *_reach(quantity.start)):
+            if entry.unit == quantity.unit and named and named.search(text, *self._reach(quantity.start)):
                 return entry.kind
         if quantity.kind != "size" or len(quantity.values) > 1:
             return quantity.kind
         after = self._distance_after and self._distance_after.match(text, quantity.end)
-        before = self._distance_before and self._distance_before.search(text, *_reach(quantity.start))
+        before = self._distance_before and self._distance_before.search(text, *self._reach(quantity.start))
         return "distance" if after or before else "size"
 
+    def _reach(self, start: int) -> tuple[int, int]:
+        return max(0, start - self.rules.reach), start
+
     def _temporality(self, text: str, quantity: _Quantity, quantities: list[_Quantity]) -> Temporality:
-        low, high = _reach(quantity.start)
+        low, high = self._reach(quantity.start)
         low = max([low, *(q.end for q in quantities if q.end <= quantity.start)])
         prior = self._prior_before.search(text, low, high) if self._prior_before else None
         current = self._current_before.search(text, low, high) if self._current_before else None
@@ -206,14 +207,12 @@ class MeasureReader:
         following = next((q.start for q in quantities if q.start > quantity.start and q.unit == quantity.unit), None)
         for first, second in self._from_to:
             opened = first.search(text, low, high) if first else None
-            changes = self._changes(text[max(0, low - 2 * _REACH) : high])
-            if opened and changes and following is not None and second.search(text, quantity.end):
+            if not opened or following is None or second is None or not second.search(text, quantity.end):
+                continue
+            # "由10mm缩小至6mm" tells the change between the two
+            if self._changes(text[max(0, low - 2 * self.rules.reach) : following]):
                 return Temporality.PRIOR
         return Temporality.CURRENT
-
-
-def _reach(start: int) -> tuple[int, int]:
-    return max(0, start - _REACH), start
 
 
 def _free(words: Sequence[str]) -> "re.Pattern[str] | None":

@@ -14,7 +14,7 @@ from dicomnlp.analyse.phrases import PhraseTable
 from dicomnlp.analyse.tokens import tokenize
 from dicomnlp.errors import LanguagePackError
 
-MARKS = frozenset(".,;:()[]")
+MARKS = frozenset(".,;:()[]。、")
 """Tokens that a gap of a phrase doesn't step over."""
 
 

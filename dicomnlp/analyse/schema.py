@@ -206,6 +206,11 @@ class CueGroup(Table):
     """Tokens that end this group's scope."""
     unless_listed: Words = ()
     """Words that show a list: where one stands between cue and target, a comma doesn't end the scope."""
+    lists: Words = ()
+    """Words that join members of a list: where nothing but findings that they join follows a comma, the comma doesn't
+    end the scope."""
+    nearest: Words = ()
+    """The group acts on the nearest mention, and on those that these words join to it."""
     not_of: Words = ()
     """Last words of mentions that the group doesn't act on."""
     only_of: Words = ()
@@ -232,12 +237,23 @@ class ContextFile(Table):
     cues: tuple[CueGroup, ...] = Field(min_length=1)
 
 
+class Comparison(Table):
+    """``[comparison]`` of ``attributes.toml``: "较前" + "明显" + "增大", in all their combinations."""
+
+    by: Words
+    how: Words
+    """May be missing."""
+    change: dict[Change, Words]
+
+
 class AttributesFile(Table):
     """``attributes.toml``: the words of side, degree and course."""
 
     laterality: dict[Laterality, Words]
     severity: dict[Severity, Words]
     change: dict[Change, Words]
+    comparison: Comparison | None = None
+    """Further words of `change`."""
     joins: Words
     """Words that join members of a list."""
     prepositions: Words = ()
@@ -323,6 +339,8 @@ class MeasuresFile(Table):
     """Pairs such as ("from", "to"): between them stands what was before, where a change is spoken of."""
     change_words: Words = ()
     """Beginnings of words that speak of a change: "increas", "grow"."""
+    reach: int = Field(default=40, ge=2, le=200)
+    """Characters before a quantity in which a word decides what it is."""
     distance_before: Words = ()
     distance_after: Words = ()
 

@@ -190,6 +190,8 @@ class CommunicationFile(Table):
     """Regular expressions of a time of day, a date, or a span of minutes, in lower case."""
     agents: Words = ()
     """Words before one who tells: "was informed by Dr. Lee"."""
+    name_words: int = Field(default=4, ge=1, le=8)
+    """Most words of a name."""
     particles: Words = ()
     """Words inside a name that begin in lower case: "van"."""
 
@@ -216,5 +218,7 @@ class DemographicsFile(Table):
     """Ages in words."""
     between: Words
     """Words between age and sex: "african", "pregnant"."""
+    sex_first: bool = False
+    """The sex stands before the age too: "男,45岁"."""
     not_of: Words
     """Words after which an age is another person's or another time's: "mother", "diagnosed"."""
