@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from dicomnlp.analyse.lexicon import LABEL_AT_MOST
 from dicomnlp.analyse.matches import Match, Matches
 from dicomnlp.analyse.schema import AttributesFile
-from dicomnlp.analyse.tokens import WORD, Tokens
+from dicomnlp.analyse.tokens import WORD, WORD_ENDS, Tokens
 from dicomnlp.model import Laterality
 
 
@@ -47,7 +47,7 @@ class DetailReader:
     def __init__(self, words: AttributesFile) -> None:
         self._levels = _one(words.levels)
         self._images = _one(words.image_references)
-        self._refers = re.compile(rf"(?:{'|'.join(map(re.escape, words.refers))})(?!{WORD})", re.IGNORECASE)
+        self._refers = re.compile(rf"(?:{'|'.join(map(re.escape, words.refers))}){WORD_ENDS}", re.IGNORECASE)
         self._goes_on = bool(words.refers)
 
     def levels(self, text: str, tokens: Tokens) -> list[Place]:
@@ -95,7 +95,7 @@ def owner(place: Place, targets: Sequence[Match], breaks: frozenset[str], words:
 
 def _one(patterns: Sequence[str]) -> "re.Pattern[str] | None":
     joined = "|".join(f"(?:{pattern})" for pattern in patterns)
-    return re.compile(rf"(?<![.])(?<!{WORD})(?:{joined})(?!{WORD})") if patterns else None
+    return re.compile(rf"(?<![.])(?<!{WORD})(?:{joined}){WORD_ENDS}") if patterns else None
 
 
 def _places(pattern: "re.Pattern[str] | None", text: str, tokens: Tokens) -> list[Place]:

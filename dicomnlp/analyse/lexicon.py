@@ -47,6 +47,7 @@ class Lexicon:
         self._said_at: dict[str, dict[str, str]] = defaultdict(dict)
         self._topics = TopicReader(pack.attributes, pack.anatomy)
         self._fold = pack.about.folding
+        self._unspaced = pack.about.unspaced
         self._collect(pack)
         self._numbers = {said: number for number, (_, said, _) in enumerate(self._compositions)}
         self._plain: PhraseTable[tuple[tuple[str, str], ...]] = PhraseTable()
@@ -62,7 +63,7 @@ class Lexicon:
             for number, composition in enumerate(entry.compose):
                 if composition.at:
                     for term in composition.change:
-                        self._said_at[term.lower()].update(dict.fromkeys(composition.at, identifier))
+                        self._said_at[term.translate(self._fold).lower()].update(dict.fromkeys(composition.at, identifier))
                     continue
                 said, of = f"{identifier}.{number}.said", f"{identifier}.{number}.of"
                 self._compositions.append((identifier, said, of))
@@ -125,12 +126,35 @@ class Lexicon:
         if parts:
             found[CONCEPT] += list(self._composed(lower, parts, found[CONCEPT]))
         found[SIDE] = [side for side in longest(found[SIDE]) if side.identifier != _NONE]
+        if self._unspaced and found[SITE]:
+            found[SITE] = list(longest(found[SITE]))
+            said = [s for s in said if not _within(s[1], s[2], found[SITE])]
+            found[CONCEPT] = [m for m in found[CONCEPT] if not _within(m.start, m.end, found[SITE])]
         if said:
             found[SITE] = list(longest(found[SITE]))
-            found[CONCEPT] += self._said_of_sites(lower, said, found[SITE], found[SIDE])
+            found[CONCEPT] = self._with_composed(lower, said, found)
         idioms = found[IDIOM]
         read = (longest([*idioms, *found[kind]]) for kind in _KINDS)
         return Matches(*(tuple(m for m in kind if m.identifier != IDIOM) for kind in read))
+
+    def _with_composed(
+        self, lower: Sequence[str], said: Sequence[tuple[str, int, int]], found: dict[str, list[Match]]
+    ) -> list[Match]:
+        """The named concepts and what predicates mean at sites.
+
+        A name that says no more than one of several composed concepts ("肝内外胆管扩张" in "胰管及肝内外胆管扩张") goes.
+        """
+        composed = list(self._said_of_sites(lower, said, found[SITE], found[SIDE]))
+        meant: dict[tuple[int, int], set[str]] = defaultdict(set)
+        for match in composed:
+            meant[match.predicate].add(match.identifier)
+        several = [(place, concepts) for place, concepts in meant.items() if len(concepts) > 1]
+        named = [
+            m
+            for m in found[CONCEPT]
+            if not any(m.start <= a and b <= m.end and m.identifier in concepts for (a, b), concepts in several)
+        ]
+        return named + composed
 
     def _said_of_sites(
         self, lower: Sequence[str], said: Sequence[tuple[str, int, int]], sites: Sequence[Match], sides: Sequence[Match]
@@ -148,7 +172,8 @@ class Lexicon:
                     if concept is not None:
                         reached.setdefault(concept, (site.start, site.end))
                 if reached:
-                    yield from (Match(c, start, end, (start, end), of, shares=True) for c, of in reached.items())
+                    in_order = sorted(reached.items(), key=lambda item: item[1])
+                    yield from (Match(c, start, end, (start, end), of, shares=True) for c, of in in_order)
                     break
 
     def _composed(
@@ -191,6 +216,11 @@ class Lexicon:
             return False
         first, second = min(one.of, other.of), max(one.of, other.of)
         return first[1] > second[0] or all(word in self._joins for word in lower[first[1] : second[0]])
+
+
+def _within(start: int, end: int, longer: Iterable[Match]) -> bool:
+    """Whether the tokens are part of a longer name."""
+    return any(m.start <= start and end <= m.end and m.end - m.start > end - start for m in longer)
 
 
 def _compared(comparison: Comparison) -> Iterator[tuple[str, list[str]]]:

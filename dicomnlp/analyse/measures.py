@@ -7,14 +7,28 @@ sequences (T2) never are.
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from dicomnlp.analyse.schema import MeasuresFile, UnitEntry
-from dicomnlp.analyse.tokens import WORD
+from dicomnlp.analyse.tokens import HAN, WORD, WORD_BEGINS, WORD_ENDS
 from dicomnlp.model import Measurement, Temporality
 
-_FREE = rf"(?<![.,/:])(?<!{WORD})"
-_NUMBER = _FREE + r"(?:(?<!\d )[-\u2212])?(?:\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:[.,]\d+)?|[.,]\d+)"
+_NUMBER = r"(?:(?<!\d )[-\u2212])?(?:\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:[.,]\d+)?|[.,]\d+)"
 _DIGIT = re.compile(r"\d")
+
+
+class _Bounds(NamedTuple):
+    """Where a word begins and ends, and where a number stands free."""
+
+    word: str
+    begins: str
+    ends: str
+    free: str
+
+
+_SPACED = _Bounds(r"\w", r"(?<!\w)", r"(?!\w)", r"(?<![\w.,/:])")
+_UNSPACED = _Bounds(WORD, WORD_BEGINS, WORD_ENDS, rf"(?<![.,/:])(?<!{WORD})")
+"""Dearer to look for, so taken only where words aren't set apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +51,7 @@ class MeasureReader:
 
     def __init__(self, rules: MeasuresFile) -> None:
         self.rules = rules
+        bounds = _UNSPACED if re.search(f"[{HAN}]", repr(rules)) else _SPACED
         self._units: dict[str, UnitEntry] = {}
         self._cased: dict[str, UnitEntry] = {}
         for entry in rules.units:
@@ -45,8 +60,8 @@ class MeasureReader:
         plain = _any([t for e in rules.units if not e.cased for t in e.terms])
         cased = _any([t for e in rules.units if e.cased for t in e.terms])
         unit = rf"(?:(?i:{plain})|{cased})(?![A-Za-z\d/\u00b2\u00b3^])"
-        number = _NUMBER
-        follow = number.removeprefix(_FREE)
+        number = bounds.free + _NUMBER
+        follow = _NUMBER
         axes = rf"(?:\s*\(?(?i:{_any(rules.axes)})\)?){{0,2}}" if rules.axes else ""
         times = rf"\s*(?i:{_any(rules.times)})\s*"
         ranges = rf"\s*(?i:{_any(rules.ranges)})\s*"
@@ -62,24 +77,24 @@ class MeasureReader:
         self._names = {_squeeze(term, cased=False): entry for entry in rules.names for term in entry.terms}
         names = _any([term for entry in rules.names for term in entry.terms])
         link = rf"(?:[\s(]*(?i:{_any(rules.links)}))*[\s(]*"
-        bare = rf"(?P<n>{follow})(?!{WORD}|%)(?!{gap}{unit})"
-        self._named = re.compile(rf"(?<!{WORD})(?P<name>(?i:{names}))(?!{WORD}){link}{bare}")
+        bare = rf"(?P<n>{follow})(?!{bounds.word}|%)(?!{gap}{unit})"
+        self._named = re.compile(rf"{bounds.begins}(?P<name>(?i:{names})){bounds.ends}{link}{bare}")
         again = rf"(?i:{_any([*rules.prior_before, *rules.current_before])})"
         self._again = re.compile(rf"[\s,(]*{again}{link}{bare}")
-        self._not_after = re.compile(rf"\.?\s*(?i:{_any(rules.not_after)})(?!{WORD})") if rules.not_after else None
-        self._prior_before = _free(rules.prior_before)
-        self._current_before = _free(rules.current_before)
-        link = rf"(?:[\s(~]*(?i:{_any(rules.links)})(?!{WORD}))*[\s(~]*"
-        self._prior_links = re.compile(rf"(?<!{WORD})(?i:{_any(rules.prior_links)})(?!{WORD}){link}\Z")
+        self._not_after = re.compile(rf"\.?\s*(?i:{_any(rules.not_after)}){bounds.ends}") if rules.not_after else None
+        self._prior_before = _free(bounds, rules.prior_before)
+        self._current_before = _free(bounds, rules.current_before)
+        link = rf"(?:[\s(~]*(?i:{_any(rules.links)}){bounds.ends})*[\s(~]*"
+        self._prior_links = re.compile(rf"{bounds.begins}(?i:{_any(rules.prior_links)}){bounds.ends}{link}\Z")
         dates = "|".join(f"(?:{date})" for date in rules.dates_after) or "(?!)"
-        self._dated = re.compile(rf"[\s,(]*(?:{dates})(?!{WORD})")
-        self._kinds = [(entry, _free(entry.before)) for entry in rules.kinds]
-        self._prior_after = re.compile(rf"\s*(?i:{_any(rules.prior_after)})(?!{WORD})") if rules.prior_after else None
-        self._distance_before = _free(rules.distance_before)
+        self._dated = re.compile(rf"[\s,(]*(?:{dates}){bounds.ends}")
+        self._kinds = [(entry, _free(bounds, entry.before)) for entry in rules.kinds]
+        self._prior_after = re.compile(rf"\s*(?i:{_any(rules.prior_after)}){bounds.ends}") if rules.prior_after else None
+        self._distance_before = _free(bounds, rules.distance_before)
         after = _any(rules.distance_after)
-        self._distance_after = re.compile(rf"\.?\s*(?i:{after})(?!{WORD})") if rules.distance_after else None
-        self._change = re.compile(rf"(?<!{WORD})(?i:{_any(rules.change_words)})") if rules.change_words else None
-        self._from_to = [(_free((a,)), _free((b,))) for a, b in rules.from_to]
+        self._distance_after = re.compile(rf"\.?\s*(?i:{after}){bounds.ends}") if rules.distance_after else None
+        self._change = re.compile(rf"{bounds.begins}(?i:{_any(rules.change_words)})") if rules.change_words else None
+        self._from_to = [(_free(bounds, (a,)), _free(bounds, (b,))) for a, b in rules.from_to]
 
     def read(self, text: str) -> tuple[Measurement, ...]:
         """The quantities that `text` states, in order; offsets are into `text`."""
@@ -215,11 +230,11 @@ class MeasureReader:
         return Temporality.CURRENT
 
 
-def _free(words: Sequence[str]) -> "re.Pattern[str] | None":
+def _free(bounds: _Bounds, words: Sequence[str]) -> "re.Pattern[str] | None":
     """A pattern for any of `words` standing free, None where there are none."""
     if not words:
         return None
-    return re.compile(rf"(?<!{WORD})(?i:{_any(words)})(?!{WORD})")
+    return re.compile(rf"{bounds.begins}(?i:{_any(words)}){bounds.ends}")
 
 
 def _number(text: str) -> float:

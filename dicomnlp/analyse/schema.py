@@ -60,6 +60,8 @@ class PackFile(Table):
     """The same for many: pairs of texts of equal length, each character read as the one at its place in the other."""
     inflections: tuple[tuple[str, str], ...] = ()
     """(ending, replacement): the first whose ending fits makes the plural of a term's head word."""
+    unspaced: bool = False
+    """Words aren't set apart: the name of a finding inside a longer one of a site ("尿管" in "输尿管") isn't meant."""
     head_before: Words = ()
     """Words such as "of" whose predecessor is the head of a term."""
     exceptions: Words = ()

@@ -141,8 +141,12 @@ class ScoreReader:
 
 def _compiled(rules: ScoresFile, entry: ScoreSystem) -> _System:
     def words(of: Sequence[str], end: str = rf"(?!{_WORD})") -> str:
-        parts = [r"[\s-]{1,4}".join(map(re.escape, word.split())) for word in sorted(of, key=len, reverse=True)]
-        return "(?:" + "|".join(parts) + ")" + end if parts else "(?!)"
+        # a Han character needs no boundary: "分类4A"
+        parts = [
+            r"[\s-]{1,4}".join(map(re.escape, word.split())) + (end if word[-1].isascii() else "")
+            for word in sorted(of, key=len, reverse=True)
+        ]
+        return "(?:" + "|".join(parts) + ")" if parts else "(?!)"
 
     value = f"(?P<value>{entry.values})"
     if entry.modifiers:

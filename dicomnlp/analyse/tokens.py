@@ -12,6 +12,9 @@ from functools import lru_cache
 HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 WORD = f"[^\\W{HAN}]"
 """A character that goes on into its neighbour: a word ends beside any other, and beside every Han character."""
+WORD_BEGINS = f"(?:(?=[{HAN}])|(?<!{WORD}))"
+WORD_ENDS = f"(?:(?<=[{HAN}])|(?!{WORD}))"
+"""Before and after a word: a Han character has no need of a boundary ("原约6mm")."""
 _LETTER = f"[^\\W\\d_{HAN}]"
 _TOKEN = re.compile(
     f"[{HAN}]"

@@ -99,7 +99,7 @@ class TopicReader:
             inside = [i for i in order if first <= places[i].start < last]
             for (start, end), same in groupby(inside, key=lambda i: (places[i].start, places[i].end)):
                 own = [i for i in here if i.start >= before and (i.end <= start or (i.start < end and start < i.end))]
-                topic = self._topic(words, own, said or running)
+                topic = self._topic(words, self._outside(own, start, said or running), said or running)
                 topic = self._behind(words, topic, [i for i in here if i.start >= end], end)
                 for index in same:
                     of = places[index].of
@@ -128,6 +128,20 @@ class TopicReader:
 
     def _is_site(self, item: Match) -> bool:
         return item.identifier in self._anatomy
+
+    def _outside(self, own: Sequence[Match], start: int, carried: Topic) -> list[Match]:
+        """`own` without sites inside the words that are said, where a better one is known: the lobe in "右肺上叶肺癌".
+
+        A region of the body or a tissue ("软组织肿块") gives way to what the phrase before spoke of, too.
+        """
+        before = any(i.end <= start and self._is_site(i) for i in own)
+        return [
+            i
+            for i in own
+            if i.end <= start
+            or not self._is_site(i)
+            or not (before or (carried.sites and len(self.lineage(i.identifier)) == 1))
+        ]
 
     def _near_only(self, words: Sequence[str], site: Match, items: Sequence[Match]) -> bool:
         """Whether the site only tells what is near: "近右肺门处"."""
