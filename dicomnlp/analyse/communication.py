@@ -11,6 +11,8 @@ from dicomnlp.analyse.passages import Hit, Passage, Phrases
 from dicomnlp.analyse.statement_schema import CommunicationFile, DemographicsFile
 from dicomnlp.model import Communication, PatientStatement
 
+_TOLD = frozenset({"tells", "fails", "intends", "acknowledges"})
+"""Kinds of phrases one of which a sentence of a communication has."""
 _NAME_AT_MOST = 4
 """Words of a name."""
 _AGE_GAP = 4
@@ -31,7 +33,8 @@ class CommunicationReader:
 
     def __init__(self, rules: CommunicationFile) -> None:
         kinds = ("tells", "fails", "intends", "acknowledges", "not_of", "titles", "roles", "credentials")
-        self._phrases = Phrases("communication.toml", [(kind, 0, getattr(rules, kind)) for kind in kinds])
+        entries = [(kind, 0, getattr(rules, kind)) for kind in kinds]
+        self._phrases = Phrases("communication.toml", entries, needed=_TOLD)
         # apart from the verbs, whose gaps reach over them: "communicated by secure message to"
         self._methods = Phrases("communication.toml", [("methods", 0, rules.methods)])
         self._agents = frozenset(rules.agents)
@@ -42,7 +45,7 @@ class CommunicationReader:
         """The communication that `passage`, one sentence, tells of; none or one."""
         hits = self._phrases.find(passage.words)
         kinds = {hit.kind for hit in hits}
-        if kinds.isdisjoint({"tells", "fails", "intends", "acknowledges"}) or "not_of" in kinds:
+        if kinds.isdisjoint(_TOLD) or "not_of" in kinds:
             return ()
         verbs = [h for h in hits if h.kind in ("tells", "fails", "intends")]
         recipient = self._recipient(passage, hits, verbs)
@@ -136,7 +139,8 @@ class DemographicsReader:
         kinds = ("female", "male", "patient", "before", "bare", "not_of")
         entries += [(kind, 0, getattr(rules, kind)) for kind in kinds]
         entries += [(f"letter {sex}", 0, words) for sex, words in rules.letters.items()]
-        self._phrases = Phrases("demographics.toml", entries)
+        stated = {kind for kind, *_ in entries} - {"patient", "not_of"}
+        self._phrases = Phrases("demographics.toml", entries, needed=stated)
         self._numbers = rules.numbers
         self._between = frozenset(rules.between)
 

@@ -15,6 +15,8 @@ from dicomnlp.analyse.statement_schema import RecommendationsFile, TimesFile, Ti
 from dicomnlp.model import Concept, Recommendation, RecommendationKind
 
 _PROCEDURE, _SITE, _PERIOD = "procedure", "site", "period"
+_NEEDED = frozenset({_PROCEDURE, "recommends", "whole"})
+"""Kinds of phrases one of which a sentence that recommends has."""
 _ASKING = frozenset({"recommends", "requests", "hedges", "imperatives"})
 """Kinds of phrases that ask for a procedure."""
 _NUMBERS_AT_MOST = 6
@@ -144,7 +146,7 @@ class RecommendationReader:
         entries = [(kind, 0, words) for kind, words in phrases.items()]
         entries += [(_PROCEDURE, i, entry.terms) for i, entry in enumerate(rules.procedures)]
         entries += [(_PERIOD, i, period.terms) for i, period in enumerate(rules.times.periods)]
-        self._phrases = Phrases("recommendations.toml", entries)
+        self._phrases = Phrases("recommendations.toml", entries, needed=_NEEDED)
         self._periods = [period.days for period in rules.times.periods]
         self._identifiers = list(anatomy)
         self._anatomy = sites
@@ -156,7 +158,7 @@ class RecommendationReader:
         """What `passage`, one sentence, asks for; offsets are into it."""
         hits = self._phrases.find(passage.words)
         kinds = {hit.kind for hit in hits}
-        if "inapplicable" in kinds or kinds.isdisjoint({_PROCEDURE, "recommends", "whole"}):
+        if "inapplicable" in kinds or kinds.isdisjoint(_NEEDED):
             return ()
         sites = self._sites.find(passage.words)
         found: list[Request] = []

@@ -6,8 +6,9 @@ the line; in running text only with a colon, after the end of a sentence, writte
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
+from typing import Any
 
 from dicomnlp.analyse.schema import SectionsFile
 from dicomnlp.model import Narrative, Section, SectionName
@@ -21,7 +22,14 @@ _LINE_TAIL = (
     r"(?:(?P<colon>[:\uff1a][*_]{0,4}|[ \t]?[-\u2013\u2014][ \t]|\.(?=[ \t]{0,20}(?:\n|$)))"
     r"|(?=[ \t]{0,20}(?:\r?\n|$)))"
 )
-_INLINE_LEAD = r"(?<=[.!?;:,)\]\u3002])\s{1,4}(?-i:(?![a-z]))"
+_INLINE_LEAD = r"\s{1,4}(?-i:(?![a-z]))"
+_LETTERS = r"(?P<letters>[^\W\d_]*)"
+_LINE_OPENS = re.compile(_LINE_LEAD + _LETTERS)
+_INLINE_OPENS = re.compile(_INLINE_LEAD + _LETTERS)
+"""What a heading could begin with: few lines and sentences begin with the first letters of one."""
+_MARK = re.compile(r"[.!?;:,)\]\u3002](?=\s)")
+_DECORATED = re.compile(r"[*#_]+[ \t]*$")
+_BLANK = re.compile(r"\s*\n")
 _PARAGRAPH = re.compile(r"[.!?\u3002][ \t]*\r?\n|\n[ \t]{0,80}\r?\n")
 """A line that ends with its sentence, or a blank line."""
 _SENTENCE = re.compile(
@@ -55,6 +63,8 @@ class SectionFinder:
         examined = rf"(?P<exam>(?:{exam})\b[^:\n.]{{0,60}}(?=:))" if rules.examinations else r"(?P<exam>(?!))"
         self._line = re.compile(_LINE_LEAD + rf"(?:{named}|{examined})" + _LINE_TAIL, re.IGNORECASE)
         self._inline = re.compile(_INLINE_LEAD + named + r"[ \t]*(?P<colon>[:\uff1a])", re.IGNORECASE)
+        every = (*self._names, *rules.qualifiers, *rules.examinations)
+        self._first_letters = frozenset(_first_letters(_key(words)) for words in every)
         self._core = re.compile(rf"(?<!\w)(?:{core})(?!\w)", re.IGNORECASE)
         nothing = _alternatives(rules.nothing)
         self._nothing = re.compile(rf"{nothing}\.?[ \t]+[-\u2013\u2014][ \t]+(?-i:(?=[^\Wa-z\d_]))", re.IGNORECASE)
@@ -93,8 +103,8 @@ class SectionFinder:
         return sorted(found, key=lambda head: head[0])
 
     def _text_heads(self, text: str) -> Iterator[tuple[int, int, str | None, SectionName]]:
-        matches = {m.start("title") if m["title"] else m.start("exam"): m for m in self._line.finditer(text)}
-        for m in self._inline.finditer(text) if ":" in text or "\uff1a" in text else ():
+        matches = {m.start("title") if m["title"] else m.start("exam"): m for m in self._line_heads(text)}
+        for m in self._inline_heads(text) if ":" in text or "\uff1a" in text else ():
             if not m["title"][0].islower():
                 matches.setdefault(m.start("title"), m)
         end = 0
@@ -107,9 +117,33 @@ class SectionFinder:
             if not m["colon"] and not _stands_alone(title):
                 continue
             name = SectionName.FINDINGS if group == "exam" else self._name(title)
-            lead = re.search(r"[*#_]+[ \t]*$", text[max(0, start - 4) : start])
+            lead = _DECORATED.search(text[max(0, start - 4) : start])
             end = m.end()
             yield (start - len(lead.group()) if lead else start), end, title, name
+
+    def _line_heads(self, text: str) -> Iterator["re.Match[str]"]:
+        """What is written as a heading at the beginning of a line."""
+        at = 0
+        while True:
+            if self._may_open(_LINE_OPENS.match(text, at)) and (match := self._line.match(text, at)):
+                yield match
+            at = text.find("\n", at) + 1
+            if not at:
+                return
+
+    def _inline_heads(self, text: str) -> Iterator["re.Match[str]"]:
+        """What is written as a heading after a mark."""
+        end = 0
+        for mark in _MARK.finditer(text):
+            at = mark.end()
+            if at < end or not self._may_open(_INLINE_OPENS.match(text, at)):
+                continue
+            if match := self._inline.match(text, at):
+                yield match
+                end = match.end()
+
+    def _may_open(self, opening: "re.Match[str] | None") -> bool:
+        return opening is not None and opening["letters"].lower() in self._first_letters
 
     def _name(self, title: str) -> SectionName:
         if (key := _key(title)) in self._names:
@@ -122,7 +156,7 @@ class SectionFinder:
         at = start
         while at < end:
             line = self._exam_line.match(text, at, end)
-            blank = re.compile(r"\s*\n").match(text, at, end)
+            blank = _BLANK.match(text, at, end)
             if line and len(line.group()) < end:
                 at = min(line.end() + 1, end)
             elif blank and blank.end() > at:
@@ -157,7 +191,30 @@ def _key(words: str) -> str:
     return " ".join(words.lower().split())
 
 
-def _alternatives(words: "Iterator[str] | dict[str, SectionName] | tuple[str, ...]") -> str:
-    """A regular expression for any of `words`, longest first, white space of any width between their parts."""
-    parts = sorted({_key(word) for word in words}, key=lambda word: (-len(word), word))
-    return "(?:" + "|".join(r"[ \t]+".join(map(re.escape, part.split())) for part in parts) + ")" if parts else "(?!)"
+def _first_letters(key: str) -> str:
+    return next((key[:i] for i, c in enumerate(key) if not c.isalpha()), key)
+
+
+def _alternatives(words: Iterable[str]) -> str:
+    """A regular expression for any of `words`, the longest that fits, white space of any width between their parts.
+
+    It branches letter by letter: a list of hundreds is tried from its beginning at each place.
+    """
+    tree: dict[str, Any] = {}
+    for word in words:
+        node = tree
+        for letter in _key(word):
+            node = node.setdefault(letter, {})
+        node[""] = {}
+    return _branches(tree) or "(?!)"
+
+
+def _branches(tree: "dict[str, Any]") -> str:
+    branches = [
+        (r"[ \t]+" if letter == " " else re.escape(letter)) + _branches(after)
+        for letter, after in tree.items()
+        if letter
+    ]
+    if branches and "" in tree:
+        branches.append("")
+    return "(?:" + "|".join(branches) + ")" if len(branches) > 1 else "".join(branches)
