@@ -140,8 +140,13 @@ class Lexicon:
             found[CONCEPT] += list(self._composed(lower, parts, found[CONCEPT]))
         found[SIDE] = [side for side in longest(found[SIDE]) if side.identifier != _NONE]
         idioms = found[IDIOM]
-        read = (longest([*idioms, *found[kind]]) for kind in _KINDS)
+        read = (longest([*idioms, *found[kind]], head_last=kind == SITE) for kind in _KINDS)
         return Matches(*(tuple(m for m in kind if m.identifier != IDIOM) for kind in read))
+
+    def meanings(self, words: Sequence[str]) -> tuple[tuple[str, str], ...]:
+        """What `words` (lower case) mean as a whole: pairs (kind, identifier); none where they are no term."""
+        whole = (found for found, start, end in self._plain.find(words) if (start, end) == (0, len(words)))
+        return next(whole, ())
 
     def _composed(
         self, lower: Sequence[str], parts: dict[str, list[tuple[int, int]]], named: list[Match]
@@ -193,9 +198,10 @@ def _gap(match: Match) -> tuple[int, int]:
     return max(second[0] - first[1], 0), -len(match.tokens)
 
 
-def longest(matches: Iterable[Match]) -> tuple[Match, ...]:
+def longest(matches: Iterable[Match], *, head_last: bool = False) -> tuple[Match, ...]:
     """`matches` without overlaps: the longest stays, of equals the closest, then the first; in order of place.
 
+    With `head_last` the last of equals stays: "basal ganglia" of "right basal ganglia", not "right basal".
     What is said of two things at once ("heart and mediastinum are normal") stays for both.
     """
     matches = list(matches)
@@ -204,7 +210,7 @@ def longest(matches: Iterable[Match]) -> tuple[Match, ...]:
     kept: list[Match] = []
     taken: set[int] = set()
     said: set[tuple[int, int]] = set()
-    for match in sorted(matches, key=lambda m: (-len(m.tokens), _gap(m), m.start)):
+    for match in sorted(matches, key=lambda m: (-len(m.tokens), _gap(m), -m.start if head_last else m.start)):
         tokens = set(match.tokens)
         if match.of is not None and match.predicate in said:
             tokens -= set(range(*match.predicate))

@@ -19,6 +19,7 @@ from dicomnlp.analyse.context import (
     CueMatch,
 )
 from dicomnlp.analyse.details import DetailReader, Lead, Place
+from dicomnlp.analyse.ellipsis import ListReader
 from dicomnlp.analyse.lexicon import LABEL_AT_MOST, Lexicon, Match, Matches
 from dicomnlp.analyse.measures import MeasureReader
 from dicomnlp.analyse.pack import Pack
@@ -74,6 +75,7 @@ class SentenceReader:
     def __init__(self, pack: Pack, *, cache: bool = True) -> None:
         self._fold = str.maketrans(pack.about.fold)
         self._lexicon = Lexicon(pack)
+        self._lists = ListReader(pack, self._lexicon)
         self._context = ClauseConText(pack.context)
         self._attributes = AttributeReader(pack)
         self._measures = MeasureReader(pack.measures)
@@ -89,7 +91,7 @@ class SentenceReader:
         if not len(tokens):
             return SentenceReading((), measurements)
         words = [word.lower() for word in tokens.words]
-        matches = self._lexicon(tokens.words, words)
+        matches = self._lists(words, self._lexicon(tokens.words, words))
         places = list(targets)
         found: list[Match] = list(matches.concepts)
         if targets:

@@ -203,6 +203,10 @@ class AttributesFile(Table):
     change: dict[Change, Words]
     joins: Words
     """Words that join members of a list."""
+    coordinators: Words = ()
+    """Of these, those that make a list whose last member carries a head that all share: "hepatic or renal cysts"."""
+    separators: Words = ()
+    """What else stands between members of such a list."""
     prepositions: Words = ()
     """Words that tie what follows to what is before: "in", "of"."""
     clause_breaks: Words
