@@ -20,6 +20,10 @@ _ADJECTIVES = 7
 """Most tokens between a word and the finding that follows it."""
 _QUALIFIED = 3
 """Most tokens between "increased" and what is more: "increased hepatic echogenicity"."""
+_OF_AT_MOST = 3
+"""Most tokens between a part and its whole: "of the main"."""
+_BETWEEN_SITES = 5
+"""Most tokens between two sites of a list: ", and in the posterior"."""
 _LIST_FILLERS = 2
 """Most tokens beside joins between two members of a list: articles, adjectives."""
 
@@ -51,6 +55,9 @@ class AttributeReader:
         self._joins = frozenset(word.lower() for word in words.joins)
         self._breaks = frozenset(word.lower() for word in words.clause_breaks)
         self._prepositions = frozenset(word.lower() for word in words.prepositions)
+        self._coordinators = frozenset(word.lower() for word in words.coordinators)
+        self._separators = frozenset(word.lower() for word in words.separators)
+        self._comparatives = frozenset(word.lower() for word in words.comparatives)
         self._denials = frozenset(word.lower() for word in words.denials)
         self._asides = frozenset(word.lower() for word in words.asides)
         self._qualities = frozenset(word.lower() for word in words.qualities)
@@ -67,7 +74,9 @@ class AttributeReader:
         levels: Sequence[Place] = (),
         image_references: Sequence[Place] = (),
     ) -> list[tuple[Attributes, ...]]:
-        """The attributes of each of `targets`: one entry, or one for each side of "small right and large left".
+        """The attributes of each of `targets`: one entry, or one for each side or site that is said of it.
+
+        "Small right and large left effusions" are two, and so is "metastases in the liver and spleen".
 
         Parameters
         ----------
@@ -84,7 +93,9 @@ class AttributeReader:
         """
         if not targets:
             return []
-        clause = _Clause(words, targets, self._joins, self._breaks, self._prepositions)
+        marks = (matches.degrees, matches.acuities, matches.courses, matches.counts)
+        marked = frozenset(token for kind in marks for m in kind for token in range(m.start, m.end))
+        clause = _Clause(words, targets, self._joins, self._breaks, self._prepositions, marked)
         owners = self._owners(clause, targets, measurements, matches.sites)
         leveled = [Match(place.text, place.start, place.end, (place.start, place.end)) for place in levels]
         at_levels = clause.given(leveled, shared=True, nouns=True)
@@ -104,9 +115,9 @@ class AttributeReader:
         )
         read: list[tuple[Attributes, ...]] = []
         for number, target in enumerate(targets):
-            outside = [s for s in sites[number] if not _inside(s, target)]
-            site = _nearest(target, outside or sites[number])
-            side = self._side(target, sides[number], site, clause)
+            site = self._site(clause, target, sites[number])
+            of_site = self._side_of(clause, site, matches.sites)
+            side = self._side(target, sides[number], site, of_site, clause)
             if site and self._anatomy[site.identifier].laterality not in (None, side):
                 site = None  # a list's site is not that of a member on the other side
             degree = _nearest(target, [d for d in degrees[number] if not self._sizes(target, d, words)])
@@ -122,8 +133,67 @@ class AttributeReader:
                 levels=tuple(level.identifier for level in at_levels[number]),
                 image_references=tuple(place.text for place, own in shown if own == number),
             )
-            read.append(self._instances(clause, target, matches, common))
+            instances = self._instances(clause, target, matches, common)
+            if site and len(instances) == 1:
+                instances = self._at_each_site(clause, target, site, sites[number], matches, common)
+            read.append(instances)
         return read
+
+    def _site(self, clause: "_Clause", target: Match, sites: Sequence[Match]) -> Match | None:
+        """The nearest of the finding's `sites`; one beside its name says more than one in it.
+
+        "The liver and renal stones" is no place of the stones: what is coordinated with a name is not its site.
+        """
+        inside = [s for s in sites if _in_name(s, target)]
+        outside = [s for s in sites if not _in_name(s, target)]
+        if inside:
+            outside = [s for s in outside if not clause.words_of(*_between(s, target), self._coordinators)]
+        return _nearest(target, outside or inside)
+
+    def _side_of(self, clause: "_Clause", site: Match | None, sites: Sequence[Match]) -> Laterality | None:
+        """The side of `site`, else that of what it is a part of: "a segmental branch of the right pulmonary artery"."""
+        if site is None:
+            return None
+        of = next((s for s in sites if 0 < s.start - site.end <= _OF_AT_MOST), None)
+        tied = of is not None and clause.words[site.end] in clause.prepositions
+        whole = self._anatomy[of.identifier].laterality if of is not None and tied else None
+        return self._anatomy[site.identifier].laterality or whole
+
+    def _at_each_site(
+        self,
+        clause: "_Clause",
+        target: Match,
+        site: Match,
+        sites: Sequence[Match],
+        matches: Matches,
+        common: Attributes,
+    ) -> tuple[Attributes, ...]:
+        """`common`, and the same for each further site of a list: "in the liver, spleen and right kidney"."""
+        near = sorted((s for s in sites if not _in_name(s, target)), key=lambda m: m.start)
+        if site not in near:
+            return (common,)
+        run = [near[0]]
+        for one, other in pairwise(near):
+            between = clause.words[one.end : other.start]
+            listed = any(word in self._coordinators or word in self._separators for word in between)
+            apart = one.end <= target.start < other.start or not listed or len(between) > _BETWEEN_SITES
+            if apart or not clause.unbroken(one.end, other.start):
+                if site in run:
+                    break
+                run = []
+            run.append(other)
+        if site not in run or not clause.words_of(run[0].start, run[-1].end, self._coordinators):
+            return (common,)
+        instances = [common]
+        for other in run:
+            if other.identifier in {instance.anatomy for instance in instances}:
+                continue
+            beside = next((s.identifier for s in matches.sides if s.end == other.start), None)
+            own = self._side_of(clause, other, matches.sites) or (Laterality(beside) if beside else None)
+            of_first = self._side_of(clause, site, matches.sites) is common.laterality
+            side = own or (None if of_first else common.laterality)
+            instances.append(replace(common, anatomy=other.identifier, laterality=side))
+        return tuple(instances)
 
     def _sizes(self, target: Match, degree: Match, words: Sequence[str]) -> bool:
         """Whether the word tells how large the finding is, and no degree of it: "a small cyst"."""
@@ -144,13 +214,19 @@ class AttributeReader:
         follows = any(t.start >= degree.end for t in clause.targets)
         return before is not None and not follows and clause.words_of(before, degree.start, self._asides)
 
-    def _side(self, target: Match, sides: Sequence[Match], site: Match | None, clause: "_Clause") -> Laterality | None:
+    def _side(
+        self,
+        target: Match,
+        sides: Sequence[Match],
+        site: Match | None,
+        of_site: Laterality | None,
+        clause: "_Clause",
+    ) -> Laterality | None:
         """The side named for the finding, else that of its site.
 
         The side that a site names beats a side word that is farther away: "right lung nodule, left unaffected".
         """
         named = _nearest(target, sides)
-        of_site = self._anatomy[site.identifier].laterality if site else None
         if named is None or (of_site and site and clause.distance(site, target) < clause.distance(named, target)):
             return of_site
         if {s.identifier for s in sides} == {Laterality.LEFT.value, Laterality.RIGHT.value}:
@@ -165,23 +241,40 @@ class AttributeReader:
     ) -> tuple[Attributes, ...]:
         """`common`, or two where two sides with their own degrees stand before the finding."""
         before = [s for s in matches.sides if target.start - _ADJECTIVES <= s.start and s.end <= target.start]
+        close = target.start
+        while close and clause.words[close - 1] in self._separators:
+            close -= 1  # "right, and smaller left, effusions"
         for one, other in pairwise(before):
-            degrees = [_ending_at(matches.degrees, side.start) for side in (one, other)]
-            start = other.start - (_length(matches.degrees, other.start))
+            pair = one, other
+            degrees = [_ending_at(matches.degrees, side.start) for side in pair]
+            courses = [_ending_at(matches.courses, side.start) for side in pair]
+            start = other.start - max(_length(kind, other.start) for kind in (matches.degrees, matches.courses))
             between = clause.words[one.end : start]
             opposite = {one.identifier, other.identifier} == {Laterality.LEFT.value, Laterality.RIGHT.value}
             denied = bool(between) and between[-1] in self._denials
             listed = bool(between) and all(word in self._joins for word in (between[:-1] if denied else between))
-            if opposite and listed and any(degrees) and not clause.words_of(other.end, target.start, self._joins):
-                return tuple(
-                    replace(
-                        common,
-                        laterality=Laterality(side.identifier),
-                        severity=Severity(degree) if degree else None if denied else common.severity,
-                        said_at=said_at,
-                    )
-                    for side, degree, said_at in zip((one, other), degrees, ((one.start, one.end), None), strict=True)
+            told = any(degrees) or any(courses)
+            if not (opposite and listed and told) or clause.words_of(other.end, close, self._joins):
+                continue
+            # "smaller left" is smaller than the right one, not than before
+            compared = [clause.words[side.start - 1] in self._comparatives for side in pair]
+            changes = [
+                None if less or course is None else Change(course)
+                for less, course in zip(compared, courses, strict=True)
+            ]
+            common_change = None if any(courses) else common.change
+            return tuple(
+                replace(
+                    common,
+                    laterality=Laterality(side.identifier),
+                    severity=Severity(degree) if degree else None if denied else common.severity,
+                    change=change or common_change,
+                    said_at=said_at,
                 )
+                for side, degree, change, said_at in zip(
+                    pair, degrees, changes, ((one.start, one.end), None), strict=True
+                )
+            )
         return (common,)
 
     def _owners(
@@ -205,9 +298,11 @@ class AttributeReader:
                 continue
             if inside is not None:
                 owners.append(inside)
-            elif after is not None and targets[after].start - end < _ADJECTIVES and clause.free(end, after):
-                owners.append(after)
-            elif after is not None and targets[after].start - end < _ADJECTIVES and self._amount(clause, end, after):
+            elif (
+                after is not None
+                and targets[after].start - end < _ADJECTIVES
+                and (clause.free(end, after) or self._amount(clause, end, after))
+            ):
                 owners.append(after)
             elif before is not None and clause.unbroken(targets[before].end, start):
                 owners.append(before)
@@ -220,7 +315,6 @@ class AttributeReader:
             else:
                 owners.append(None)
         return owners
-
 
     def _amount(self, clause: "_Clause", end: int, target: int) -> bool:
         """Whether a size that ends before `end` is of the finding that follows: "3 mm of retrolisthesis"."""
@@ -237,12 +331,14 @@ class _Clause:
         joins: frozenset[str],
         breaks: frozenset[str],
         prepositions: frozenset[str],
+        marked: frozenset[int],
     ) -> None:
         self.words = words
         self.targets = targets
         self.joins = joins
         self.breaks = breaks
         self.prepositions = prepositions
+        self.marked = marked
         self.lists = self._lists()
 
     def words_of(self, start: int, end: int, kind: frozenset[str]) -> bool:
@@ -312,8 +408,13 @@ class _Clause:
             after = [w for w in own[last] if w.start >= self.targets[last].predicate[1]]
             for number in members:
                 if not own[number]:
-                    given[number] = after or before
+                    given[number] = after or ([] if self._described(number) else before)
         return given
+
+    def _described(self, number: int) -> bool:
+        """Whether a member of a list has a degree, an acuity ... of its own: "right infarct and chronic ischemia"."""
+        start = self.targets[number - 1].end if number else self.targets[number].start
+        return any(token in self.marked for token in range(start, self.targets[number].start + 1))
 
     def _owner(self, word: Match, *, nouns: bool) -> int | None:
         following = next((i for i, t in enumerate(self.targets) if t.start >= word.end), None)
@@ -359,6 +460,16 @@ def led(attributes: Attributes, lead: Lead | None) -> Attributes:
 def _nearest(target: Match, words: Sequence[Match]) -> Match | None:
     """The nearest of `words`; before the finding rather than after it."""
     return min(words, key=lambda w: (max(0, target.start - w.end, w.start - target.end), w.start), default=None)
+
+
+def _in_name(site: Match, target: Match) -> bool:
+    """Whether the site is part of the finding's name; what a composed finding is said of isn't."""
+    return target.of is None and _inside(site, target)
+
+
+def _between(one: Match, other: Match) -> tuple[int, int]:
+    """The tokens between the two, from first to last."""
+    return (one.end, other.start) if one.start < other.start else (other.end, one.start)
 
 
 def _inside(word: Match, whole: Match) -> bool:

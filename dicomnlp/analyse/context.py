@@ -16,8 +16,8 @@ from dicomnlp.analyse.tokens import tokenize
 from dicomnlp.errors import LanguagePackError
 
 NEGATED, UNCERTAIN, HISTORICAL = "NEGATED_EXISTENCE", "POSSIBLE_EXISTENCE", "HISTORICAL"
-HYPOTHETICAL, FAMILY = "HYPOTHETICAL", "FAMILY"
-CATEGORIES = frozenset({NEGATED, UNCERTAIN, HISTORICAL, HYPOTHETICAL, FAMILY})
+HYPOTHETICAL, FAMILY, AFFIRMED = "HYPOTHETICAL", "FAMILY", "POSITIVE_EXISTENCE"
+CATEGORIES = frozenset({NEGATED, UNCERTAIN, HISTORICAL, HYPOTHETICAL, FAMILY, AFFIRMED})
 _PLACEHOLDER = "\u00a4"
 """Every word of a document that spaCy sees: its string store grows for ever, and must keep nothing of a report."""
 _LENGTHS = 512

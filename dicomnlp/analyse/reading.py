@@ -10,6 +10,7 @@ from functools import lru_cache
 
 from dicomnlp.analyse.attributes import AttributeReader, Attributes
 from dicomnlp.analyse.context import (
+    AFFIRMED,
     FAMILY,
     HISTORICAL,
     HYPOTHETICAL,
@@ -179,4 +180,6 @@ def judge(cues: Sequence[CueMatch]) -> Assertion | None:
         return Assertion.HYPOTHETICAL
     if HISTORICAL in categories:
         return Assertion.HISTORICAL
-    return Assertion.POSSIBLE if UNCERTAIN in categories else None
+    if UNCERTAIN in categories:
+        return Assertion.POSSIBLE
+    return Assertion.PRESENT if AFFIRMED in categories else None

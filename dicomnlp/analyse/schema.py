@@ -136,6 +136,8 @@ class SectionsFile(Table):
     """Sections that end with their paragraph where the report has no heading for its findings."""
     one_sentence: tuple[SectionName, ...] = ()
     """Sections that end with their first sentence there."""
+    openings: tuple[Pattern, ...] = ()
+    """Beginnings of a sentence that can only be a finding: there, such a section ends before its paragraph does."""
     nothing: Words = ()
     """Words after which a dash ends such a section: "Comparison: None - Left basilar opacity."."""
 
@@ -207,6 +209,8 @@ class AttributesFile(Table):
     """Of these, those that make a list whose last member carries a head that all share: "hepatic or renal cysts"."""
     separators: Words = ()
     """What else stands between members of such a list."""
+    comparatives: Words = ()
+    """Of `change`, those that before one of two sides compare the two: "right and smaller left effusions"."""
     prepositions: Words = ()
     """Words that tie what follows to what is before: "in", "of"."""
     clause_breaks: Words

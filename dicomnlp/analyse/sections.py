@@ -68,6 +68,9 @@ class SectionFinder:
         self._core = re.compile(rf"(?<!\w)(?:{core})(?!\w)", re.IGNORECASE)
         nothing = _alternatives(rules.nothing)
         self._nothing = re.compile(rf"{nothing}\.?[ \t]+[-\u2013\u2014][ \t]+(?-i:(?=[^\Wa-z\d_]))", re.IGNORECASE)
+        openings = "|".join(rules.openings)
+        self._opening = re.compile(rf"(?<=[.!?\u3002])\s{{1,4}}(?=(?:{openings})\b)") if openings else None
+        self._exam_sentence = re.compile(rf"\s*(?:{exam})\b[^\n.:]{{0,80}}\.\s(?=\s*\S)", re.IGNORECASE)
         self._exam_line = re.compile(rf"(?:^|(?<=\n))[ \t]*(?:{exam})\b[^\n]{{0,100}}(?=\n|$)", re.IGNORECASE)
 
     def find(self, narrative: Narrative) -> tuple[Section, ...]:
@@ -76,7 +79,10 @@ class SectionFinder:
         if not text.strip():
             return ()
         heads = self._heads(narrative)
-        has_findings = any(name is SectionName.FINDINGS for _, _, _, name in heads)
+        # "Abdomen:" names an examination, or an organ of what runs on without a heading for the findings
+        has_findings = any(
+            name is SectionName.FINDINGS and (title is None or self._core.search(title)) for _, _, title, name in heads
+        )
         sections: list[Section] = []
         first = heads[0][0] if heads else len(text)
         if text[:first].strip():
@@ -163,6 +169,9 @@ class SectionFinder:
                 at = blank.end()
             else:
                 break
+        named = self._exam_sentence.match(text, at, end)
+        if named and named.group().isupper() and not text[named.end() : end].isupper():
+            at = named.end()
         if text[start:at].strip():
             yield Section(SectionName.EXAM, None, start, at, start)
         if text[at:end].strip():
@@ -177,6 +186,8 @@ class SectionFinder:
         stop = _SENTENCE if name in self.rules.one_sentence else _PARAGRAPH
         gap = self._nothing.match(text, begin, end) or stop.search(text, begin, end)
         cut = gap.end() if gap else end
+        if self._opening and (opening := self._opening.search(text, begin, cut)):
+            cut = opening.end()
         yield Section(name, title, start, cut, body)
         if text[cut:end].strip():
             yield Section(SectionName.FINDINGS, None, cut, end, cut)
