@@ -110,8 +110,15 @@ class ListReader:
                 right = site[0]
             first = True
             while (end := self._end_before(words, right, adjectives, first=first)) is not None:
-                member = self._completed(CONCEPT, words, end, heads) or self._sited(
-                    words, end, heads, sites, adjectives
+                # the longest head first: "superficial and deep femoral vein thrombosis" is twice of a femoral vein
+                member = next(
+                    (
+                        said
+                        for head in heads
+                        if (said := self._completed(CONCEPT, words, end, [head]))
+                        or (said := self._sited(words, end, head, sites, adjectives))
+                    ),
+                    None,
                 )
                 if member is None or member.identifier in self._normal:
                     break
@@ -121,7 +128,48 @@ class ListReader:
                 if any(self._named(IDIOM, words[member.start : end], head[:1]) for head in heads):
                     silenced.append((member.start, end))
                 right, first = member.start, False
+            named = _tokens(found)
+            found += [m for m in self._following(words, concept, matches.sites) if named.isdisjoint(m.tokens)]
         return tuple(sorted(found, key=lambda m: m.start)), silenced
+
+    def _following(self, words: Sequence[str], concept: Match, sites: Sequence[Match]) -> list[Match]:
+        """What a list after `concept` names by less than a term: by its head, or by a site alone.
+
+        "Pleural effusion or thickening" shares the word in front, "metastases to the liver and lung" the head.
+        """
+        at = concept.end
+        while at < len(words) and words[at] in self._between:
+            at += 1
+        if self._coordinators.isdisjoint(words[concept.end : at]):
+            return self._at_sites(words, concept, sites)
+        stop = at
+        while stop < len(words) and stop - at < _MEMBER_AT_MOST and words[stop] not in self._stops:
+            stop += 1
+        for end in range(stop, at, -1):
+            for front in range(concept.end - 1, concept.start, -1):
+                identifier = self._named(CONCEPT, words[concept.start : front], words[at:end])
+                if identifier is not None and identifier not in self._normal:
+                    return [Match(identifier, at, end, (at, end))]
+        return self._at_sites(words, concept, sites)
+
+    def _at_sites(self, words: Sequence[str], concept: Match, sites: Sequence[Match]) -> list[Match]:
+        """The finding at each further site of a list that its name begins: "metastases to the liver and lung"."""
+        own = next((s for s in sites if concept.start < s.start and s.end == concept.end), None)
+        tie = (
+            next((i for i in range(concept.start, own.start) if words[i] in self._prepositions), None) if own else None
+        )
+        head = self._named(CONCEPT, words[concept.start : tie], ()) if tie else None
+        if own is None or head is None:
+            return []
+        listed: list[Match] = []
+        end = own.end
+        for site in sorted((s for s in sites if s.start >= end), key=lambda m: m.start):
+            between = words[end : site.start]
+            if len(between) > _ADJECTIVES_AT_MOST or self._between.isdisjoint(between):
+                break
+            listed.append(Match(head, site.start, site.end, (site.start, site.end)))
+            end = site.end
+        return [] if self._coordinators.isdisjoint(words[own.end : end]) else listed
 
     @staticmethod
     def _same(member: Match, concept: Match, sites: set[Span]) -> bool:
