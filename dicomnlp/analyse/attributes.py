@@ -51,6 +51,8 @@ class AttributeReader:
 
     def __init__(self, pack: Pack) -> None:
         self._anatomy = pack.anatomy
+        self._within = {i: frozenset(pack.site_lineage(i)) for i in pack.anatomy}
+        self._lineage = {i: tuple(pack.lineage(i)) for i in pack.concepts}
         words = pack.attributes
         self._joins = frozenset(word.lower() for word in words.joins)
         self._breaks = frozenset(word.lower() for word in words.clause_breaks)
@@ -61,6 +63,7 @@ class AttributeReader:
         self._denials = frozenset(word.lower() for word in words.denials)
         self._asides = frozenset(word.lower() for word in words.asides)
         self._qualities = frozenset(word.lower() for word in words.qualities)
+        self._origins = frozenset(word.lower() for word in words.origins)
         self._amounts = frozenset(word.lower() for word in words.amounts)
         self._size_words = frozenset(tokenize(words).words for words in words.size_words)
         self._sized = {i for i in pack.concepts if any(pack.concepts[p].sized for p in pack.lineage(i))}
@@ -101,7 +104,9 @@ class AttributeReader:
         at_levels = clause.given(leveled, shared=True, nouns=True)
         shown = [(place, owner(place, targets, self._breaks, words)) for place in image_references]
         acuities = clause.given(matches.acuities, shared=True)
-        sites = clause.given(matches.sites, shared=True, nouns=True)
+        sites = clause.given(
+            [s for s in matches.sites if not self._measured_from(s, measurements, words)], shared=True, nouns=True
+        )
         sided = [site for site in matches.sites if self._anatomy[site.identifier].laterality]
         free = [s for s in matches.sides if not any(_inside(s, site) for site in sided)]
         sides = clause.given(free, shared=True)
@@ -109,13 +114,14 @@ class AttributeReader:
         own = [d for d in matches.degrees if not any(c.start == d.end for c in matches.courses)]
         own = [d for d in own if not self._of_an_aside(clause, d) and not self._of_a_quality(clause, d, 0)]
         degrees = clause.given(own, shared=False)
+        # in "increased interstitial markings" the word is part of the finding's name
+        changes = [c for c in matches.courses if not any(t.start == c.start and c.end < t.end for t in targets)]
         courses = clause.given(
-            [c for c in matches.courses if c.end - c.start > 1 or not self._of_a_quality(clause, c, _QUALIFIED)],
-            shared=True,
+            [c for c in changes if c.end - c.start > 1 or not self._of_a_quality(clause, c, _QUALIFIED)], shared=True
         )
         read: list[tuple[Attributes, ...]] = []
         for number, target in enumerate(targets):
-            site = self._site(clause, target, sites[number])
+            site = self._meant(target, self._site(clause, target, sites[number]))
             of_site = self._side_of(clause, site, matches.sites)
             side = self._side(target, sides[number], site, of_site, clause)
             if site and self._anatomy[site.identifier].laterality not in (None, side):
@@ -149,6 +155,14 @@ class AttributeReader:
         if inside:
             outside = [s for s in outside if not clause.words_of(*_between(s, target), self._coordinators)]
         return _nearest(target, outside or inside)
+
+    def _meant(self, target: Match, site: Match | None) -> Match | None:
+        """`site` as its words are meant beside the finding: "cervical lymphadenopathy" is not in the spine."""
+        if site is None or not self._anatomy[site.identifier].instead:
+            return site
+        instead = self._anatomy[site.identifier].instead
+        meant = next((instead[i] for i in self._lineage.get(target.identifier, ()) if i in instead), None)
+        return site if meant is None else replace(site, identifier=meant)
 
     def _side_of(self, clause: "_Clause", site: Match | None, sites: Sequence[Match]) -> Laterality | None:
         """The side of `site`, else that of what it is a part of: "a segmental branch of the right pulmonary artery"."""
@@ -188,6 +202,8 @@ class AttributeReader:
         for other in run:
             if other.identifier in {instance.anatomy for instance in instances}:
                 continue
+            if target.of is not None and not self._alike(site, other):
+                continue  # "heart and liver are enlarged": the liver isn't what makes it cardiomegaly
             beside = next((s.identifier for s in matches.sides if s.end == other.start), None)
             own = self._side_of(clause, other, matches.sites) or (Laterality(beside) if beside else None)
             of_first = self._side_of(clause, site, matches.sites) is common.laterality
@@ -198,6 +214,13 @@ class AttributeReader:
     def _sizes(self, target: Match, degree: Match, words: Sequence[str]) -> bool:
         """Whether the word tells how large the finding is, and no degree of it: "a small cyst"."""
         return target.identifier in self._sized and tuple(words[degree.start : degree.end]) in self._size_words
+
+    def _measured_from(
+        self, site: Match, measurements: Sequence[tuple[Measurement, tuple[int, int]]], words: Sequence[str]
+    ) -> bool:
+        """Whether the site is what a distance is told from: "a mass 4 cm from the nipple"."""
+        ends = {end for m, (_, end) in measurements if m.kind == "distance" and end < len(words)}
+        return any(words[end] in self._origins and site.start - end in (1, 2) for end in ends)
 
     def _of_a_quality(self, clause: "_Clause", word: Match, reach: int) -> bool:
         """Whether `word` speaks of a quality that follows it: "mildly displaced", "increased T2 signal"."""
@@ -213,6 +236,10 @@ class AttributeReader:
         before = max((t.end for t in clause.targets if t.end <= degree.start), default=None)
         follows = any(t.start >= degree.end for t in clause.targets)
         return before is not None and not follows and clause.words_of(before, degree.start, self._asides)
+
+    def _alike(self, one: Match, other: Match) -> bool:
+        """Whether both sites are parts of one organ."""
+        return any(self._anatomy[i].parent for i in self._within[one.identifier] & self._within[other.identifier])
 
     def _side(
         self,
@@ -418,6 +445,8 @@ class _Clause:
 
     def _owner(self, word: Match, *, nouns: bool) -> int | None:
         following = next((i for i, t in enumerate(self.targets) if t.start >= word.end), None)
+        while following is not None and not nouns and self._adjectival(following):
+            following += 1
         preceding = next((i for i in reversed(range(len(self.targets))) if self.targets[i].end <= word.start), None)
         behind = preceding is not None and self.unbroken(self.targets[preceding].end, word.start)
         tied = nouns and behind and self._attached(word)
@@ -428,6 +457,13 @@ class _Clause:
         if following is not None and self.unbroken(word.end, self.targets[following].start):
             return following
         return None
+
+    def _adjectival(self, target: int) -> bool:
+        """Whether the finding stands right before another that it describes: "postoperative effusion"."""
+        if target + 1 == len(self.targets):
+            return False
+        one, other = self.targets[target], self.targets[target + 1]
+        return one.of is None and other.of is None and one.end == other.start
 
     def _modifies(self, word: Match, target: int) -> bool:
         """`word` stands before the target with nothing but adjectives, or "in", between."""

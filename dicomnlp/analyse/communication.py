@@ -37,6 +37,7 @@ class CommunicationReader:
         self._phrases = Phrases("communication.toml", entries, needed=_TOLD)
         # apart from the verbs, whose gaps reach over them: "communicated by secure message to"
         self._methods = Phrases("communication.toml", [("methods", 0, rules.methods)])
+        self._not_names = frozenset(rules.not_names)
         self._agents = frozenset(rules.agents)
         self._particles = frozenset(rules.particles)
         self._time = re.compile("|".join(f"(?:{time})" for time in rules.times), re.IGNORECASE)
@@ -85,14 +86,18 @@ class CommunicationReader:
         if not people:
             return None
         verb = verbs[0].start if verbs else 0
-        told = [p for p in people if not p[0] or passage.words[p[0] - 1] not in self._agents]
-        people = told or people
+        told = [p for p in people if self._agents.isdisjoint(passage.words[max(0, p[0] - 2) : p[0]])]
+        if not told:
+            return None
+        people = told
         start, end = min(people, key=lambda p: (p[0] < verb, abs(p[0] - verb)))
         # name and credentials are found apart: "Dr. John Smith, MD"
         end = max((e for s, e in people if start <= s <= end + 1), default=end)
         return passage.said(start, end)
 
     def _is_name(self, passage: Passage, at: int) -> bool:
+        if passage.words[at] in self._not_names:
+            return False
         first = passage.text[passage.starts[at]]
         return (first.isalpha() and not first.islower()) or passage.words[at] in self._particles
 

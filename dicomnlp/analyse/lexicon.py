@@ -4,6 +4,7 @@ Overlaps are settled here, longest first. A composed concept ("the heart is mild
 that stand near each other in one clause: the part that is said (the predicate) is what cues act on.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -71,6 +72,10 @@ class Lexicon:
         self._joins = frozenset(pack.attributes.joins)
         self._inflections = pack.about.inflections
         self._head_before = frozenset(pack.about.head_before)
+        self._spellings = dict(pack.about.spellings)
+        parts = "|".join(map(re.escape, sorted(self._spellings, key=len, reverse=True)))
+        self._variant = re.compile(parts) if parts else None
+        self._whole_words = dict(pack.about.abbreviated)
         # a phrase may belong to several concepts and parts: (kind, identifier)
         self._rules: dict[tuple[tuple[str, ...], bool], dict[tuple[str, str], None]] = {}
         self._compositions: list[tuple[str, str, str]] = []
@@ -104,15 +109,17 @@ class Lexicon:
         ):
             for value, terms in words.items():
                 self._add(kind, str(value), terms)
-        for side, words in pack.attributes.cased_sides.items():
-            self._add(SIDE, side.value, words, cased=True)
+        for side, abbreviations in pack.attributes.cased_sides.items():
+            self._add(SIDE, side.value, abbreviations, cased=True)
         self._add(SIDE, _NONE, pack.attributes.not_sides)
 
     def _add(
         self, kind: str, identifier: str, terms: Iterable[str], *, plural: bool = False, cased: bool = False
     ) -> None:
         for term in terms:
-            words = tokenize(term).words if cased else tuple(word.lower() for word in tokenize(term).words)
+            words = tokenize(term).words
+            if not cased:
+                words = tuple(self.respelled([word.lower() for word in words]))
             for form in [words, *(self._plurals(words) if plural else ())]:
                 self._rules.setdefault((form, cased), {})[kind, identifier] = None
 
@@ -126,8 +133,17 @@ class Lexicon:
                     yield (*words[:head], stem + replacement, *words[head + 1 :])
                     break
 
+    def respelled(self, lower: Sequence[str]) -> Sequence[str]:
+        """The words as the lexicon spells them: "oesophagus" as "esophagus", "fx" as "fracture"."""
+        if not self._whole_words.keys().isdisjoint(lower):
+            lower = [self._whole_words.get(word, word) for word in lower]
+        if self._variant is None or self._variant.search(" ".join(lower)) is None:
+            return lower
+        return [self._variant.sub(lambda part: self._spellings[part.group()], word) for word in lower]
+
     def __call__(self, words: Sequence[str], lower: Sequence[str]) -> Matches:
         """What the lexicon knows of a sentence, given its tokens as written and in lower case."""
+        lower = self.respelled(lower)
         found: dict[str, list[Match]] = defaultdict(list)
         parts: dict[str, list[tuple[int, int]]] = defaultdict(list)
         for meanings, start, end in [*self._plain.find(lower), *self._cased.find(words)]:
@@ -145,6 +161,7 @@ class Lexicon:
 
     def meanings(self, words: Sequence[str]) -> tuple[tuple[str, str], ...]:
         """What `words` (lower case) mean as a whole: pairs (kind, identifier); none where they are no term."""
+        words = self.respelled(words)
         whole = (found for found, start, end in self._plain.find(words) if (start, end) == (0, len(words)))
         return next(whole, ())
 

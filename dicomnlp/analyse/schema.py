@@ -62,6 +62,10 @@ class PackFile(Table):
     """Phrases such as "apart from": a statement of normality that they limit implies nothing."""
     idioms: Words = ()
     """Phrases whose words don't count by themselves: a "tumor board" is no tumor, in "small bowel" nothing is small."""
+    spellings: tuple[tuple[Word, Word], ...] = ()
+    """Pairs (part of a word, as the lexicon spells it): "haem" is read as "hem"."""
+    abbreviated: tuple[tuple[Word, Word], ...] = ()
+    """Pairs (word, the one that the lexicon has for it): "fx" is read as "fracture"."""
     common_words: Words = ()
     """Words that a text of this language can hardly do without; where they are rare its language is in doubt."""
 
@@ -112,6 +116,8 @@ class AnatomyEntry(Table):
     laterality: Laterality | None = None
     terms: Words = ()
     cased: Words = ()
+    instead: dict[Identifier, Identifier] = {}
+    """What its words mean beside a finding of the concept: "cervical" beside lymphadenopathy is no spine."""
 
 
 class AnatomyFile(Table):
@@ -227,6 +233,8 @@ class AttributesFile(Table):
     """Words of `severity` that tell a size: no degree of a concept that is `sized`."""
     qualities: Words = ()
     """Words that a degree or course right before them is of: "mildly displaced", "increased echogenicity"."""
+    origins: Words = ()
+    """Words between a distance and what it is told from, which is no site of the finding: "4 cm from the nipple"."""
     amounts: Words = ()
     """Words between a size and what it is of: "3 mm of retrolisthesis"."""
     acuity: dict[Acuity, Words] = {}
@@ -266,6 +274,8 @@ class MeasuresFile(Table):
     """Quantities whose name stands before a bare number: "SUVmax 6.4"."""
     links: Words = ()
     """Between such a name and its number: "of", "is"."""
+    bounds: dict[Literal["<", "<=", ">", ">="], Words] = {}
+    """Words before a quantity that make it a bound: "less than"."""
     times: Words
     """Between two dimensions: "x", "by"."""
     ranges: Words

@@ -56,7 +56,8 @@ class SectionFinder:
         qualifier = _alternatives(rules.qualifiers)
         join = _alternatives(rules.joins)
         exam = _alternatives(rules.examinations)
-        bracket = r"(?:[ \t]*\([^()\n]{1,40}\))?"
+        # "ADDENDUM (Dr. Lee):", "ADDENDUM 2/14/2023:"
+        bracket = r"(?:[ \t]*\([^()\n]{1,40}\)|[ \t]+#?\d[\d/.\-: ]{0,18}(?=:))?"
         joined = rf"(?:[ \t]*(?:{join})[ \t]*(?:{qualifier}[ \t]+)?(?:{core})){{0,3}}"
         body = rf"(?:{qualifier}[ \t]+){{0,3}}(?:{core}){joined}{bracket}"
         named = rf"(?P<title>{body})(?!\w)"
