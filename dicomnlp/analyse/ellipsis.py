@@ -100,13 +100,14 @@ class ListReader:
         found = list(matches.concepts)
         silenced: list[Span] = []
         for concept in matches.concepts:
-            if concept.of is not None or concept.identifier in self._normal:
+            if concept.identifier in self._normal:
                 continue
-            heads = [words[start : concept.end] for start in range(concept.start + 1, concept.end)]
-            right = concept.start
-            site = next((s for s in sites if s[0] < concept.start <= s[1]), None)
+            start, stop = concept.predicate
+            heads = [words[first:stop] for first in range(start + 1, stop)]
+            right = start
+            site = next((s for s in sites if s[0] < start <= s[1]), None)
             if site is not None:
-                heads.insert(0, words[concept.start : concept.end])
+                heads.insert(0, words[start:stop])
                 right = site[0]
             first = True
             while (end := self._end_before(words, right, adjectives, first=first)) is not None:
@@ -128,6 +129,8 @@ class ListReader:
                 if any(self._named(IDIOM, words[member.start : end], head[:1]) for head in heads):
                     silenced.append((member.start, end))
                 right, first = member.start, False
+            if concept.of is not None:
+                continue
             named = _tokens(found)
             found += [m for m in self._following(words, concept, matches.sites) if named.isdisjoint(m.tokens)]
         return tuple(sorted(found, key=lambda m: m.start)), silenced

@@ -99,6 +99,7 @@ class Engine:
                     found = [_at(f, text, _whole(f, inside)) for f in found]
                 if reading.refers_back and findings and findings[-1].end > line.previous:
                     findings[-1] = _measured(findings[-1], reading, start)
+                    self._course(findings, line.previous, reading.change)
                 findings += found if targets else self._with_implied(found)
                 line.previous = start
         findings += [self._unplaced(narrative, sections, target) for target in open_targets]
@@ -195,6 +196,24 @@ class Engine:
             for concept in self.pack.lineage(f.concept.id)
         }
         return [f for one in found for f in (one, *(i for i in self._implied(one) if i.concept.id not in said))]
+
+    def _course(self, findings: list[Finding], previous: int, change: Change | None) -> None:
+        """Give `change` to the finding of the sentence at `previous`, where that speaks of one alone.
+
+        What "has resolved" would be absent after all; a sentence's cues don't act in another, so it is left as it is.
+        """
+        if change is None or change is Change.RESOLVED:
+            return
+        meant = [
+            i
+            for i, f in enumerate(findings)
+            if f.start >= previous
+            and f.assertion in (Assertion.PRESENT, Assertion.POSSIBLE)
+            and not (f.concept.id in self.pack.concepts and self.pack.concepts[f.concept.id].normal)
+        ]
+        if len({(findings[i].start, findings[i].end) for i in meant}) == 1:
+            for i in meant:
+                findings[i] = replace(findings[i], change=findings[i].change or change)
 
     def _implied(self, finding: Finding) -> Iterable[Finding]:
         """What a normal statement says is absent ("lungs are clear")."""

@@ -76,6 +76,8 @@ class MeasureReader:
         self._dated = re.compile(rf"[\s,(]*(?:{dates})(?!\w)")
         self._kinds = [(entry, _free(entry.before)) for entry in rules.kinds]
         self._prior_after = re.compile(rf"\s*(?i:{_any(rules.prior_after)})(?!\w)") if rules.prior_after else None
+        self._bounds = {word.lower(): comparator for comparator, bounds in rules.bounds.items() for word in bounds}
+        self._bound = re.compile(rf"(?<!\w)(?P<bound>(?i:{_any(list(self._bounds))}))\s*\Z")
         self._distance_before = _free(rules.distance_before)
         after = _any(rules.distance_after)
         self._distance_after = re.compile(rf"\.?\s*(?i:{after})(?!\w)") if rules.distance_after else None
@@ -96,6 +98,7 @@ class MeasureReader:
                 text=text[q.start : q.end],
                 start=q.start,
                 end=q.end,
+                comparator=self._comparator(text, q),
             )
             for q in quantities
         )
@@ -190,6 +193,12 @@ class MeasureReader:
         after = self._distance_after and self._distance_after.match(text, quantity.end)
         before = self._distance_before and self._distance_before.search(text, *_reach(quantity.start))
         return "distance" if after or before else "size"
+
+    def _comparator(self, text: str, quantity: _Quantity) -> str | None:
+        """What kind of bound the words right before the quantity make it; None where it is the value itself."""
+        low, high = _reach(quantity.start)
+        bound = self._bound.search(text[low:high])
+        return self._bounds[" ".join(bound["bound"].lower().split())] if bound else None
 
     def _temporality(self, text: str, quantity: _Quantity, quantities: list[_Quantity]) -> Temporality:
         low, high = _reach(quantity.start)

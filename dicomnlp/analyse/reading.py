@@ -25,7 +25,7 @@ from dicomnlp.analyse.lexicon import LABEL_AT_MOST, Lexicon, Match, Matches
 from dicomnlp.analyse.measures import MeasureReader
 from dicomnlp.analyse.pack import Pack
 from dicomnlp.analyse.tokens import tokenize
-from dicomnlp.model import Assertion, Cue, Measurement
+from dicomnlp.model import Assertion, Change, Cue, Measurement
 
 TARGET = "target"
 """The concept id of a span that the caller asked for and the lexicon doesn't know."""
@@ -60,6 +60,8 @@ class SentenceReading:
     """What the label that it begins with says of what follows."""
     refers_back: bool = False
     """It names no finding and goes on about the one before: "It measures 4 mm"."""
+    change: Change | None = None
+    """Of such a sentence: how what it goes on about has changed, where it names one course."""
 
 
 class SentenceReader:
@@ -102,7 +104,10 @@ class SentenceReader:
         levels = self._details.levels(text, tokens)
         lead = self._details.lead(words, matches, levels)
         if not found:
-            return SentenceReading((), measurements, lead, self._details.refers_back(text))
+            refers_back = self._details.refers_back(text)
+            courses = {c.identifier for c in matches.courses} if refers_back else set()
+            change = Change(courses.pop()) if len(courses) == 1 else None
+            return SentenceReading((), measurements, lead, refers_back, change)
         measured = [(m, tokens.span(m.start, m.end)) for m in measurements]
         levels = [place for place in levels if lead is None or place.start >= lead.end]
         images = self._details.image_references(text, tokens)
