@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from dicomnlp.analyse.counts import NumeralReader
 from dicomnlp.analyse.details import Lead, Place, owner
 from dicomnlp.analyse.lexicon import Match, Matches
 from dicomnlp.analyse.pack import Pack
@@ -63,6 +64,7 @@ class AttributeReader:
         self._denials = frozenset(word.lower() for word in words.denials)
         self._asides = frozenset(word.lower() for word in words.asides)
         self._qualities = frozenset(word.lower() for word in words.qualities)
+        self._numerals = NumeralReader(pack)
         self._origins = frozenset(word.lower() for word in words.origins)
         self._amounts = frozenset(word.lower() for word in words.amounts)
         self._size_words = frozenset(tokenize(words).words for words in words.size_words)
@@ -100,6 +102,8 @@ class AttributeReader:
         marked = frozenset(token for kind in marks for m in kind for token in range(m.start, m.end))
         clause = _Clause(words, targets, self._joins, self._breaks, self._prepositions, marked)
         owners = self._owners(clause, targets, measurements, matches.sites)
+        said = [span for _, span in measurements] + [(p.start, p.end) for p in (*levels, *image_references)]
+        counts = sorted([*matches.counts, *self._numerals.read(words, targets, said)], key=lambda c: c.start)
         leveled = [Match(place.text, place.start, place.end, (place.start, place.end)) for place in levels]
         at_levels = clause.given(leveled, shared=True, nouns=True)
         shown = [(place, owner(place, targets, self._breaks, words)) for place in image_references]
@@ -135,7 +139,7 @@ class AttributeReader:
                 change=Change(course.identifier) if course else None,
                 measurements=tuple(m for (m, _), own in zip(measurements, owners, strict=True) if own == number),
                 acuity=Acuity(acuity.identifier) if (acuity := _nearest(target, acuities[number])) else None,
-                count=clause.count(target, matches.counts),
+                count=clause.count(target, counts),
                 levels=tuple(level.identifier for level in at_levels[number]),
                 image_references=tuple(place.text for place, own in shown if own == number),
             )
@@ -389,8 +393,13 @@ class _Clause:
         near = [c for c in counts if c.end <= target.start and target.start - c.end <= _ADJECTIVES]
         if number is None or not near or not self.free(near[-1].end, number):
             return None
-        others = any(near[-1].end <= t.start < target.start for t in self.targets)
-        return None if others else near[-1].identifier
+        if any(near[-1].end <= t.start < target.start for t in self.targets):
+            return None
+        if not near[-1].identifier.isdigit():
+            for place in (near[-1].end, target.predicate[1]):
+                if [w.isdigit() or w for w in self.words[place : place + 3]] == ["(", True, ")"]:
+                    return self.words[place + 1]  # "multiple (4) nodules"
+        return near[-1].identifier
 
     def distance(self, word: Match, target: Match) -> int:
         """Tokens between the two, 0 where they touch or overlap."""

@@ -240,6 +240,10 @@ class AttributesFile(Table):
     acuity: dict[Acuity, Words] = {}
     count: dict[Word, Words] = {}
     """How many: a number, or a word such as "multiple", and the words for it."""
+    before_counts: Words = ()
+    """What stands before a number that counts: "there are 3 nodules"."""
+    not_counted: Words = ()
+    """Words after a number which show that it counts something else: "3 month"."""
     levels: tuple[Pattern, ...] = ()
     """Levels and other numbered places: "L4-L5", "segment VII", "10 o'clock"."""
     image_references: tuple[Pattern, ...] = ()
