@@ -25,6 +25,8 @@ _OF_AT_MOST = 3
 """Most tokens between a part and its whole: "of the main"."""
 _BETWEEN_SITES = 5
 """Most tokens between two sites of a list: ", and in the posterior"."""
+_APART = 4
+"""Tokens before a site in which "separate from" may stand."""
 _LIST_FILLERS = 2
 """Most tokens beside joins between two members of a list: articles, adjectives."""
 
@@ -47,6 +49,9 @@ class Attributes:
     """Of the first of two sides: its tokens, on which cues act instead of the noun ("no right and mild left ...")."""
 
 
+_NOTHING = Attributes()
+
+
 class AttributeReader:
     """Attaches attributes by the words of one pack."""
 
@@ -66,6 +71,8 @@ class AttributeReader:
         self._qualities = frozenset(word.lower() for word in words.qualities)
         self._numerals = NumeralReader(pack)
         self._origins = frozenset(word.lower() for word in words.origins)
+        self._adverbs = frozenset(word.lower() for word in words.adverbs)
+        self._apart = [tokenize(phrase.lower()).words for phrase in words.apart]
         self._amounts = frozenset(word.lower() for word in words.amounts)
         self._size_words = frozenset(tokenize(words).words for words in words.size_words)
         self._sized = {i for i in pack.concepts if any(pack.concepts[p].sized for p in pack.lineage(i))}
@@ -96,9 +103,9 @@ class AttributeReader:
         levels, image_references
             Its levels and references to images.
         """
-        if not targets:
-            return []
         marks = (matches.degrees, matches.acuities, matches.courses, matches.counts)
+        if not (any(marks) or matches.sites or matches.sides or measurements or levels or image_references):
+            return [(_NOTHING,)] * len(targets)
         marked = frozenset(token for kind in marks for m in kind for token in range(m.start, m.end))
         clause = _Clause(words, targets, self._joins, self._breaks, self._prepositions, marked)
         owners = self._owners(clause, targets, measurements, matches.sites)
@@ -109,7 +116,7 @@ class AttributeReader:
         shown = [(place, owner(place, targets, self._breaks, words)) for place in image_references]
         acuities = clause.given(matches.acuities, shared=True)
         sites = clause.given(
-            [s for s in matches.sites if not self._measured_from(s, measurements, words)], shared=True, nouns=True
+            [s for s in matches.sites if not self._away_from(s, measurements, words)], shared=True, nouns=True
         )
         sided = [site for site in matches.sites if self._anatomy[site.identifier].laterality]
         free = [s for s in matches.sides if not any(_inside(s, site) for site in sided)]
@@ -219,19 +226,22 @@ class AttributeReader:
         """Whether the word tells how large the finding is, and no degree of it: "a small cyst"."""
         return target.identifier in self._sized and tuple(words[degree.start : degree.end]) in self._size_words
 
-    def _measured_from(
+    def _away_from(
         self, site: Match, measurements: Sequence[tuple[Measurement, tuple[int, int]]], words: Sequence[str]
     ) -> bool:
-        """Whether the site is what a distance is told from: "a mass 4 cm from the nipple"."""
+        """Whether the finding is told to be away from the site: "4 cm from the nipple", "separate from the ovary"."""
         ends = {end for m, (_, end) in measurements if m.kind == "distance" and end < len(words)}
-        return any(words[end] in self._origins and site.start - end in (1, 2) for end in ends)
+        if any(words[end] in self._origins and site.start - end in (1, 2) for end in ends):
+            return True
+        before = words[max(0, site.start - _APART) : site.start]
+        return any(tuple(before[i : i + len(p)]) == tuple(p) for p in self._apart for i in range(len(before)))
 
     def _of_a_quality(self, clause: "_Clause", word: Match, reach: int) -> bool:
         """Whether `word` speaks of a quality that follows it: "mildly displaced", "increased T2 signal"."""
         for place, after in enumerate(clause.words[word.end : word.end + reach + 1], word.end):
             if after in clause.breaks or after in clause.joins or after in clause.prepositions:
                 return False
-            if after in self._qualities:
+            if after in self._qualities and (reach > 0 or clause.words[word.end - 1] in self._adverbs):
                 return reach > 0 or not any(t.start <= place < t.end for t in clause.targets)
         return False
 
@@ -370,11 +380,12 @@ class _Clause:
         self.breaks = breaks
         self.prepositions = prepositions
         self.marked = marked
+        self.ties = joins | prepositions
         self.lists = self._lists()
 
     def words_of(self, start: int, end: int, kind: frozenset[str]) -> bool:
         """Whether a word of `kind` is among the tokens [start, end)."""
-        return any(word in kind for word in self.words[start:end])
+        return not kind.isdisjoint(self.words[start:end])
 
     def unbroken(self, start: int, end: int) -> bool:
         """No clause break in the tokens [start, end)."""
@@ -383,10 +394,12 @@ class _Clause:
     def free(self, start: int, target: int) -> bool:
         """Neither a clause break nor a join between `start` and the target: nothing but adjectives."""
         end = self.targets[target].start
-        return self.unbroken(start, end) and not self.words_of(start, end, self.joins | self.prepositions)
+        return self.unbroken(start, end) and not self.words_of(start, end, self.ties)
 
     def count(self, target: Match, counts: Sequence[Match]) -> str | None:
         """How many: the last number word before the target with nothing but adjectives between."""
+        if not counts:
+            return None
         if named := [c for c in counts if _inside(c, target)]:
             return named[0].identifier
         number = next((i for i, t in enumerate(self.targets) if t is target), None)

@@ -47,7 +47,9 @@ class ClauseModifier(ConTextModifier):  # type: ignore[misc]  # medspaCy is unty
     """
 
     def __init__(self, rule: ConTextRule, start: int, end: int, doc: Doc, words: Sequence[str]) -> None:
-        super().__init__(rule, start, end, doc)
+        # medspaCy would look for the sentence in the document, which here is one: a third of ConText's time
+        unlimited = {"FORWARD": (end, len(words)), "BACKWARD": (0, start)}.get(rule.direction, (0, len(words)))
+        super().__init__(rule, start, end, doc, *(unlimited if rule.max_scope is None else ()))
         self._words = words
 
     def limit_scope(self, other: "ClauseModifier") -> bool:
@@ -55,7 +57,7 @@ class ClauseModifier(ConTextModifier):  # type: ignore[misc]  # medspaCy is unty
 
         A cue that looks away ends none, nor does one that acts on a few mentions alone.
         """
-        if other.rule.metadata["only_of"]:
+        if self.direction == "TERMINATE" or other.rule.metadata["only_of"]:
             return False
         if other.direction == "TERMINATE":
             looking = "forward" if other > self else "backward"

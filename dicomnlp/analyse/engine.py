@@ -5,7 +5,8 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, lru_cache
+from operator import attrgetter
 from pathlib import Path
 
 from dicomnlp.analyse.attributes import led
@@ -33,13 +34,15 @@ from dicomnlp.model import (
     Segment,
 )
 
-_WITHOUT_ATTRIBUTES = frozenset({Assertion.ABSENT, Assertion.HYPOTHETICAL, Assertion.FAMILY})
+_WITHOUT_ATTRIBUTES = (Assertion.ABSENT, Assertion.HYPOTHETICAL, Assertion.FAMILY)
 
 _NOWHERE = Segment(0, 0, "")
 
 _WORDS = re.compile(r"[^\W\d_]+")
 _SAMPLE = 20_000
 """Characters by which the language is judged."""
+_TITLES = 256
+"""Headings that a process keeps with what they assume."""
 _FEWEST_WORDS = 12
 _COMMON_SHARE = 0.12
 """Of 3,120 English reports at hand four have fewer common words; of other languages' sentences nearly all."""
@@ -71,6 +74,8 @@ class Engine:
         self._concepts[TARGET] = Concept(TARGET, None, None, "Span given by the caller")
         self._sites = {i: concept_of(i, entry) for i, entry in pack.anatomy.items()}
         self._statements = StatementReader(pack, self._sites, cache=cache)
+        self._titled = lru_cache(_TITLES)(self._title_assumes)
+        self._implying = {i for i, entry in pack.concepts.items() if entry.implies}
         self._critical = {i for i in pack.concepts if pack.critical(i)}
 
     def analyse(self, narrative: Narrative, targets: Sequence[tuple[int, int]] = ()) -> Analysis:
@@ -87,8 +92,9 @@ class Engine:
             self._statements.collect(text, section, sentences, stated)
             for start, end in sentences:
                 inside = [t for t in open_targets if t[0] < end and t[1] > start]
-                open_targets = [t for t in open_targets if t not in inside]
-                here = tuple((max(a, start) - start, min(b, end) - start) for a, b in inside)
+                if inside:
+                    open_targets = [t for t in open_targets if t not in inside]
+                here = tuple([(max(a, start) - start, min(b, end) - start) for a, b in inside])
                 reading = self._reader.read(text[start:end], here)
                 lead = line.lead(text, start, end, reading)
                 measurements += [_shifted(m, start) for m in reading.measurements]
@@ -103,7 +109,7 @@ class Engine:
                 findings += found if targets else self._with_implied(found)
                 line.previous = start
         findings += [self._unplaced(narrative, sections, target) for target in open_targets]
-        findings.sort(key=lambda f: (f.start, f.end))
+        findings.sort(key=attrgetter("start", "end"))
         return Analysis(
             language=self.pack.language,
             pipeline=self.pipeline,
@@ -126,7 +132,7 @@ class Engine:
         words = _WORDS.findall(text[:_SAMPLE].lower())
         if len(words) < _FEWEST_WORDS or not self._common:
             return True
-        return sum(word in self._common for word in words) >= _COMMON_SHARE * len(words)
+        return sum(map(self._common.__contains__, words)) >= _COMMON_SHARE * len(words)
 
     def _finding(
         self, narrative: Narrative, section: Section, start: int, end: int, mention: Mention, lead: Lead | None
@@ -182,13 +188,17 @@ class Engine:
         """What a mention without cues is in its section: an indication asks, a comparison remembers."""
         if measured and section.name in self.pack.context.present_when_measured:
             return Assertion.PRESENT
-        title = " ".join((section.title or "").lower().split())
-        assumed = self.pack.context.titles.get(title) or self._assumed(section)
+        assumed = self._titled(section.title) or self._assumed(section)
         last = words.lower().rsplit(maxsplit=1)[-1] if words.strip() else ""
         return Assertion.PRESENT if last in self._complaints else assumed
 
+    def _title_assumes(self, title: str | None) -> Assertion | None:
+        return self.pack.context.titles.get(" ".join((title or "").lower().split()))
+
     def _with_implied(self, found: Sequence[Finding]) -> list[Finding]:
         """`found`, each with what it says is absent, unless the same sentence says that it is there after all."""
+        if not any(f.concept.id in self._implying for f in found):
+            return list(found)
         said = {
             concept
             for f in found
@@ -298,6 +308,8 @@ def _shifted(measurement: Measurement, by: int) -> Measurement:
 
 def _origin(narrative: Narrative, place: int) -> Segment:
     """Where the character at `place` came from: a content item, of whom it speaks and who says it."""
+    if not narrative.segments:
+        return _NOWHERE
     i = bisect_right(narrative.segments, place, key=lambda s: s.start) - 1
     if i < 0 or place >= narrative.segments[i].end:
         return _NOWHERE

@@ -8,6 +8,9 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+from operator import attrgetter
 
 from dicomnlp.analyse.pack import Pack
 from dicomnlp.analyse.phrases import PhraseTable
@@ -19,14 +22,17 @@ _NONE = ""
 """Stands for the side of what names none."""
 LABEL_AT_MOST = 8
 """Tokens of the longest label of a line."""
+_WORDS = 8192
+"""Words that a process keeps with their spelling."""
 _LABEL_GAP = 5
 """Tokens that a composed concept may reach farther from the label of its line."""
+_PLACE = attrgetter("start")
 _KINDS = (CONCEPT, SITE, SIDE, DEGREE, COURSE, ACUITY, COUNT)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Match:
-    """Tokens [start, end) that name `identifier`."""
+    """Tokens [start, end) that name `identifier`. Not frozen, which takes three times as long: there are many."""
 
     identifier: str
     start: int
@@ -42,6 +48,11 @@ class Match:
         if self.of is None:
             return frozenset(range(self.start, self.end))
         return frozenset((*range(*self.predicate), *range(*self.of)))
+
+    @property
+    def size(self) -> int:
+        """How many tokens it occupies."""
+        return self.end - self.start if self.of is None else len(self.tokens)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +87,7 @@ class Lexicon:
         parts = "|".join(map(re.escape, sorted(self._spellings, key=len, reverse=True)))
         self._variant = re.compile(parts) if parts else None
         self._whole_words = dict(pack.about.abbreviated)
+        self._respelled = lru_cache(_WORDS)(self._respell)
         # a phrase may belong to several concepts and parts: (kind, identifier)
         self._rules: dict[tuple[tuple[str, ...], bool], dict[tuple[str, str], None]] = {}
         self._compositions: list[tuple[str, str, str]] = []
@@ -135,35 +147,31 @@ class Lexicon:
 
     def respelled(self, lower: Sequence[str]) -> Sequence[str]:
         """The words as the lexicon spells them: "oesophagus" as "esophagus", "fx" as "fracture"."""
-        if not self._whole_words.keys().isdisjoint(lower):
-            lower = [self._whole_words.get(word, word) for word in lower]
-        if self._variant is None or self._variant.search(" ".join(lower)) is None:
-            return lower
-        return [self._variant.sub(lambda part: self._spellings[part.group()], word) for word in lower]
+        return [self._respelled(word) for word in lower]
+
+    def _respell(self, word: str) -> str:
+        word = self._whole_words.get(word, word)
+        return self._variant.sub(lambda part: self._spellings[part.group()], word) if self._variant else word
 
     def __call__(self, words: Sequence[str], lower: Sequence[str]) -> Matches:
-        """What the lexicon knows of a sentence, given its tokens as written and in lower case."""
-        lower = self.respelled(lower)
+        """What the lexicon knows of a sentence, given its tokens as written, and in lower case and respelled."""
         found: dict[str, list[Match]] = defaultdict(list)
         parts: dict[str, list[tuple[int, int]]] = defaultdict(list)
         for meanings, start, end in [*self._plain.find(lower), *self._cased.find(words)]:
+            span = start, end
             for kind, identifier in meanings:
                 if kind == PART:
-                    parts[identifier].append((start, end))
+                    parts[identifier].append(span)
                 else:
-                    found[kind].append(Match(identifier, start, end, (start, end)))
+                    found[kind].append(Match(identifier, start, end, span))
         if parts:
             found[CONCEPT] += list(self._composed(lower, parts, found[CONCEPT]))
         found[SIDE] = [side for side in longest(found[SIDE]) if side.identifier != _NONE]
-        idioms = found[IDIOM]
-        read = (longest([*idioms, *found[kind]], head_last=kind == SITE) for kind in _KINDS)
-        return Matches(*(tuple(m for m in kind if m.identifier != IDIOM) for kind in read))
+        return Matches(*(_settled(found[kind], found[IDIOM], head_last=kind == SITE) for kind in _KINDS))
 
     def meanings(self, words: Sequence[str]) -> tuple[tuple[str, str], ...]:
-        """What `words` (lower case) mean as a whole: pairs (kind, identifier); none where they are no term."""
-        words = self.respelled(words)
-        whole = (found for found, start, end in self._plain.find(words) if (start, end) == (0, len(words)))
-        return next(whole, ())
+        """What `words` (lower case, respelled) mean as a whole: pairs (kind, identifier); none where no term."""
+        return next(iter(self._plain.whole(words)), ())
 
     def _composed(
         self, lower: Sequence[str], parts: dict[str, list[tuple[int, int]]], named: list[Match]
@@ -212,28 +220,41 @@ def _gap(match: Match) -> tuple[int, int]:
     if match.of is None:
         return 0, 0
     first, second = min(match.predicate, match.of), max(match.predicate, match.of)
-    return max(second[0] - first[1], 0), -len(match.tokens)
+    return max(second[0] - first[1], 0), -match.size
+
+
+def _settled(matches: Sequence[Match], idioms: Sequence[Match], *, head_last: bool) -> tuple[Match, ...]:
+    """`matches` without overlaps, and without what stands in one of `idioms`."""
+    if not matches or not idioms:
+        return longest(matches, head_last=head_last)
+    settled = longest([*idioms, *matches], head_last=head_last)
+    return tuple(match for match in settled if match.identifier != IDIOM)
 
 
 def longest(matches: Iterable[Match], *, head_last: bool = False) -> tuple[Match, ...]:
     """`matches` without overlaps: the longest stays, of equals the closest, then the first; in order of place.
 
     With `head_last` the last of equals stays: "basal ganglia" of "right basal ganglia", not "right basal".
-    What is said of two things at once ("heart and mediastinum are normal") stays for both.
+    What is said of two things at once ("heart and mediastinum are normal") stays for both, and so do two things said
+    of one ("the liver is enlarged and echogenic").
     """
-    matches = list(matches)
-    if len(matches) < 2:
-        return tuple(matches)
+    in_order = sorted(matches, key=_PLACE)
+    if all(one.end <= other.start for one, other in pairwise(in_order)):
+        return tuple(in_order)
     kept: list[Match] = []
     taken: set[int] = set()
     said: set[tuple[int, int]] = set()
-    for match in sorted(matches, key=lambda m: (-len(m.tokens), _gap(m), -m.start if head_last else m.start)):
-        tokens = set(match.tokens)
+    bearers: set[tuple[int, int]] = set()
+    for match in sorted(in_order, key=lambda m: (-m.size, _gap(m), -m.start if head_last else m.start)):
+        tokens = match.tokens
         if match.of is not None and match.predicate in said:
-            tokens -= set(range(*match.predicate))
+            tokens = tokens.difference(range(*match.predicate))
+        elif match.of is not None and match.of in bearers:
+            tokens = tokens.difference(range(*match.of))
         if tokens and taken.isdisjoint(tokens):
             kept.append(match)
             taken |= tokens
             if match.of is not None:
                 said.add(match.predicate)
-    return tuple(sorted(kept, key=lambda m: m.start))
+                bearers.add(match.of)
+    return tuple(sorted(kept, key=_PLACE))

@@ -90,6 +90,16 @@ class PhraseTable(Generic[Value]):
                 values.append(value)
         return True
 
+    def whole(self, words: Sequence[str]) -> Sequence[Value]:
+        """The values of the phrase `words`, none where they are no phrase; not for patterns."""
+        node = self._root
+        for word in words:
+            if word not in node:
+                return ()
+            node = node[word]
+        values: Sequence[Value] = node.get(END, ())
+        return values
+
     def find(self, words: Sequence[str]) -> Iterator[tuple[Value, int, int]]:
         """(value, start, end) of each phrase in `words`, every overlap included; in order of start.
 

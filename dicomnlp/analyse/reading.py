@@ -93,8 +93,9 @@ class SentenceReader:
         tokens = tokenize(text)
         if not len(tokens):
             return SentenceReading((), measurements)
-        words = [word.lower() for word in tokens.words]
-        matches = self._lists(words, self._lexicon(tokens.words, words))
+        words = tokens.lower
+        spelled = self._lexicon.respelled(words)
+        matches = self._lists(spelled, self._lexicon(tokens.words, spelled))
         places = list(targets)
         found: list[Match] = list(matches.concepts)
         if targets:

@@ -235,6 +235,10 @@ class AttributesFile(Table):
     """Words that a degree or course right before them is of: "mildly displaced", "increased echogenicity"."""
     origins: Words = ()
     """Words between a distance and what it is told from, which is no site of the finding: "4 cm from the nipple"."""
+    apart: Words = ()
+    """Phrases before what the finding is not at: "separate from"."""
+    adverbs: Words = ()
+    """Words of `severity` that speak of a quality which follows: "mildly displaced", but "moderate complex fluid"."""
     amounts: Words = ()
     """Words between a size and what it is of: "3 mm of retrolisthesis"."""
     acuity: dict[Acuity, Words] = {}

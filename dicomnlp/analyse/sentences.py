@@ -13,6 +13,7 @@ from dicomnlp.analyse.schema import SentencesFile
 _LINE = re.compile(r"[^\n\r]+")
 _LABEL = re.compile(r"[^\W\d_][\w /&,()'-]{0,50}:(?!\d)")
 _BULLET = re.compile(r"[-*\u2022\u00b7>]\s+")
+_PARTS = re.compile(r"[\d.\s]")
 _WRAP_AT_LEAST = 50
 """No printer breaks lines shorter than this, in characters."""
 
@@ -106,7 +107,7 @@ class SentenceSplitter:
             return False  # the number of a list item
         if word in self.abbreviations or (len(word) == 1 and word.isalpha()):
             return False
-        last = re.split(r"[\d.\s]", word)[-1]
+        last = _PARTS.split(word)[-1]
         if last in self.units and not (following.isupper() or (following.isdigit() and word == last)):
             return False
         return not (following in ",;" or (following.islower() and len(word) <= 2))
