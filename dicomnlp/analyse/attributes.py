@@ -242,7 +242,8 @@ class AttributeReader:
             if after in clause.breaks or after in clause.joins or after in clause.prepositions:
                 return False
             if after in self._qualities and (reach > 0 or clause.words[word.end - 1] in self._adverbs):
-                return reach > 0 or not any(t.start <= place < t.end for t in clause.targets)
+                # "mildly calcified" is a degree of the finding, "mildly displaced fracture" isn't
+                return reach > 0 or (place, place + 1) not in {t.predicate for t in clause.targets}
         return False
 
     def _of_an_aside(self, clause: "_Clause", degree: Match) -> bool:
@@ -446,6 +447,9 @@ class _Clause:
         for word in words:
             touching = [i for i, t in enumerate(self.targets) if word.start < t.end and t.start < word.end]
             owner = self._owner(word, nouns=nouns)
+            if len(touching) > 1 and not shared:
+                # between the parts of two composed findings: "Liver: Mildly enlarged, echogenic"
+                touching = [min(touching, key=lambda i: self._from_predicate(word, self.targets[i]))]
             for number in touching or ([] if owner is None else [owner]):
                 own[number].append(word)
         if not shared:
@@ -479,6 +483,11 @@ class _Clause:
         if following is not None and self.unbroken(word.end, self.targets[following].start):
             return following
         return None
+
+    @staticmethod
+    def _from_predicate(word: Match, target: Match) -> tuple[bool, int]:
+        """How far what is said of the target stands from the word; what follows comes first."""
+        return target.predicate[0] < word.start, abs(target.predicate[0] - word.start)
 
     def _adjectival(self, target: int) -> bool:
         """Whether the finding stands right before another that it describes: "postoperative effusion"."""
