@@ -107,7 +107,8 @@ class AttributeReader:
         if not (any(marks) or matches.sites or matches.sides or measurements or levels or image_references):
             return [(_NOTHING,)] * len(targets)
         marked = frozenset(token for kind in marks for m in kind for token in range(m.start, m.end))
-        clause = _Clause(words, targets, self._joins, self._breaks, self._prepositions, marked)
+        sided = frozenset(token for m in matches.sides for token in range(m.start, m.end))
+        clause = _Clause(words, targets, self._joins, self._breaks, self._prepositions, marked, sided)
         owners = self._owners(clause, targets, measurements, matches.sites)
         said = [span for _, span in measurements] + [(p.start, p.end) for p in (*levels, *image_references)]
         counts = sorted([*matches.counts, *self._numerals.read(words, targets, said)], key=lambda c: c.start)
@@ -122,7 +123,8 @@ class AttributeReader:
         free = [s for s in matches.sides if not any(_inside(s, site) for site in sided)]
         sides = clause.given(free, shared=True)
         # "slightly smaller" tells how far it changed, not how large it is
-        own = [d for d in matches.degrees if not any(c.start == d.end for c in matches.courses)]
+        named = [c for c in matches.courses if not any(t.start <= c.start and c.end <= t.end for t in targets)]
+        own = [d for d in matches.degrees if not any(c.start == d.end for c in named)]
         own = [d for d in own if not self._of_an_aside(clause, d) and not self._of_a_quality(clause, d, 0)]
         degrees = clause.given(own, shared=False)
         # in "increased interstitial markings" the word is part of the finding's name
@@ -135,7 +137,7 @@ class AttributeReader:
             site = self._meant(target, self._site(clause, target, sites[number]))
             of_site = self._side_of(clause, site, matches.sites)
             side = self._side(target, sides[number], site, of_site, clause)
-            if site and self._anatomy[site.identifier].laterality not in (None, side):
+            if site and self._anatomy[site.identifier].laterality not in (None, Laterality.MIDLINE, side):
                 site = None  # a list's site is not that of a member on the other side
             degree = _nearest(target, [d for d in degrees[number] if not self._sizes(target, d, words)])
             course = _nearest(target, courses[number])
@@ -165,7 +167,12 @@ class AttributeReader:
         outside = [s for s in sites if not _in_name(s, target)]
         if inside:
             outside = [s for s in outside if not clause.words_of(*_between(s, target), self._coordinators)]
-        return _nearest(target, outside or inside)
+        said = target
+        if target.of is not None:
+            # the label of the line counts where the sentence names no site of its own
+            said = Match(target.identifier, *target.predicate, target.predicate)
+            outside = [s for s in outside if ":" not in clause.words[s.end : said.start]] or outside
+        return _nearest(said, outside or inside)
 
     def _meant(self, target: Match, site: Match | None) -> Match | None:
         """`site` as its words are meant beside the finding: "cervical lymphadenopathy" is not in the spine."""
@@ -269,7 +276,10 @@ class AttributeReader:
         The side that a site names beats a side word that is farther away: "right lung nodule, left unaffected".
         """
         named = _nearest(target, sides)
-        if named is None or (of_site and site and clause.distance(site, target) < clause.distance(named, target)):
+        if named is None:
+            return of_site
+        nearer = site is not None and clause.distance(site, target) < clause.distance(named, target)
+        if of_site not in (None, Laterality.MIDLINE) and nearer:
             return of_site
         if {s.identifier for s in sides} == {Laterality.LEFT.value, Laterality.RIGHT.value}:
             first, second = sides[0], sides[-1]
@@ -374,6 +384,7 @@ class _Clause:
         breaks: frozenset[str],
         prepositions: frozenset[str],
         marked: frozenset[int],
+        sided: frozenset[int],
     ) -> None:
         self.words = words
         self.targets = targets
@@ -381,6 +392,7 @@ class _Clause:
         self.breaks = breaks
         self.prepositions = prepositions
         self.marked = marked
+        self.sided = sided
         self.ties = joins | prepositions
         self.lists = self._lists()
 
@@ -478,6 +490,8 @@ class _Clause:
         tied = nouns and behind and self._attached(word)
         if following is not None and self._modifies(word, following) and not tied:
             return following
+        if following is not None and not nouns and self._paired(word, following):
+            return following
         if behind:
             return preceding
         if following is not None and self.unbroken(word.end, self.targets[following].start):
@@ -501,6 +515,15 @@ class _Clause:
         end = self.targets[target].start
         near = end - word.end <= _ADJECTIVES
         return near and self.unbroken(word.end, end) and not self.words_of(word.end, end, self.joins)
+
+    def _paired(self, word: Match, target: int) -> bool:
+        """`word` belongs to the first of two sides before the target: "and severe left, moderate right stenosis"."""
+        before = word.start
+        while before and before - 1 in self.marked | self.sided:
+            before -= 1
+        between = range(word.end, self.targets[target].start)
+        listed = all(i in self.marked or i in self.sided or self.words[i] in self.joins for i in between)
+        return listed and any(i in self.sided for i in between) and (not before or self.words[before - 1] in self.joins)
 
     def _attached(self, word: Match) -> bool:
         """A preposition ties `word` to what is before it: "of the posterior right upper lobe"."""

@@ -70,6 +70,7 @@ class Engine:
         self._labels = Labeller(pack)
         self._common = frozenset(pack.about.common_words)
         self._complaints = frozenset(word.lower() for word in pack.context.complaints)
+        self._questions = {name: frozenset(words) for name, words in pack.context.questions.items()}
         self._concepts = {i: concept_of(i, entry) for i, entry in pack.concepts.items()}
         self._concepts[TARGET] = Concept(TARGET, None, None, "Span given by the caller")
         self._sites = {i: concept_of(i, entry) for i, entry in pack.anatomy.items()}
@@ -143,6 +144,9 @@ class Engine:
         assertion = mention.assertion or self._uncued(section, text[slice(*place)], measured=bool(read.measurements))
         if assertion is Assertion.POSSIBLE and self._assumed(section) is Assertion.HYPOTHETICAL:
             assertion = Assertion.HYPOTHETICAL  # "Indication: possible pneumonia" asks
+        questions = self._questions.get(section.name, ())
+        if assertion is Assertion.POSSIBLE and any(c.text.lower() in questions for c in mention.cues):
+            assertion = Assertion.HYPOTHETICAL  # "Clinical details: cough, ?pneumonia"
         entry = self.pack.concepts.get(mention.concept)
         if entry is not None and entry.assertion == "absent" and assertion is Assertion.PRESENT and not entry.implies:
             assertion = Assertion.ABSENT
@@ -273,16 +277,18 @@ class _Line:
 
     def __init__(self, start: int) -> None:
         self._lead: Lead | None = None
-        self._end = start
+        self._begin = self._end = start
         self.previous = start
         """Start of the sentence before."""
 
     def lead(self, text: str, start: int, end: int, reading: SentenceReading) -> Lead | None:
         """The label that holds for the sentence ``text[start:end]``: its own, else that of its line."""
-        if reading.lead is not None or "\n" in text[self._end : start]:
-            self._lead = reading.lead
+        if not text[self._begin : start].strip() or "\n" in text[self._end : start]:
+            self._lead = reading.lead  # it begins the line, so it holds for the rest of it
+        elif reading.lead is not None:
+            self._lead = None
         self._end = end
-        return self._lead
+        return reading.lead or self._lead
 
 
 def _measured(finding: Finding, reading: SentenceReading, start: int) -> Finding:

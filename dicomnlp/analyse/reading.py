@@ -25,7 +25,7 @@ from dicomnlp.analyse.lexicon import LABEL_AT_MOST, Lexicon, Match, Matches
 from dicomnlp.analyse.measures import MeasureReader
 from dicomnlp.analyse.pack import Pack
 from dicomnlp.analyse.tokens import tokenize
-from dicomnlp.model import Assertion, Change, Cue, Measurement
+from dicomnlp.model import Assertion, Change, Cue, Laterality, Measurement
 
 TARGET = "target"
 """The concept id of a span that the caller asked for and the lexicon doesn't know."""
@@ -152,9 +152,13 @@ class SentenceReader:
 def _distinct(
     instances: Sequence[tuple[Match, tuple[int, int], Attributes]],
 ) -> list[tuple[Match, tuple[int, int], Attributes]]:
-    """`instances` without those of no site where the same words name the same finding at one."""
+    """`instances`, none twice, and without those of no site where the same words name the same finding at one."""
     sited = {(m.identifier, place) for m, place, x in instances if x.anatomy}
-    return [(m, place, x) for m, place, x in instances if x.anatomy or (m.identifier, place) not in sited]
+    first: dict[tuple[str, tuple[int, int], str | None, Laterality | None], int] = {}
+    for number, (m, place, x) in enumerate(instances):
+        if x.anatomy or (m.identifier, place) not in sited:
+            first.setdefault((m.identifier, place, x.anatomy, x.laterality), number)
+    return [instances[number] for number in first.values()]
 
 
 def _opened(words: Sequence[str], found: Sequence[Match]) -> Sequence[str]:

@@ -198,6 +198,8 @@ class ContextFile(Table):
     """The same for the words of single headings, in lower case: "past medical history"."""
     present_when_measured: tuple[SectionName, ...] = ()
     """Of those sections, the ones where a mention with a size is present after all: "the 9 mm nodule was localized"."""
+    questions: dict[SectionName, Words] = {}
+    """Cues that ask, where elsewhere they doubt: "Clinical details: ?pneumonia"."""
     complaints: Words = ()
     """Last words of mentions (pain, cough) that stay present even where a section asks."""
     cues: tuple[CueGroup, ...] = Field(min_length=1)
