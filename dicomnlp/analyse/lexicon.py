@@ -24,6 +24,8 @@ LABEL_AT_MOST = 8
 """Tokens of the longest label of a line."""
 _WORDS = 8192
 """Words that a process keeps with their spelling."""
+_ORDINAL = 2
+"""Letters of the ending of an ordinal number."""
 _LABEL_GAP = 5
 """Tokens that a composed concept may reach farther from the label of its line."""
 _PLACE = attrgetter("start")
@@ -102,7 +104,7 @@ class Lexicon:
     def _collect(self, pack: Pack) -> None:
         for identifier, entry in pack.concepts.items():
             self._add(CONCEPT, identifier, entry.terms, plural=True)
-            self._add(CONCEPT, identifier, entry.cased, cased=True)
+            self._add(CONCEPT, identifier, entry.cased, plural=True, cased=True)
             for number, composition in enumerate(entry.compose):
                 said, of = f"{identifier}.{number}.said", f"{identifier}.{number}.of"
                 self._compositions.append((identifier, said, of))
@@ -192,7 +194,7 @@ class Lexicon:
                     # what the label of a line names is what the rest of the sentence speaks of: "Liver: Enlarged"
                     labelled = first == b and first[1] == colon
                     gap = self.gap + _LABEL_GAP if labelled else self.gap
-                    if second[0] < first[1] or second[0] - first[1] > gap:
+                    if second[0] < first[1] or _words_in(lower[first[1] : second[0]]) > gap:
                         continue
                     if not self.breaks.isdisjoint(lower[first[1] + labelled : second[0]]):
                         continue
@@ -202,10 +204,15 @@ class Lexicon:
                         said_of[a].append(Match(identifier, start, end, a, b))
         for matches in said_of.values():
             reached: list[Match] = []
-            for match in sorted(matches, key=_gap):
+            for match in sorted(matches, key=lambda m: (self._joins_between(lower, m), _gap(m))):
                 if not reached or any(self._joined(lower, match, other) for other in reached):
                     reached.append(match)
             yield from reached
+
+    def _joins_between(self, lower: Sequence[str], match: Match) -> bool:
+        """Whether a word that joins stands between the parts: "ribs, with fractures of the sixth rib" is no pair."""
+        first, second = sorted((match.predicate, match.of or match.predicate))
+        return any(word in self._joins for word in lower[first[1] : second[0]])
 
     def _joined(self, lower: Sequence[str], one: Match, other: Match) -> bool:
         """Whether both are said of the same words, or of two that a list joins ("heart and mediastinum")."""
@@ -213,6 +220,14 @@ class Lexicon:
             return False
         first, second = min(one.of, other.of), max(one.of, other.of)
         return first[1] > second[0] or all(word in self._joins for word in lower[first[1] : second[0]])
+
+
+def _words_in(words: Sequence[str]) -> int:
+    """How many of `words` there are, numbers and the ending of one ("6th") apart."""
+    return sum(
+        not word[0].isdigit() and not (i and words[i - 1][0].isdigit() and len(word) == _ORDINAL)
+        for i, word in enumerate(words)
+    )
 
 
 def _gap(match: Match) -> tuple[int, int]:

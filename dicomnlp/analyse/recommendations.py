@@ -316,7 +316,11 @@ class _Clause:
             self._cover.update((i, "time") for i in range(time.start, time.end))
         procedures = [h for h in hits if h.kind == _PROCEDURE]
         self.denied = [h for h in procedures if self._preceded(h) == "denials"]
-        self.live = [h for h in procedures if self._preceded(h) not in ("denials", "references", "reported")]
+        # "CXR: Tube needs repositioning": the first names what is reported
+        titles = [h for h in procedures[:-1] if passage.words[h.end : h.end + 1] == (":",)]
+        self.live = [
+            h for h in procedures if h not in titles and self._preceded(h) not in ("denials", "references", "reported")
+        ]
 
     def chosen(self, procedures: Sequence[Hit]) -> Hit:
         """The procedure that is meant: the subject of the words that ask, else what follows them, else the first."""
