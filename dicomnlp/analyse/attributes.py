@@ -107,8 +107,8 @@ class AttributeReader:
         if not (any(marks) or matches.sites or matches.sides or measurements or levels or image_references):
             return [(_NOTHING,)] * len(targets)
         marked = frozenset(token for kind in marks for m in kind for token in range(m.start, m.end))
-        sided = frozenset(token for m in matches.sides for token in range(m.start, m.end))
-        clause = _Clause(words, targets, self._joins, self._breaks, self._prepositions, marked, sided)
+        beside = frozenset(token for m in matches.sides for token in range(m.start, m.end))
+        clause = _Clause(words, targets, self._joins, self._breaks, self._prepositions, marked, beside)
         owners = self._owners(clause, targets, measurements, matches.sites)
         said = [span for _, span in measurements] + [(p.start, p.end) for p in (*levels, *image_references)]
         counts = sorted([*matches.counts, *self._numerals.read(words, targets, said)], key=lambda c: c.start)

@@ -43,6 +43,8 @@ class ListReader:
         self._between = self._coordinators | frozenset(words.separators)
         self._prepositions = frozenset(words.prepositions)
         self._stops = self._between | frozenset(words.clause_breaks) | self._prepositions | {"(", ")"}
+        self._within = {i: frozenset(pack.site_lineage(i)) for i in pack.anatomy}
+        self._whole = frozenset(i for i, entry in pack.anatomy.items() if entry.parent is None)
         self._normal = frozenset(i for i, entry in pack.concepts.items() if entry.normal)
 
     def __call__(self, words: Sequence[str], matches: Matches) -> Matches:
@@ -117,7 +119,7 @@ class ListReader:
                         said
                         for head in heads
                         if (said := self._completed(CONCEPT, words, end, [head]))
-                        or (said := self._sited(words, end, head, sites, adjectives))
+                        or (said := self._sited(words, end, head, matches.sites, adjectives))
                     ),
                     None,
                 )
@@ -210,12 +212,20 @@ class ListReader:
         words: Sequence[str],
         end: int,
         head: Sequence[str],
-        sites: set[Span],
+        sites: Sequence[Match],
         adjectives: frozenset[int],
     ) -> Match | None:
-        """A site before `end` that stands for a finding there, where `head` is one by itself."""
-        start = next((a for a, b in sites if b == end), None)
-        if start is None:
+        """A site before `end` that stands for a finding there, where `head` is one by itself.
+
+        A head that names its own site is only that of a like one: "L2 and L3 transverse process fractures".
+        """
+        site = next((s for s in sites if s.end == end), None)
+        if site is None:
+            return None
+        start = site.start
+        after = next((s for s in sites if s.start >= end), None)
+        own = any(self._named(SITE, head[a:b], ()) for a in range(len(head)) for b in range(a + 1, len(head) + 1))
+        if own and not (after and self._within[site.identifier] & self._within[after.identifier] - self._whole):
             return None
         before = start
         while before > 0 and before - 1 in adjectives:

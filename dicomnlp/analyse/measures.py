@@ -68,6 +68,7 @@ class MeasureReader:
         again = rf"(?i:{_any([*rules.prior_before, *rules.current_before])})"
         self._again = re.compile(rf"[\s,(]*{again}{link}{bare}")
         self._not_after = re.compile(rf"\.?\s*(?i:{_any(rules.not_after)})(?!\w)") if rules.not_after else None
+        self._joins = frozenset(word for word in rules.joins if word.isalpha())
         self._prior_before = _free(rules.prior_before)
         self._current_before = _free(rules.current_before)
         link = rf"(?:[\s(~]*(?i:{_any(rules.links)})(?!\w))*[\s(~]*"
@@ -89,19 +90,31 @@ class MeasureReader:
         if not _DIGIT.search(text):
             return ()
         quantities = sorted([*self._quantities(text), *self._named_quantities(text)], key=lambda q: q.start)
+        times = self._times(text, quantities)
         return tuple(
             Measurement(
                 values=q.values,
                 unit=q.unit,
                 kind=self._kind(text, q),
-                temporality=self._temporality(text, q, quantities),
+                temporality=when,
                 text=text[q.start : q.end],
                 start=q.start,
                 end=q.end,
                 comparator=self._comparator(text, q),
             )
-            for q in quantities
+            for q, when in zip(quantities, times, strict=True)
         )
+
+    def _times(self, text: str, quantities: list[_Quantity]) -> list[Temporality]:
+        """When each of `quantities` was measured; what is joined to an older one is as old: "previously 9 and 4 mm"."""
+        times: list[Temporality] = []
+        for i, quantity in enumerate(quantities):
+            time = self._temporality(text, quantity, quantities)
+            between = text[quantities[i - 1].end : quantity.start].split() if i else []
+            if i and times[-1] is Temporality.PRIOR and between and all(word in self._joins for word in between):
+                time = Temporality.PRIOR
+            times.append(time)
+        return times
 
     def _quantities(self, text: str) -> Iterator[_Quantity]:
         at = 0
