@@ -31,8 +31,8 @@ TARGET = "target"
 """The concept id of a span that the caller asked for and the lexicon doesn't know."""
 CACHE_SIZE = 8192
 """Sentences that a process keeps; at some 2 kB each about 16 MB."""
-_NUMBERING = 1
-"""Most tokens between a finding that labels a line and the colon: "Nodule 1:"."""
+_NUMBERING = 2
+"""Most tokens between a finding that labels a line and the colon: "Nodule #1:"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +83,7 @@ class SentenceReader:
         self._attributes = AttributeReader(pack)
         self._measures = MeasureReader(pack.measures)
         self._details = DetailReader(pack.attributes)
+        self._anatomy = pack.anatomy
         self._normal = frozenset(i for i, entry in pack.concepts.items() if entry.normal)
         self.read = lru_cache(CACHE_SIZE)(self._read) if cache else self._read
 
@@ -103,7 +104,7 @@ class SentenceReader:
         else:
             places = [(tokens.starts[m.predicate[0]], tokens.ends[m.predicate[1] - 1]) for m in found]
         levels = self._details.levels(text, tokens)
-        lead = self._details.lead(words, matches, levels)
+        lead = self._sided(self._details.lead(words, matches, levels))
         if not found:
             refers_back = self._details.refers_back(text)
             courses = {c.identifier for c in matches.courses} if refers_back else set()
@@ -123,6 +124,12 @@ class SentenceReader:
             flags = frozenset(c.category for c in cues)
             mentions.append(Mention(match.identifier, start, end, judge(cues), flags, shown, instance))
         return SentenceReading(tuple(mentions), measurements, lead)
+
+    def _sided(self, lead: Lead | None) -> Lead | None:
+        """`lead` with the side of its site: "LAD: 50% stenosis" is on the left."""
+        if lead is None or lead.laterality or not lead.anatomy:
+            return lead
+        return replace(lead, laterality=self._anatomy[lead.anatomy].laterality)
 
     def _attributed(
         self,
