@@ -98,7 +98,9 @@ class SentenceReader:
         spelled = self._lexicon.respelled(words)
         matches = self._lists(spelled, self._lexicon(tokens.words, spelled))
         places = list(targets)
-        found: list[Match] = list(matches.concepts)
+        measured = [(m, tokens.span(m.start, m.end)) for m in measurements]
+        # a unit is no finding: "10.1 METS"
+        found = [m for m in matches.concepts if not any(a < m.start and m.end <= b for _, (a, b) in measured)]
         if targets:
             found = [_target(matches.concepts, *tokens.span(a, b)) for a, b in targets]
         else:
@@ -110,7 +112,6 @@ class SentenceReader:
             courses = {c.identifier for c in matches.courses} if refers_back else set()
             change = Change(courses.pop()) if len(courses) == 1 else None
             return SentenceReading((), measurements, lead, refers_back, change)
-        measured = [(m, tokens.span(m.start, m.end)) for m in measurements]
         levels = [place for place in levels if lead is None or place.start >= lead.end]
         images = self._details.image_references(text, tokens)
         attributes = self._attributed(words, matches, found, measured, levels, images)
