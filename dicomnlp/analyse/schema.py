@@ -217,6 +217,8 @@ class AttributesFile(Table):
     """Of these, those that make a list whose last member carries a head that all share: "hepatic or renal cysts"."""
     separators: Words = ()
     """What else stands between members of such a list."""
+    reaches: Words = ()
+    """Words after which a site is where the finding goes, though another is in its name: "tip in the SVC"."""
     comparatives: Words = ()
     """Of `change`, those that before one of two sides compare the two: "right and smaller left effusions"."""
     prepositions: Words = ()
