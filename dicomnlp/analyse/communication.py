@@ -11,6 +11,8 @@ from dicomnlp.analyse.passages import Hit, Passage, Phrases
 from dicomnlp.analyse.statement_schema import CommunicationFile, DemographicsFile
 from dicomnlp.model import Communication, PatientStatement
 
+_TOLD = frozenset({"tells", "fails", "intends", "acknowledges"})
+"""Kinds of phrases one of which a sentence of a communication has."""
 _AGE_GAP = 4
 """Most tokens between an age and a sex."""
 _OLDEST = 120
@@ -29,9 +31,11 @@ class CommunicationReader:
 
     def __init__(self, rules: CommunicationFile) -> None:
         kinds = ("tells", "fails", "intends", "acknowledges", "not_of", "titles", "roles", "credentials")
-        self._phrases = Phrases("communication.toml", [(kind, 0, getattr(rules, kind)) for kind in kinds])
+        entries = [(kind, 0, getattr(rules, kind)) for kind in kinds]
+        self._phrases = Phrases("communication.toml", entries, needed=_TOLD)
         # apart from the verbs, whose gaps reach over them: "communicated by secure message to"
         self._methods = Phrases("communication.toml", [("methods", 0, rules.methods)])
+        self._not_names = frozenset(rules.not_names)
         self._agents = frozenset(rules.agents)
         self._particles = frozenset(rules.particles)
         self._name_words = rules.name_words
@@ -41,7 +45,7 @@ class CommunicationReader:
         """The communication that `passage`, one sentence, tells of; none or one."""
         hits = self._phrases.find(passage.words)
         kinds = {hit.kind for hit in hits}
-        if kinds.isdisjoint({"tells", "fails", "intends", "acknowledges"}) or "not_of" in kinds:
+        if kinds.isdisjoint(_TOLD) or "not_of" in kinds:
             return ()
         verbs = [h for h in hits if h.kind in ("tells", "fails", "intends")]
         recipient = self._recipient(passage, hits, verbs)
@@ -81,14 +85,18 @@ class CommunicationReader:
         if not people:
             return None
         verb = verbs[0].start if verbs else 0
-        told = [p for p in people if not p[0] or passage.words[p[0] - 1] not in self._agents]
-        people = told or people
+        told = [p for p in people if self._agents.isdisjoint(passage.words[max(0, p[0] - 2) : p[0]])]
+        if not told:
+            return None
+        people = told
         start, end = min(people, key=lambda p: (p[0] < verb, abs(p[0] - verb)))
         # name and credentials are found apart: "Dr. John Smith, MD"
         end = max((e for s, e in people if start <= s <= end + 1), default=end)
         return passage.said(start, end)
 
     def _is_name(self, passage: Passage, at: int) -> bool:
+        if passage.words[at] in self._not_names:
+            return False
         first = passage.text[passage.starts[at]]
         return (first.isalpha() and not first.islower()) or passage.words[at] in self._particles
 
@@ -136,7 +144,8 @@ class DemographicsReader:
         kinds = ("female", "male", "patient", "before", "bare", "not_of")
         entries += [(kind, 0, getattr(rules, kind)) for kind in kinds]
         entries += [(f"letter {sex}", 0, words) for sex, words in rules.letters.items()]
-        self._phrases = Phrases("demographics.toml", entries)
+        stated = {kind for kind, *_ in entries} - {"patient", "not_of"}
+        self._phrases = Phrases("demographics.toml", entries, needed=stated)
         self._numbers = rules.numbers
         self._between = frozenset(rules.between)
         self._sex_first = rules.sex_first

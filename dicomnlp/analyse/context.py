@@ -16,8 +16,8 @@ from dicomnlp.analyse.tokens import tokenize
 from dicomnlp.errors import LanguagePackError
 
 NEGATED, UNCERTAIN, HISTORICAL = "NEGATED_EXISTENCE", "POSSIBLE_EXISTENCE", "HISTORICAL"
-HYPOTHETICAL, FAMILY = "HYPOTHETICAL", "FAMILY"
-CATEGORIES = frozenset({NEGATED, UNCERTAIN, HISTORICAL, HYPOTHETICAL, FAMILY})
+HYPOTHETICAL, FAMILY, AFFIRMED = "HYPOTHETICAL", "FAMILY", "POSITIVE_EXISTENCE"
+CATEGORIES = frozenset({NEGATED, UNCERTAIN, HISTORICAL, HYPOTHETICAL, FAMILY, AFFIRMED})
 _PLACEHOLDER = "\u00a4"
 """Every word of a document that spaCy sees: its string store grows for ever, and must keep nothing of a report."""
 PHRASE_ENDS = frozenset(",;:。!?")
@@ -52,7 +52,9 @@ class ClauseModifier(ConTextModifier):  # type: ignore[misc]  # medspaCy is unty
     def __init__(
         self, rule: ConTextRule, start: int, end: int, doc: Doc, words: Sequence[str], named: Sequence[bool]
     ) -> None:
-        super().__init__(rule, start, end, doc)
+        # medspaCy would look for the sentence in the document, which here is one: a third of ConText's time
+        unlimited = {"FORWARD": (end, len(words)), "BACKWARD": (0, start)}.get(rule.direction, (0, len(words)))
+        super().__init__(rule, start, end, doc, *(unlimited if rule.max_scope is None else ()))
         self._words = words
         self._named = named
 
@@ -61,7 +63,7 @@ class ClauseModifier(ConTextModifier):  # type: ignore[misc]  # medspaCy is unty
 
         A cue that looks away ends none, nor does one that acts on a few mentions alone.
         """
-        if other.rule.metadata["only_of"]:
+        if self.direction == "TERMINATE" or other.rule.metadata["only_of"]:
             return False
         if other.direction == "TERMINATE":
             looking = "forward" if other > self else "backward"

@@ -5,7 +5,8 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, lru_cache
+from operator import attrgetter
 from pathlib import Path
 
 from dicomnlp.analyse.attributes import led
@@ -34,13 +35,15 @@ from dicomnlp.model import (
     Segment,
 )
 
-_WITHOUT_ATTRIBUTES = frozenset({Assertion.ABSENT, Assertion.HYPOTHETICAL, Assertion.FAMILY})
+_WITHOUT_ATTRIBUTES = (Assertion.ABSENT, Assertion.HYPOTHETICAL, Assertion.FAMILY)
 
 _NOWHERE = Segment(0, 0, "")
 
 _WORDS = re.compile(f"[{HAN}]|[^\\W\\d_{HAN}]+")
 _SAMPLE = 20_000
 """Characters by which the language is judged."""
+_TITLES = 256
+"""Headings that a process keeps with what they assume."""
 _FEWEST_WORDS = 12
 _COMMON_SHARE = 0.12
 """Of 3,120 English reports at hand four have fewer common words; of other languages' sentences nearly all."""
@@ -70,10 +73,13 @@ class Engine:
         self._fold = pack.about.folding
         self._common = frozenset(pack.about.common_words)
         self._complaints = frozenset(word.lower() for word in pack.context.complaints)
+        self._questions = {name: frozenset(words) for name, words in pack.context.questions.items()}
         self._concepts = {i: concept_of(i, entry) for i, entry in pack.concepts.items()}
         self._concepts[TARGET] = Concept(TARGET, None, None, "Span given by the caller")
         self._sites = {i: concept_of(i, entry) for i, entry in pack.anatomy.items()}
         self._statements = StatementReader(pack, self._sites, cache=cache)
+        self._titled = lru_cache(_TITLES)(self._title_assumes)
+        self._implying = {i for i, entry in pack.concepts.items() if entry.implies}
         self._critical = {i for i in pack.concepts if pack.critical(i)}
 
     def analyse(self, narrative: Narrative, targets: Sequence[tuple[int, int]] = ()) -> Analysis:
@@ -94,8 +100,9 @@ class Engine:
             self._statements.collect(shown, section, sentences, stated)
             for start, end in sentences:
                 inside = [t for t in open_targets if t[0] < end and t[1] > start]
-                open_targets = [t for t in open_targets if t not in inside]
-                here = tuple((max(a, start) - start, min(b, end) - start) for a, b in inside)
+                if inside:
+                    open_targets = [t for t in open_targets if t not in inside]
+                here = tuple([(max(a, start) - start, min(b, end) - start) for a, b in inside])
                 reading = self._reader.read(shown[start:end], here)
                 lead = line.lead(text, start, end, reading)
                 measurements += [_shifted(m, start) for m in reading.measurements]
@@ -106,10 +113,11 @@ class Engine:
                     found = [_at(f, shown, _whole(f, inside)) for f in found]
                 if reading.refers_back and findings and findings[-1].end > line.previous:
                     findings[-1] = _measured(findings[-1], reading, start)
+                    self._course(findings, line.previous, reading.change)
                 findings += found if targets else self._with_implied(found)
                 line.previous = start
         findings += [self._unplaced(narrative, sections, target) for target in open_targets]
-        findings.sort(key=lambda f: (f.start, f.end))
+        findings.sort(key=attrgetter("start", "end"))
         return Analysis(
             language=self.pack.language,
             pipeline=self.pipeline,
@@ -132,7 +140,7 @@ class Engine:
         words = _WORDS.findall(text[:_SAMPLE].lower())
         if len(words) < _FEWEST_WORDS or not self._common:
             return True
-        return sum(word in self._common for word in words) >= _COMMON_SHARE * len(words)
+        return sum(map(self._common.__contains__, words)) >= _COMMON_SHARE * len(words)
 
     def _finding(
         self, narrative: Narrative, section: Section, start: int, end: int, mention: Mention, lead: Lead | None
@@ -143,6 +151,9 @@ class Engine:
         assertion = mention.assertion or self._uncued(section, text[slice(*place)], measured=bool(read.measurements))
         if assertion is Assertion.POSSIBLE and self._assumed(section) is Assertion.HYPOTHETICAL:
             assertion = Assertion.HYPOTHETICAL  # "Indication: possible pneumonia" asks
+        questions = self._questions.get(section.name, ())
+        if assertion is Assertion.POSSIBLE and any(c.text.lower() in questions for c in mention.cues):
+            assertion = Assertion.HYPOTHETICAL  # "Clinical details: cough, ?pneumonia"
         entry = self.pack.concepts.get(mention.concept)
         if entry is not None and entry.assertion == "absent" and assertion is Assertion.PRESENT and not entry.implies:
             assertion = Assertion.ABSENT
@@ -189,13 +200,17 @@ class Engine:
         """What a mention without cues is in its section: an indication asks, a comparison remembers."""
         if measured and section.name in self.pack.context.present_when_measured:
             return Assertion.PRESENT
-        title = " ".join((section.title or "").lower().split())
-        assumed = self.pack.context.titles.get(title) or self._assumed(section)
+        assumed = self._titled(section.title) or self._assumed(section)
         last = words.lower().rsplit(maxsplit=1)[-1] if words.strip() else ""
         return Assertion.PRESENT if last in self._complaints else assumed
 
+    def _title_assumes(self, title: str | None) -> Assertion | None:
+        return self.pack.context.titles.get(" ".join((title or "").lower().split()))
+
     def _with_implied(self, found: Sequence[Finding]) -> list[Finding]:
         """`found`, each with what it says is absent, unless the same sentence says that it is there after all."""
+        if not any(f.concept.id in self._implying for f in found):
+            return list(found)
         said = {
             concept
             for f in found
@@ -203,6 +218,24 @@ class Engine:
             for concept in self.pack.lineage(f.concept.id)
         }
         return [f for one in found for f in (one, *(i for i in self._implied(one) if i.concept.id not in said))]
+
+    def _course(self, findings: list[Finding], previous: int, change: Change | None) -> None:
+        """Give `change` to the finding of the sentence at `previous`, where that speaks of one alone.
+
+        What "has resolved" would be absent after all; a sentence's cues don't act in another, so it is left as it is.
+        """
+        if change is None or change is Change.RESOLVED:
+            return
+        meant = [
+            i
+            for i, f in enumerate(findings)
+            if f.start >= previous
+            and f.assertion in (Assertion.PRESENT, Assertion.POSSIBLE)
+            and not (f.concept.id in self.pack.concepts and self.pack.concepts[f.concept.id].normal)
+        ]
+        if len({(findings[i].start, findings[i].end) for i in meant}) == 1:
+            for i in meant:
+                findings[i] = replace(findings[i], change=findings[i].change or change)
 
     def _implied(self, finding: Finding) -> Iterable[Finding]:
         """What a normal statement says is absent ("lungs are clear")."""
@@ -253,16 +286,18 @@ class _Line:
 
     def __init__(self, start: int) -> None:
         self._lead: Lead | None = None
-        self._end = start
+        self._begin = self._end = start
         self.previous = start
         """Start of the sentence before."""
 
     def lead(self, text: str, start: int, end: int, reading: SentenceReading) -> Lead | None:
         """The label that holds for the sentence ``text[start:end]``: its own, else that of its line."""
-        if reading.lead is not None or "\n" in text[self._end : start]:
-            self._lead = reading.lead
+        if not text[self._begin : start].strip() or "\n" in text[self._end : start]:
+            self._lead = reading.lead  # it begins the line, so it holds for the rest of it
+        elif reading.lead is not None:
+            self._lead = None
         self._end = end
-        return self._lead
+        return reading.lead or self._lead
 
 
 def _titled(section: Section, text: str, shown: str) -> Section:
@@ -294,6 +329,8 @@ def _shifted(measurement: Measurement, by: int) -> Measurement:
 
 def _origin(narrative: Narrative, place: int) -> Segment:
     """Where the character at `place` came from: a content item, of whom it speaks and who says it."""
+    if not narrative.segments:
+        return _NOWHERE
     i = bisect_right(narrative.segments, place, key=lambda s: s.start) - 1
     if i < 0 or place >= narrative.segments[i].end:
         return _NOWHERE

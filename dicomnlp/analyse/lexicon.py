@@ -4,8 +4,12 @@ Overlaps are settled here, longest first. A composed concept ("the heart is mild
 that stand near each other in one clause: the part that is said (the predicate) is what cues act on.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from itertools import pairwise
+from operator import attrgetter
 
 from dicomnlp.analyse.matches import Match, Matches
 from dicomnlp.analyse.pack import Pack
@@ -20,8 +24,13 @@ _NONE = ""
 """Stands for the side of what names none."""
 LABEL_AT_MOST = 8
 """Tokens of the longest label of a line."""
+_WORDS = 8192
+"""Words that a process keeps with their spelling."""
+_ORDINAL = 2
+"""Letters of the ending of an ordinal number."""
 _LABEL_GAP = 5
 """Tokens that a composed concept may reach farther from the label of its line."""
+_PLACE = attrgetter("start")
 _KINDS = (CONCEPT, SITE, SIDE, DEGREE, COURSE, ACUITY, COUNT)
 
 
@@ -40,6 +49,11 @@ class Lexicon:
         self._joins = frozenset(pack.attributes.joins)
         self._inflections = pack.about.inflections
         self._head_before = frozenset(pack.about.head_before)
+        self._spellings = dict(pack.about.spellings)
+        parts = "|".join(map(re.escape, sorted(self._spellings, key=len, reverse=True)))
+        self._variant = re.compile(parts) if parts else None
+        self._whole_words = dict(pack.about.abbreviated)
+        self._respelled = lru_cache(_WORDS)(self._respell)
         # a phrase may belong to several concepts and parts: (kind, identifier)
         self._rules: dict[tuple[tuple[str, ...], bool], dict[tuple[str, str], None]] = {}
         self._compositions: list[tuple[str, str, str]] = []
@@ -59,7 +73,7 @@ class Lexicon:
     def _collect(self, pack: Pack) -> None:
         for identifier, entry in pack.concepts.items():
             self._add(CONCEPT, identifier, entry.terms, plural=True)
-            self._add(CONCEPT, identifier, entry.cased, cased=True)
+            self._add(CONCEPT, identifier, entry.cased, plural=True, cased=True)
             for number, composition in enumerate(entry.compose):
                 if composition.at:
                     for term in composition.change:
@@ -87,16 +101,17 @@ class Lexicon:
         if pack.attributes.comparison:
             for change, compared in _compared(pack.attributes.comparison):
                 self._add(COURSE, change, compared)
-        for side, words in pack.attributes.cased_sides.items():
-            self._add(SIDE, side.value, words, cased=True)
+        for side, abbreviations in pack.attributes.cased_sides.items():
+            self._add(SIDE, side.value, abbreviations, cased=True)
         self._add(SIDE, _NONE, pack.attributes.not_sides)
 
     def _add(
         self, kind: str, identifier: str, terms: Iterable[str], *, plural: bool = False, cased: bool = False
     ) -> None:
         for term in terms:
-            written = tokenize(term.translate(self._fold)).words
-            words = written if cased else tuple(word.lower() for word in written)
+            words = tokenize(term.translate(self._fold)).words
+            if not cased:
+                words = tuple(self.respelled([word.lower() for word in words]))
             for form in [words, *(self._plurals(words) if plural else ())]:
                 self._rules.setdefault((form, cased), {})[kind, identifier] = None
 
@@ -110,19 +125,28 @@ class Lexicon:
                     yield (*words[:head], stem + replacement, *words[head + 1 :])
                     break
 
+    def respelled(self, lower: Sequence[str]) -> Sequence[str]:
+        """The words as the lexicon spells them: "oesophagus" as "esophagus", "fx" as "fracture"."""
+        return [self._respelled(word) for word in lower]
+
+    def _respell(self, word: str) -> str:
+        word = self._whole_words.get(word, word)
+        return self._variant.sub(lambda part: self._spellings[part.group()], word) if self._variant else word
+
     def __call__(self, words: Sequence[str], lower: Sequence[str]) -> Matches:
-        """What the lexicon knows of a sentence, given its tokens as written and in lower case."""
+        """What the lexicon knows of a sentence, given its tokens as written, and in lower case and respelled."""
         found: dict[str, list[Match]] = defaultdict(list)
         parts: dict[str, list[tuple[int, int]]] = defaultdict(list)
         said: list[tuple[str, int, int]] = []
         for meanings, start, end in [*self._plain.find(lower), *self._cased.find(words)]:
+            span = start, end
             for kind, identifier in meanings:
                 if kind == SAID:
                     said.append((identifier, start, end))
                 elif kind == PART:
-                    parts[identifier].append((start, end))
+                    parts[identifier].append(span)
                 else:
-                    found[kind].append(Match(identifier, start, end, (start, end)))
+                    found[kind].append(Match(identifier, start, end, span))
         if parts:
             found[CONCEPT] += list(self._composed(lower, parts, found[CONCEPT]))
         found[SIDE] = [side for side in longest(found[SIDE]) if side.identifier != _NONE]
@@ -133,9 +157,11 @@ class Lexicon:
         if said:
             found[SITE] = list(longest(found[SITE]))
             found[CONCEPT] = self._with_composed(lower, said, found)
-        idioms = found[IDIOM]
-        read = (longest([*idioms, *found[kind]]) for kind in _KINDS)
-        return Matches(*(tuple(m for m in kind if m.identifier != IDIOM) for kind in read))
+        return Matches(*(_settled(found[kind], found[IDIOM], head_last=kind == SITE) for kind in _KINDS))
+
+    def meanings(self, words: Sequence[str]) -> tuple[tuple[str, str], ...]:
+        """What `words` (lower case, respelled) mean as a whole: pairs (kind, identifier); none where no term."""
+        return next(iter(self._plain.whole(words)), ())
 
     def _with_composed(
         self, lower: Sequence[str], said: Sequence[tuple[str, int, int]], found: dict[str, list[Match]]
@@ -195,7 +221,7 @@ class Lexicon:
                     # what the label of a line names is what the rest of the sentence speaks of: "Liver: Enlarged"
                     labelled = first == b and first[1] == colon
                     gap = self.gap + _LABEL_GAP if labelled else self.gap
-                    if second[0] < first[1] or second[0] - first[1] > gap:
+                    if second[0] < first[1] or _words_in(lower[first[1] : second[0]]) > gap:
                         continue
                     if not self.breaks.isdisjoint(lower[first[1] + labelled : second[0]]):
                         continue
@@ -205,10 +231,15 @@ class Lexicon:
                         said_of[a].append(Match(identifier, start, end, a, b))
         for matches in said_of.values():
             reached: list[Match] = []
-            for match in sorted(matches, key=_gap):
+            for match in sorted(matches, key=lambda m: (self._joins_between(lower, m), _gap(m))):
                 if not reached or any(self._joined(lower, match, other) for other in reached):
                     reached.append(match)
             yield from reached
+
+    def _joins_between(self, lower: Sequence[str], match: Match) -> bool:
+        """Whether a word that joins stands between the parts: "ribs, with fractures of the sixth rib" is no pair."""
+        first, second = sorted((match.predicate, match.of or match.predicate))
+        return any(word in self._joins for word in lower[first[1] : second[0]])
 
     def _joined(self, lower: Sequence[str], one: Match, other: Match) -> bool:
         """Whether both are said of the same words, or of two that a list joins ("heart and mediastinum")."""
@@ -227,6 +258,12 @@ def _compared(comparison: Comparison) -> Iterator[tuple[str, list[str]]]:
     """Each change, and the phrases that tell it."""
     for change, words in comparison.change.items():
         yield change.value, [by + how + word for by in comparison.by for how in ("", *comparison.how) for word in words]
+def _words_in(words: Sequence[str]) -> int:
+    """How many of `words` there are, numbers and the ending of one ("6th") apart."""
+    return sum(
+        not word[0].isdigit() and not (i and words[i - 1][0].isdigit() and len(word) == _ORDINAL)
+        for i, word in enumerate(words)
+    )
 
 
 def _gap(match: Match) -> tuple[int, int]:
@@ -236,30 +273,44 @@ def _gap(match: Match) -> tuple[int, int]:
     if match.of is None:
         return 0, 0
     first, second = min(match.predicate, match.of), max(match.predicate, match.of)
-    return max(second[0] - first[1], 0), -len(match.tokens)
+    return max(second[0] - first[1], 0), -match.size
 
 
-def longest(matches: Iterable[Match]) -> tuple[Match, ...]:
+def _settled(matches: Sequence[Match], idioms: Sequence[Match], *, head_last: bool) -> tuple[Match, ...]:
+    """`matches` without overlaps, and without what stands in one of `idioms`."""
+    if not matches or not idioms:
+        return longest(matches, head_last=head_last)
+    settled = longest([*idioms, *matches], head_last=head_last)
+    return tuple(match for match in settled if match.identifier != IDIOM)
+
+
+def longest(matches: Iterable[Match], *, head_last: bool = False) -> tuple[Match, ...]:
     """`matches` without overlaps: the longest stays, of equals the closest, then the first; in order of place.
 
-    What is said of two things at once ("heart and mediastinum are normal") stays for both.
+    With `head_last` the last of equals stays: "basal ganglia" of "right basal ganglia", not "right basal".
+    What is said of two things at once ("heart and mediastinum are normal") stays for both, and so do two things said
+    of one ("the liver is enlarged and echogenic").
     """
-    matches = list(matches)
-    if len(matches) < 2:
-        return tuple(matches)
+    in_order = sorted(matches, key=_PLACE)
+    if all(one.end <= other.start for one, other in pairwise(in_order)):
+        return tuple(in_order)
     kept: list[Match] = []
     taken: set[int] = set()
     said: set[tuple[int, int]] = set()
-    for match in sorted(matches, key=lambda m: (-len(m.tokens), _gap(m), m.start)):
-        tokens = set(match.tokens)
+    bearers: set[tuple[int, int]] = set()
+    for match in sorted(in_order, key=lambda m: (-m.size, _gap(m), -m.start if head_last else m.start)):
+        tokens = match.tokens
         if match.shares and match.predicate in said:
             kept.append(match)
             continue
         if match.of is not None and match.predicate in said:
-            tokens -= set(range(*match.predicate))
+            tokens = tokens.difference(range(*match.predicate))
+        elif match.of is not None and match.of in bearers:
+            tokens = tokens.difference(range(*match.of))
         if tokens and taken.isdisjoint(tokens):
             kept.append(match)
             taken |= tokens
             if match.of is not None:
                 said.add(match.predicate)
-    return tuple(sorted(kept, key=lambda m: m.start))
+                bearers.add(match.of)
+    return tuple(sorted(kept, key=_PLACE))

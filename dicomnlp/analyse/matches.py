@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Match:
-    """Tokens [start, end) that name `identifier`."""
+    """Tokens [start, end) that name `identifier`. Not frozen, which takes three times as long: there are many."""
 
     identifier: str
     start: int
@@ -23,6 +23,11 @@ class Match:
         if self.of is None or self.shares:
             return frozenset(range(self.start, self.end))
         return frozenset((*range(*self.predicate), *range(*self.of)))
+
+    @property
+    def size(self) -> int:
+        """How many tokens it occupies."""
+        return self.end - self.start if self.of is None or self.shares else len(self.tokens)
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,6 +82,7 @@ class MeasureReader:
         again = rf"(?i:{_any([*rules.prior_before, *rules.current_before])})"
         self._again = re.compile(rf"[\s,(]*{again}{link}{bare}")
         self._not_after = re.compile(rf"\.?\s*(?i:{_any(rules.not_after)}){bounds.ends}") if rules.not_after else None
+        self._joins = frozenset(word for word in rules.joins if word.isalpha())
         self._prior_before = _free(bounds, rules.prior_before)
         self._current_before = _free(bounds, rules.current_before)
         link = rf"(?:[\s(~]*(?i:{_any(rules.links)}){bounds.ends})*[\s(~]*"
@@ -90,6 +91,8 @@ class MeasureReader:
         self._dated = re.compile(rf"[\s,(]*(?:{dates}){bounds.ends}")
         self._kinds = [(entry, _free(bounds, entry.before)) for entry in rules.kinds]
         self._prior_after = re.compile(rf"\s*(?i:{_any(rules.prior_after)}){bounds.ends}") if rules.prior_after else None
+        self._bounds = {word.lower(): comparator for comparator, words in rules.bounds.items() for word in words}
+        self._bound = re.compile(rf"{bounds.begins}(?P<bound>(?i:{_any(list(self._bounds))}))\s*\Z")
         self._distance_before = _free(bounds, rules.distance_before)
         after = _any(rules.distance_after)
         self._distance_after = re.compile(rf"\.?\s*(?i:{after}){bounds.ends}") if rules.distance_after else None
@@ -101,18 +104,31 @@ class MeasureReader:
         if not _DIGIT.search(text):
             return ()
         quantities = sorted([*self._quantities(text), *self._named_quantities(text)], key=lambda q: q.start)
+        times = self._times(text, quantities)
         return tuple(
             Measurement(
                 values=q.values,
                 unit=q.unit,
                 kind=self._kind(text, q),
-                temporality=self._temporality(text, q, quantities),
+                temporality=when,
                 text=text[q.start : q.end],
                 start=q.start,
                 end=q.end,
+                comparator=self._comparator(text, q),
             )
-            for q in quantities
+            for q, when in zip(quantities, times, strict=True)
         )
+
+    def _times(self, text: str, quantities: list[_Quantity]) -> list[Temporality]:
+        """When each of `quantities` was measured; what is joined to an older one is as old: "previously 9 and 4 mm"."""
+        times: list[Temporality] = []
+        for i, quantity in enumerate(quantities):
+            time = self._temporality(text, quantity, quantities)
+            between = text[quantities[i - 1].end : quantity.start].split() if i else []
+            if i and times[-1] is Temporality.PRIOR and between and all(word in self._joins for word in between):
+                time = Temporality.PRIOR
+            times.append(time)
+        return times
 
     def _quantities(self, text: str) -> Iterator[_Quantity]:
         at = 0
@@ -207,6 +223,12 @@ class MeasureReader:
 
     def _reach(self, start: int) -> tuple[int, int]:
         return max(0, start - self.rules.reach), start
+
+    def _comparator(self, text: str, quantity: _Quantity) -> str | None:
+        """What kind of bound the words right before the quantity make it; None where it is the value itself."""
+        low, high = self._reach(quantity.start)
+        bound = self._bound.search(text[low:high])
+        return self._bounds[" ".join(bound["bound"].lower().split())] if bound else None
 
     def _temporality(self, text: str, quantity: _Quantity, quantities: list[_Quantity]) -> Temporality:
         low, high = self._reach(quantity.start)

@@ -183,6 +183,10 @@ def _inconsistencies(pack: Pack) -> Iterator[str]:
         if (site.code is None) != (site.scheme is None):
             yield f"anatomy.toml: {identifier} needs both code and scheme, or neither"
         yield from _broken_lineage("anatomy.toml", pack.anatomy, identifier)
+        unknown = [c for c in site.instead if c not in pack.concepts] + [
+            other for other in site.instead.values() if other not in pack.anatomy
+        ]
+        yield from (f"anatomy.toml: {identifier} names {other} instead, which isn't there" for other in unknown)
     yield from _ambiguous(pack)
     for labels in pack.label_sets:
         yield from _unknown_in(labels, pack)

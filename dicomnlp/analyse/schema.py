@@ -68,6 +68,10 @@ class PackFile(Table):
     """Phrases such as "apart from": a statement of normality that they limit implies nothing."""
     idioms: Words = ()
     """Phrases whose words don't count by themselves: a "tumor board" is no tumor, in "small bowel" nothing is small."""
+    spellings: tuple[tuple[Word, Word], ...] = ()
+    """Pairs (part of a word, as the lexicon spells it): "haem" is read as "hem"."""
+    abbreviated: tuple[tuple[Word, Word], ...] = ()
+    """Pairs (word, the one that the lexicon has for it): "fx" is read as "fracture"."""
     common_words: Words = ()
     """Words that a text of this language can hardly do without; where they are rare its language is in doubt."""
 
@@ -141,6 +145,8 @@ class AnatomyEntry(Table):
     """There is one of it: a side named before it in a list is its neighbour's."""
     terms: Words = ()
     cased: Words = ()
+    instead: dict[Identifier, Identifier] = {}
+    """What its words mean beside a finding of the concept: "cervical" beside lymphadenopathy is no spine."""
 
 
 class AnatomyFile(Table):
@@ -167,6 +173,8 @@ class SectionsFile(Table):
     """Sections that end with their first sentence there."""
     inline_after: str = ""
     """Characters after which a heading in running text needs no white space: "。"."""
+    openings: tuple[Pattern, ...] = ()
+    """Beginnings of a sentence that can only be a finding: there, such a section ends before its paragraph does."""
     nothing: Words = ()
     """Words after which a dash ends such a section: "Comparison: None - Left basilar opacity."."""
 
@@ -234,6 +242,8 @@ class ContextFile(Table):
     """The same for the words of single headings, in lower case: "past medical history"."""
     present_when_measured: tuple[SectionName, ...] = ()
     """Of those sections, the ones where a mention with a size is present after all: "the 9 mm nodule was localized"."""
+    questions: dict[SectionName, Words] = {}
+    """Cues that ask, where elsewhere they doubt: "Clinical details: ?pneumonia"."""
     complaints: Words = ()
     """Last words of mentions (pain, cough) that stay present even where a section asks."""
     cues: tuple[CueGroup, ...] = Field(min_length=1)
@@ -258,6 +268,14 @@ class AttributesFile(Table):
     """Further words of `change`."""
     joins: Words
     """Words that join members of a list."""
+    coordinators: Words = ()
+    """Of these, those that make a list whose last member carries a head that all share: "hepatic or renal cysts"."""
+    separators: Words = ()
+    """What else stands between members of such a list."""
+    reaches: Words = ()
+    """Words after which a site is where the finding goes, though another is in its name: "tip in the SVC"."""
+    comparatives: Words = ()
+    """Of `change`, those that before one of two sides compare the two: "right and smaller left effusions"."""
     prepositions: Words = ()
     """Words that tie what follows to what is before: "in", "of"."""
     clause_breaks: Words
@@ -280,11 +298,21 @@ class AttributesFile(Table):
     """Words of `severity` that tell a size: no degree of a concept that is `sized`."""
     qualities: Words = ()
     """Words that a degree or course right before them is of: "mildly displaced", "increased echogenicity"."""
+    origins: Words = ()
+    """Words between a distance and what it is told from, which is no site of the finding: "4 cm from the nipple"."""
+    apart: Words = ()
+    """Phrases before what the finding is not at: "separate from"."""
+    adverbs: Words = ()
+    """Words of `severity` that speak of a quality which follows: "mildly displaced", but "moderate complex fluid"."""
     amounts: Words = ()
     """Words between a size and what it is of: "3 mm of retrolisthesis"."""
     acuity: dict[Acuity, Words] = {}
     count: dict[Word, Words] = {}
     """How many: a number, or a word such as "multiple", and the words for it."""
+    before_counts: Words = ()
+    """What stands before a number that counts: "there are 3 nodules"."""
+    not_counted: Words = ()
+    """Words after a number which show that it counts something else: "3 month"."""
     levels: tuple[Pattern, ...] = ()
     """Levels and other numbered places: "L4-L5", "segment VII", "10 o'clock"."""
     image_references: tuple[Pattern, ...] = ()
@@ -319,6 +347,8 @@ class MeasuresFile(Table):
     """Quantities whose name stands before a bare number: "SUVmax 6.4"."""
     links: Words = ()
     """Between such a name and its number: "of", "is"."""
+    bounds: dict[Literal["<", "<=", ">", ">="], Words] = {}
+    """Words before a quantity that make it a bound: "less than"."""
     times: Words
     """Between two dimensions: "x", "by"."""
     ranges: Words

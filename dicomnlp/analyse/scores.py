@@ -61,7 +61,7 @@ class ScoreReader:
         entries += [(_PHRASE, i, rules.systems[s].phrases[cat]) for i, (s, cat) in enumerate(self._meant)]
         kinds = ("legends", "prior_before", "current_before", "prior_after")
         entries += [(kind, 0, getattr(rules, kind)) for kind in kinds]
-        self._phrases = Phrases("scores.toml", entries)
+        self._phrases = Phrases("scores.toml", entries, needed={_NAME, _PHRASE})
 
     def names(self, passage: Passage) -> bool:
         """Whether a system is named in `passage`: a heading whose body is the category."""

@@ -15,6 +15,7 @@ _LINE = re.compile(r"[^\n\r]+")
 _LABEL = re.compile(r"[^\W\d_][\w /&,()'-]{0,50}:(?!\d)")
 _BULLET = re.compile(r"[-*\u2022\u00b7>]\s+")
 _HAN = re.compile(f"[{HAN}]")
+_PARTS = re.compile(r"[\d.\s]")
 
 
 class SentenceSplitter:
@@ -119,7 +120,7 @@ class SentenceSplitter:
             return False  # the number of a list item
         if word in self.abbreviations or (len(word) == 1 and word.isalpha()):
             return False
-        last = re.split(r"[\d.\s]", word)[-1]
+        last = _PARTS.split(word)[-1]
         if last in self.units and not (following.isupper() or (following.isdigit() and word == last)):
             return False
         return not (following in ",;" or (following.islower() and len(word) <= 2))

@@ -188,6 +188,8 @@ class CommunicationFile(Table):
     methods: Words
     times: tuple[Pattern, ...]
     """Regular expressions of a time of day, a date, or a span of minutes, in lower case."""
+    not_names: Words = ()
+    """Words that end a name where all is in capitals."""
     agents: Words = ()
     """Words before one who tells: "was informed by Dr. Lee"."""
     name_words: int = Field(default=4, ge=1, le=8)

@@ -91,7 +91,8 @@ class StatementReader:
                 into.scores += _placed(read.scores, start)
             if read is NOTHING:
                 continue
-            into.recommendations += _placed(self._counting(read.requests, section.name), start)
+            if not _is_title(text, start, end):
+                into.recommendations += _placed(self._counting(read.requests, section.name), start)
             into.communications += _placed(read.communications, start)
             into.demographics += _placed(read.demographics, start)
 
@@ -100,6 +101,11 @@ class StatementReader:
         rules = self._rules
         if rules is not None and section not in rules.ignored:
             yield from (r.recommendation for r in requests if not r.named_only or section in rules.trusted)
+
+
+def _is_title(text: str, start: int, end: int) -> bool:
+    """Whether a report begins with the sentence as its title: "EMERGENT PELVIC US"."""
+    return text[start:end].isupper() and not text[:start].strip() and not text[end:].isupper()
 
 
 @dataclass(slots=True)
