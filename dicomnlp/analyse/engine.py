@@ -4,7 +4,7 @@ import hashlib
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from operator import attrgetter
 from pathlib import Path
@@ -14,8 +14,10 @@ from dicomnlp.analyse.context import FAMILY, HISTORICAL, HYPOTHETICAL, NEGATED, 
 from dicomnlp.analyse.details import Lead
 from dicomnlp.analyse.labels import Labeller
 from dicomnlp.analyse.library import VERSIONS
+from dicomnlp.analyse.overlay import Fault, lay
 from dicomnlp.analyse.pack import LABELS, LANGUAGES, Pack, concept_of, read_pack
 from dicomnlp.analyse.reading import TARGET, Mention, SentenceReader, SentenceReading
+from dicomnlp.analyse.schema import Case
 from dicomnlp.analyse.sections import SectionFinder
 from dicomnlp.analyse.sentences import SentenceSplitter
 from dicomnlp.analyse.statements import Stated, StatementReader
@@ -58,11 +60,14 @@ class Engine:
         The language's data.
     cache
         Whether to keep results of sentences.
+    overlay
+        Folder that `pack` holds the words of, beside its own.
     """
 
-    def __init__(self, pack: Pack, *, cache: bool = True) -> None:
+    def __init__(self, pack: Pack, *, cache: bool = True, overlay: Path | None = None) -> None:
         self.pack = pack
-        self.pipeline = f"{pack.language}-{pack.about.version}+{digest(pack.folder)}"
+        base = pack.folder.parent / pack.about.base if pack.about.base else None
+        self.pipeline = f"{pack.language}-{pack.about.version}+{digest(pack.folder, base, overlay)}"
         self._sections = SectionFinder(pack.sections)
         self._sentences = SentenceSplitter(pack.sentences, pack.about.limits.sentence_characters)
         self._reader = SentenceReader(pack, cache=cache)
@@ -338,30 +343,88 @@ def _origin(narrative: Narrative, place: int) -> Segment:
 
 
 @cache
-def digest(folder: Path) -> str:
+def digest(folder: Path, *others: Path | None) -> str:
     """Twelve hexadecimal digits over everything that can change the answer of the pack in `folder`.
 
-    That is the pack's and the label sets' data, the source of analyse and extract, and the versions of spaCy and
-    medspaCy.
+    That is the pack's data, those of `others` (its base, an overlay) and the label sets', the source of analyse and
+    extract, and the versions of spaCy and medspaCy.
     """
     package = Path(__file__).parents[1]
     code = [p for part in ("analyse", "extract") for p in sorted((package / part).rglob("*.py"))]
+    data = [p for of in (folder, *others) if of is not None for p in sorted(of.rglob("*.toml"))]
     seen = hashlib.sha256(repr(sorted(VERSIONS.items())).encode())
-    for path in [*sorted(folder.rglob("*.toml")), *sorted(LABELS.glob("*.toml")), *code]:
+    for path in [*data, *sorted(LABELS.glob("*.toml")), *code]:
         seen.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return seen.hexdigest()[:12]
 
 
-@cache
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The engine of a language as it is used, and why the site's overlay of it isn't."""
+
+    engine: Engine
+    faults: tuple[Fault, ...] = ()
+
+
+@dataclass(slots=True)
+class _Process:
+    """What holds for the life of a process."""
+
+    overlays: Path | None = None
+
+
+_PROCESS = _Process()
+
+
+def use_overlays(folder: Path | None) -> None:
+    """Lay what the site added to the packs over them, from here on: `folder` holds a folder for each language."""
+    if folder != _PROCESS.overlays:
+        _PROCESS.overlays = folder
+        loaded.cache_clear()
+
+
 def load_engine(language: str) -> Engine:
     """The engine of `language`, read, checked and tried on the pack's own cases; one per process.
+
+    The site's overlay is in it where that has no fault; see `loaded`.
 
     Raises
     ------
     LanguagePackError
         The pack is malformed, or fails its own cases.
     """
-    return checked(Engine(read_pack(LANGUAGES / language)))
+    return loaded(language).engine
+
+
+@cache
+def loaded(language: str) -> Loaded:
+    """As `load_engine`, with what is wrong in the overlay."""
+    pack = read_pack(LANGUAGES / language)
+    folder = _PROCESS.overlays / language if _PROCESS.overlays is not None else None
+    if folder is not None and folder.is_dir():
+        engine, faults = overlaid(pack, folder)
+        if engine is not None and not faults:
+            return Loaded(checked(engine))
+        return Loaded(checked(Engine(pack)), faults)
+    return Loaded(checked(Engine(pack)))
+
+
+def overlaid(pack: Pack, folder: Path) -> tuple[Engine | None, tuple[Fault, ...]]:
+    """`pack` with the overlay in `folder`, tried on the cases of both, and all that is wrong.
+
+    None where what is left of the overlay can't be read with at all.
+    """
+    laid = lay(pack, folder)
+    try:
+        engine = Engine(laid.pack, overlay=folder)
+    except LanguagePackError as error:
+        return None, (*laid.faults, Fault(folder.name, None, str(error)))
+    faults = [
+        Fault(file, line, wrong) for case, file, line in laid.cases if (wrong := failure(engine, case)) is not None
+    ]
+    broken = [wrong for case in pack.cases if (wrong := failure(engine, case)) is not None]
+    faults += [Fault(folder.name, None, f"with this overlay the pack fails its own case {wrong}") for wrong in broken]
+    return engine, (*laid.faults, *faults)
 
 
 def checked(engine: Engine) -> Engine:
@@ -372,22 +435,25 @@ def checked(engine: Engine) -> Engine:
     LanguagePackError
         Names each case that fails.
     """
-    failed = []
-    for case in engine.pack.cases:
-        start = case.text.find(case.span)
-        if start < 0:
-            failed.append(f"{case.text!r}: {case.span!r} isn't in it")
-            continue
-        target = start, start + len(case.span)
-        finding = engine.analyse(Narrative(case.text), targets=() if case.concept else (target,)).findings
-        here = [f for f in finding if f.start < target[1] and f.end > target[0]]
-        if case.concept:
-            here = [f for f in here if f.concept.id == case.concept]
-        got = [(f.assertion, f.laterality, f.change) for f in here]
-        want = (case.assertion, case.laterality, case.change)
-        if not any(all(w is None or w is g for w, g in zip(want, have, strict=True)) for have in got):
-            said = ", ".join(f"{a.value}" for a, _, _ in got) or "nothing"
-            failed.append(f"{case.text!r}: {case.span!r} should be {case.assertion.value}, came out as {said}")
+    failed = [wrong for case in engine.pack.cases if (wrong := failure(engine, case)) is not None]
     if failed:
         raise LanguagePackError(f"language pack {engine.pack.language} fails its own cases: " + "; ".join(failed))
     return engine
+
+
+def failure(engine: Engine, case: Case) -> str | None:
+    """Why `case` fails, None where it passes."""
+    start = case.text.find(case.span)
+    if start < 0:
+        return f"{case.text!r}: {case.span!r} isn't in it"
+    target = start, start + len(case.span)
+    finding = engine.analyse(Narrative(case.text), targets=() if case.concept else (target,)).findings
+    here = [f for f in finding if f.start < target[1] and f.end > target[0]]
+    if case.concept:
+        here = [f for f in here if f.concept.id == case.concept]
+    got = [(f.assertion, f.laterality, f.change) for f in here]
+    want = (case.assertion, case.laterality, case.change)
+    if any(all(w is None or w is g for w, g in zip(want, have, strict=True)) for have in got):
+        return None
+    said = ", ".join(a.value for a, _, _ in got) or "nothing"
+    return f"{case.text!r}: {case.span!r} should be {case.assertion.value}, came out as {said}"

@@ -103,7 +103,7 @@ def read_pack(folder: Path, labels: Path = LABELS) -> Pack:
         cases=tuple(case for path in files(folder, "cases") for case in _read(path, schema.CasesFile).cases),
         label_sets=tuple(_read(path, schema.LabelSet) for path in sorted(labels.glob("*.toml"))),
     )
-    wrong = list(_inconsistencies(pack))
+    wrong = list(inconsistencies(pack))
     if wrong:
         raise LanguagePackError(f"language pack {folder.name}: " + "; ".join(wrong))
     return pack
@@ -165,7 +165,7 @@ def _validated(data: dict[str, Any], kind: type[_File], place: str) -> _File:
         raise LanguagePackError(f"language pack file {place}: {details}") from error
 
 
-def _inconsistencies(pack: Pack) -> Iterator[str]:
+def inconsistencies(pack: Pack) -> Iterator[str]:
     """What no single file's schema can see."""
     if not any(group.category == "NEGATED_EXISTENCE" for group in pack.context.cues):
         # a pack without them reads every "no fracture" as a fracture

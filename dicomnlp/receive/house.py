@@ -4,10 +4,11 @@ from typing import Final
 
 from dicomnlp.config import Settings
 from dicomnlp.receive.intake import Intake
-from dicomnlp.receive.places import Allowance, Places
+from dicomnlp.receive.places import FREE_BYTES, Allowance, Places, give_back_large_blocks
 from dicomnlp.receive.policy import AlertLog, Policy
 from dicomnlp.receive.reasons import Reason
 from dicomnlp.receive.tls import server_context
+from dicomnlp.receive.traffic import Traffic
 
 ALLOWANCE_SECONDS: Final = 10.0
 """For others to be done with their large objects; after that one is refused."""
@@ -22,6 +23,8 @@ class House:
         AE titles, peers, certificates, and bounds on associations and objects.
     intake
         Takes the objects.
+    traffic
+        Counts associations and objects.
 
     Raises
     ------
@@ -29,11 +32,13 @@ class House:
         The certificates can't be used.
     """
 
-    def __init__(self, settings: Settings, intake: Intake) -> None:
+    def __init__(self, settings: Settings, intake: Intake, traffic: Traffic) -> None:
         self.intake = intake
+        self.traffic = traffic
         self.places = Places(settings.listener)
-        # memory for one and a half of the largest objects while they come in, and for the copy of one
-        self.allowance = Allowance(settings.listener.maximum_object_bytes * 3 // 2, ALLOWANCE_SECONDS)
+        give_back_large_blocks()
+        # memory for one of the largest objects while they come in, and for the copy of one
+        self.allowance = Allowance(settings.listener.maximum_object_bytes + FREE_BYTES, ALLOWANCE_SECONDS)
         self.alerts = AlertLog()
         self.is_stopping = False
         """No further association is accepted."""
@@ -53,6 +58,7 @@ class House:
         self.tls = tls
         """None when no address speaks TLS."""
         self.places.reconfigure(settings.listener)
+        self.traffic.know(peer.ae_title for peer in settings.peers)
 
     def hindrance(self) -> str | None:
         """Why no association can be accepted for the time being, whoever asks; None: nothing is in the way."""

@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 import secrets
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 MAXIMUM_PASSCODE_BYTES: Final = 1024
@@ -28,14 +28,15 @@ def _scrypt(passcode: bytes, salt: bytes) -> bytes:
 class PasscodeCheck:
     """Tells whether a passcode belongs to a hash.
 
-    One is hashed at a time: whoever tries passcodes costs one core and one hash's memory at the most. Those that were
-    right before are known again without hashing (by a keyed digest), so that their senders don't wait for that.
+    One is hashed at a time, by the same thread (each thread would keep a hash's memory): whoever tries passcodes costs
+    one core and 16 MB at the most. Those that were right before are known again without hashing, by a keyed digest, so
+    that their senders don't wait.
     """
 
     def __init__(self) -> None:
         self._key = secrets.token_bytes(32)
         self._right: dict[bytes, None] = {}
-        self._hashing = threading.Lock()
+        self._hashing = ThreadPoolExecutor(1, thread_name_prefix="passcodes")
 
     def is_right(self, passcode: bytes, hashed: str) -> bool:
         """Whether `hashed` was made of `passcode`; False for one that is longer than any is allowed to be."""
@@ -44,11 +45,13 @@ class PasscodeCheck:
         digest = hmac.digest(self._key, hashed.encode() + b"\0" + passcode, "sha256")
         if digest in self._right:
             return True
+        return self._hashing.submit(self._compare, passcode, hashed, digest).result()
+
+    def _compare(self, passcode: bytes, hashed: str, digest: bytes) -> bool:
         _, salt, expected = hashed.split(":")
-        with self._hashing:
-            is_right = hmac.compare_digest(_scrypt(passcode, bytes.fromhex(salt)).hex(), expected)
-            if is_right:
-                if len(self._right) >= _KNOWN_PASSCODES:
-                    self._right.pop(next(iter(self._right)))
-                self._right[digest] = None
+        is_right = hmac.compare_digest(_scrypt(passcode, bytes.fromhex(salt)).hex(), expected)
+        if is_right:
+            if len(self._right) >= _KNOWN_PASSCODES:
+                self._right.pop(next(iter(self._right)))
+            self._right[digest] = None
         return is_right

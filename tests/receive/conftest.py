@@ -28,6 +28,7 @@ from dicomnlp.receive.association import Timeouts
 from dicomnlp.receive.house import House
 from dicomnlp.receive.intake import Intake
 from dicomnlp.receive.listener import bind
+from dicomnlp.receive.traffic import Traffic
 from dicomnlp.store.admin import upgrade
 from dicomnlp.store.database import Database
 
@@ -234,7 +235,8 @@ class Running:
         listening = bind(settings.listener)
         self.port = listening.getsockname()[1]
         self.stop = threading.Event()
-        house = House(settings, self.intake)
+        self.traffic = Traffic(self.database)
+        house = House(settings, self.intake, self.traffic)
         acceptor = Acceptor(listening, house, timeouts)
         self.thread = threading.Thread(target=acceptor.serve, args=(self.stop,), daemon=True)
         self.thread.start()
@@ -271,6 +273,7 @@ class Running:
         self.thread.join(20)
         assert not self.thread.is_alive()
         self.intake.close()
+        self.traffic.close()
         self.database.close()
 
 
