@@ -7,7 +7,7 @@
 
 from collections.abc import Sequence
 
-from dicomnlp.analyse.engine import load_engine
+from dicomnlp.analyse.engine import load_engine, refused_overlays, use_overlays
 from dicomnlp.analyse.language import choose_language, languages
 from dicomnlp.analyse.mixed import analyse_by_passage
 from dicomnlp.analyse.pack import Pack
@@ -15,7 +15,17 @@ from dicomnlp.analyse.public import analysis_to_json
 from dicomnlp.errors import LanguageNotSupportedError
 from dicomnlp.model import Analysis, Narrative
 
-__all__ = ["Pack", "analyse", "analysis_to_json", "choose_language", "languages", "load_pack", "pipeline_name"]
+__all__ = [
+    "Pack",
+    "analyse",
+    "analysis_to_json",
+    "choose_language",
+    "languages",
+    "load_pack",
+    "pipeline_name",
+    "refused_overlays",
+    "use_overlays",
+]
 
 
 def load_pack(language: str = "en") -> Pack:

@@ -25,6 +25,10 @@ _LENGTHS = 512
 """Documents kept, one for each length of a sentence."""
 
 
+_Edge = tuple[Span, "ClauseModifier"]
+"""A target, and a cue that acts on it."""
+
+
 @dataclass(frozen=True, slots=True)
 class CueMatch:
     """A cue that acts on a target: its tokens [start, end) and its category."""
@@ -183,9 +187,9 @@ class ClauseConText(ConText):  # type: ignore[misc]  # medspaCy is untyped
         return [tuple(sorted(acting.get(span, ()), key=lambda c: (c.start, c.end, c.category))) for span in spans]
 
 
-def _nearest(edges: Iterable[tuple[Span, ClauseModifier]], words: Sequence[str]) -> Iterator[tuple[Span, ClauseModifier]]:
+def _nearest(edges: Iterable[_Edge], words: Sequence[str]) -> Iterator[_Edge]:
     """`edges` without those of cues that act on the nearest mention alone, and what a list joins to it."""
-    chosen: dict[int, list[tuple[Span, ClauseModifier]]] = {}
+    chosen: dict[int, list[_Edge]] = {}
     for target, modifier in edges:
         if modifier.rule.metadata["nearest"]:
             chosen.setdefault(id(modifier), []).append((target, modifier))
@@ -206,7 +210,7 @@ def _nearest(edges: Iterable[tuple[Span, ClauseModifier]], words: Sequence[str])
 def _joined(words: Sequence[str], one: Span, other: Span, joins: frozenset[str]) -> bool:
     first, second = (one, other) if one.start <= other.start else (other, one)
     between = words[first.end : second.start]
-    return second.start < first.end or (bool(between) and between[-1] in joins) or (bool(between) and between[0] in joins)
+    return second.start < first.end or (bool(between) and (between[-1] in joins or between[0] in joins))
 
 
 def _fits(match: tuple[ConTextRule, int, int], words: Sequence[str]) -> bool:

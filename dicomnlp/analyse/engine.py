@@ -14,7 +14,7 @@ from dicomnlp.analyse.context import FAMILY, HISTORICAL, HYPOTHETICAL, NEGATED, 
 from dicomnlp.analyse.details import Lead
 from dicomnlp.analyse.labels import Labeller
 from dicomnlp.analyse.library import VERSIONS
-from dicomnlp.analyse.overlay import Fault, lay
+from dicomnlp.analyse.overlay import Fault, languages_of, lay
 from dicomnlp.analyse.pack import LABELS, LANGUAGES, Pack, concept_of, read_pack
 from dicomnlp.analyse.reading import TARGET, Mention, SentenceReader, SentenceReading
 from dicomnlp.analyse.schema import Case
@@ -381,6 +381,22 @@ def use_overlays(folder: Path | None) -> None:
     if folder != _PROCESS.overlays:
         _PROCESS.overlays = folder
         loaded.cache_clear()
+
+
+def refused_overlays() -> dict[str, tuple[Fault, ...]]:
+    """Language -> what is wrong in the site's overlay of it; languages whose overlay is used, or none, aren't there."""
+    folder = _PROCESS.overlays
+    if folder is None:
+        return {}
+    if not folder.is_dir():
+        return {"": (Fault(folder.name, None, "there is no such folder"),)}
+    found: dict[str, tuple[Fault, ...]] = {}
+    for language in languages_of(folder):
+        if not (LANGUAGES / language / "pack.toml").exists():
+            found[language] = (Fault(language, None, "there is no language pack of that name"),)
+        elif faults := loaded(language).faults:
+            found[language] = faults
+    return found
 
 
 def load_engine(language: str) -> Engine:

@@ -76,8 +76,9 @@ class Lexicon:
             self._add(CONCEPT, identifier, entry.cased, plural=True, cased=True)
             for number, composition in enumerate(entry.compose):
                 if composition.at:
+                    meant = dict.fromkeys(composition.at, identifier)
                     for term in composition.change:
-                        self._said_at[term.translate(self._fold).lower()].update(dict.fromkeys(composition.at, identifier))
+                        self._said_at[term.translate(self._fold).lower()].update(meant)
                     continue
                 said, of = f"{identifier}.{number}.said", f"{identifier}.{number}.of"
                 self._compositions.append((identifier, said, of))
@@ -168,7 +169,7 @@ class Lexicon:
     ) -> list[Match]:
         """The named concepts and what predicates mean at sites.
 
-        A name that says no more than one of several composed concepts ("肝内外胆管扩张" in "胰管及肝内外胆管扩张") goes.
+        A name that says no more than one of several composed ones ("肝内胆管扩张" in "胰管及肝内胆管扩张") goes.
         """
         composed = list(self._said_of_sites(lower, said, found[SITE], found[SIDE]))
         meant: dict[tuple[int, int], set[str]] = defaultdict(set)
@@ -258,6 +259,8 @@ def _compared(comparison: Comparison) -> Iterator[tuple[str, list[str]]]:
     """Each change, and the phrases that tell it."""
     for change, words in comparison.change.items():
         yield change.value, [by + how + word for by in comparison.by for how in ("", *comparison.how) for word in words]
+
+
 def _words_in(words: Sequence[str]) -> int:
     """How many of `words` there are, numbers and the ending of one ("6th") apart."""
     return sum(

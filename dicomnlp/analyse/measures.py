@@ -90,7 +90,9 @@ class MeasureReader:
         dates = "|".join(f"(?:{date})" for date in rules.dates_after) or "(?!)"
         self._dated = re.compile(rf"[\s,(]*(?:{dates}){bounds.ends}")
         self._kinds = [(entry, _free(bounds, entry.before)) for entry in rules.kinds]
-        self._prior_after = re.compile(rf"\s*(?i:{_any(rules.prior_after)}){bounds.ends}") if rules.prior_after else None
+        self._prior_after = (
+            re.compile(rf"\s*(?i:{_any(rules.prior_after)}){bounds.ends}") if rules.prior_after else None
+        )
         self._bounds = {word.lower(): comparator for comparator, words in rules.bounds.items() for word in words}
         self._bound = re.compile(rf"{bounds.begins}(?P<bound>(?i:{_any(list(self._bounds))}))\s*\Z")
         self._distance_before = _free(bounds, rules.distance_before)

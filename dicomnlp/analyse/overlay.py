@@ -17,10 +17,13 @@ from dicomnlp.analyse.context import CATEGORIES, steps
 from dicomnlp.analyse.pack import WORDS, Pack, files, inconsistencies
 from dicomnlp.analyse.toml_lines import line_numbers, line_of
 from dicomnlp.errors import LanguagePackError
+from dicomnlp.model import SectionName
 
 FILES = ("concepts", "anatomy", "sections", "context", "cases")
 """What an overlay may hold; the entries of each may stand in several files of a folder of that name."""
 
+_Lines = dict[tuple[str | int, ...], int]
+"""Where each key stands, as `line_numbers` tells it."""
 _Entry = TypeVar("_Entry", bound=schema.Table)
 _Site = TypeVar("_Site", schema.ConceptEntry, schema.AnatomyEntry)
 
@@ -88,7 +91,7 @@ class _Layer:
     def _name(self, path: Path) -> str:
         return path.relative_to(self._folder.parent).as_posix()
 
-    def _read(self, name: str) -> Iterator[tuple[dict[str, Any], dict[tuple[str | int, ...], int], str]]:
+    def _read(self, name: str) -> Iterator[tuple[dict[str, Any], _Lines, str]]:
         """(data, lines, name) of each file of `name` that is TOML."""
         for path in files(self._folder, name):
             try:
@@ -105,14 +108,14 @@ class _Layer:
             yield data, lines, self._name(path)
 
     def _valid(
-        self, kind: type[_Entry], data: object, lines: Mapping[tuple[str | int, ...], int], path: Sequence[str | int], file: str
+        self, kind: type[_Entry], data: object, lines: _Lines, path: Sequence[str | int], file: str
     ) -> _Entry | None:
         try:
             return kind.model_validate(data)
         except ValidationError as error:
             for wrong in error.errors():
                 place = (*path, *wrong["loc"])
-                self._faults.append(Fault(file, line_of(dict(lines), place), f"{_dotted(place)}: {wrong['msg']}"))
+                self._faults.append(Fault(file, line_of(lines, place), f"{_dotted(place)}: {wrong['msg']}"))
             return None
 
     def _entries(self, name: str, kind: type[_Site], known: Mapping[str, _Site]) -> dict[str, _Site]:
@@ -123,7 +126,7 @@ class _Layer:
         for data, lines, file in self._read(name):
             table = data.get(name, {})
             for identifier, given in table.items() if isinstance(table, dict) else ():
-                path = (name, identifier)
+                path: tuple[str, str] = (name, identifier)
                 old = known.get(identifier)
                 if not isinstance(given, dict):
                     self._faults.append(Fault(file, line_of(lines, path), f"{_dotted(path)} must be a table"))
@@ -153,7 +156,7 @@ class _Layer:
         entry: schema.ConceptEntry | schema.AnatomyEntry,
         identifier: str,
         taken: dict[str, str],
-        lines: dict[tuple[str | int, ...], int],
+        lines: _Lines,
         path: tuple[str, str],
         file: str,
     ) -> bool:
@@ -190,7 +193,7 @@ class _Layer:
             for number, item in enumerate(given):
                 entry = self._valid(kind, item, lines, (key, number), file)
 
-                def line(term: int, number: int = number, lines: dict[tuple[str | int, ...], int] = lines) -> int | None:
+                def line(term: int, number: int = number, lines: _Lines = lines) -> int | None:
                     return line_of(lines, (key, number, "terms", term))
 
                 if entry is not None and fits(entry, line, file):
@@ -212,7 +215,8 @@ class _Layer:
                 sound = False
                 continue
             if all(optional for _, optional in words) or not isinstance(words[0][0][0], str):
-                self._faults.append(Fault(file, line(number), f"the cue {term!r} can match nothing, or begins with a gap"))
+                message = f"the cue {term!r} can match nothing, or begins with a gap"
+                self._faults.append(Fault(file, line(number), message))
                 sound = False
         return sound
 
@@ -220,7 +224,7 @@ class _Layer:
 class _Headings(schema.Table):
     """``sections.toml`` of an overlay."""
 
-    headings: dict[schema.SectionName, schema.Words]
+    headings: dict[SectionName, schema.Words]
 
 
 _TABLE = {"concepts": "concepts", "anatomy": "anatomy", "sections": "headings", "context": "cues", "cases": "cases"}
@@ -228,7 +232,7 @@ _KNOWN = "it may hold " + ", ".join(f"{name}.toml" for name in FILES)
 
 
 def _joined(old: _Site, new: _Site) -> _Site:
-    added = {key: (*getattr(old, key), *getattr(new, key)) for key in WORDS if key in type(old).model_fields}
+    added = {word: (*getattr(old, word), *getattr(new, word)) for word in WORDS & type(old).model_fields.keys()}
     return old.model_copy(update=added)
 
 

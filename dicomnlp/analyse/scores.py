@@ -25,8 +25,8 @@ _PRIOR_WITHIN = 6
 """Tokens between a score and the word that dates it."""
 _PRIOR_SCOPE = "prior"
 _WORD, _GLUED = r"(?a:\w)", r"(?a:[^\W_])"
-"""What goes on into its neighbour; and what does after a category, which then is none. Not `tokens.WORD`: each system has
-a dozen of them, and large sets of characters take a millisecond each to compile."""
+"""What goes on into its neighbour; and what does after a category, which then is none. Not `tokens.WORD`: each system
+has a dozen of them, and large sets of characters take a millisecond each to compile."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,9 +125,7 @@ def _as_written(read: Statements, sentence: str) -> Statements:
         return tuple(replace(s, text=sentence[s.start : s.end]) for s in statements)
 
     return Statements(
-        tuple(
-            replace(r, recommendation=next(iter(written([r.recommendation])))) for r in read.requests
-        ),
+        tuple(replace(r, recommendation=next(iter(written([r.recommendation])))) for r in read.requests),
         written(read.scores),
         written(read.communications),
         written(read.demographics),

@@ -44,10 +44,10 @@ class _Scanner:
         table: Path = ()
         groups: dict[Path, int] = defaultdict(int)
         while self._at < len(self._tokens):
-            token, line = self._tokens[self._at]
-            if token == "\n":
+            read, line = self._tokens[self._at]
+            if read == "\n":
                 self._at += 1
-            elif token == "[":
+            elif read == "[":
                 several = self._tokens[self._at + 1][0] == "["
                 self._at += 1 + several
                 table = self._key()
@@ -63,8 +63,8 @@ class _Scanner:
     def _key(self) -> Path:
         parts: list[str | int] = []
         while self._tokens[self._at][0] not in ("=", "]"):
-            token = self._tokens[self._at][0]
-            parts += [token[1:-1]] if token[0] in "\"'" else [part for part in token.split(".") if part]
+            name = self._tokens[self._at][0]
+            parts += [name[1:-1]] if name[0] in "\"'" else [part for part in name.split(".") if part]
             self._at += 1
         return tuple(parts)
 
@@ -84,8 +84,8 @@ class _Scanner:
             return
         number = 0
         while self._tokens[self._at][0] not in ("]", "}"):
-            token, line = self._tokens[self._at]
-            if token in ("\n", ","):
+            read, line = self._tokens[self._at]
+            if read in ("\n", ","):
                 self._at += 1
             elif opens == "{":
                 self._pair(path)

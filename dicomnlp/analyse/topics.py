@@ -167,9 +167,7 @@ class TopicReader:
             if not any(words[i] in self._joins for i in between) or not self._fills(words, between, own):
                 break
             group.insert(0, site)
-        whole = next(
-            (s for s in reversed(sites[:-1]) if sites[-1].identifier in self.lineage(s.identifier)), sites[-1]
-        )
+        whole = next((s for s in reversed(sites[:-1]) if sites[-1].identifier in self.lineage(s.identifier)), sites[-1])
         if side is None and len(group) == 1 and not self._only_one(group[0]) and self._related(carried, group[0]):
             side = carried.side
             if carried.whole and group[0].identifier in self.lineage(carried.whole.identifier):
