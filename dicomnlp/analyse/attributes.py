@@ -183,6 +183,13 @@ class AttributeReader:
             read.append(instances)
         return read
 
+    def _of_a_site(self, clause: Clause, end: int, start: int, sites: Sequence[Match]) -> bool:
+        """Whether a phrase after the finding names a site, whose size it then is: "肌层见结节，内膜厚8mm"."""
+        if self._topics is None:
+            return False
+        phrase = max((i + 1 for i in range(end, start) if clause.words[i] in self._halts), default=None)
+        return phrase is not None and any(phrase <= s.start and s.end <= start for s in sites)
+
     def _topics_of(
         self, words: Sequence[str], matches: Matches, targets: Sequence[Match]
     ) -> list[tuple[Match | None, Laterality | None]] | None:
@@ -441,6 +448,8 @@ class AttributeReader:
                 and (clause.free(end, after) or self._amount(clause, end, after))
             ):
                 owners.append(after)
+            elif before is not None and self._of_a_site(clause, targets[before].end, start, sites):
+                owners.append(None)
             elif before is not None and clause.unbroken(targets[before].end, start):
                 owners.append(before)
             elif owners and owners[-1] is not None:

@@ -135,12 +135,13 @@ class TopicReader:
         A region of the body or a tissue ("软组织肿块") gives way to what the phrase before spoke of, too.
         """
         before = any(i.end <= start and self._is_site(i) for i in own)
+        narrow = any(self._is_site(i) and len(self.lineage(i.identifier)) > 1 for i in own)
         return [
             i
             for i in own
             if i.end <= start
             or not self._is_site(i)
-            or not (before or (carried.sites and len(self.lineage(i.identifier)) == 1))
+            or not (before or ((carried.sites or narrow) and len(self.lineage(i.identifier)) == 1))
         ]
 
     def _near_only(self, words: Sequence[str], site: Match, items: Sequence[Match]) -> bool:
@@ -202,7 +203,11 @@ class TopicReader:
             ]
         if not named:
             return None
-        both = {s for _, s in named} >= {Laterality.LEFT, Laterality.RIGHT}
+        # of a list the sides count together: "双侧上颌窦、左侧筛窦"
+        first, last = named[0][0], named[-1][0]
+        listed = any(words[at] in self._joins for at in range(first.end, last.start))
+        sides = {s for _, s in named}
+        both = sides >= {Laterality.LEFT, Laterality.RIGHT} or (listed and Laterality.BILATERAL in sides)
         return Laterality.BILATERAL if both else named[-1][1]
 
     def _behind(self, words: Sequence[str], topic: Topic, after: Sequence[Match], end: int) -> Topic:
