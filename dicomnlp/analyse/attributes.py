@@ -130,12 +130,9 @@ class AttributeReader:
         at_levels = clause.given(leveled, shared=True, nouns=True)
         shown = [(place, owner(place, targets, self._breaks, words)) for place in image_references]
         acuities = clause.given(matches.acuities, shared=True)
-        sites = clause.given(
-            [s for s in matches.sites if not self._away_from(s, measurements, words)], shared=True, nouns=True
-        )
-        sided = [site for site in matches.sites if self._anatomy[site.identifier].laterality]
-        free = [s for s in matches.sides if not any(inside(s, site) for site in sided)]
-        sides = clause.given(free, shared=True)
+        topics = self._topics_of(words, matches, targets)
+        if topics is None:
+            sites, sides = self._sites_and_sides(clause, words, matches, measurements)
         # "slightly smaller" tells how far it changed, not how large it is
         named = [c for c in matches.courses if not any(t.start <= c.start and c.end <= t.end for t in targets)]
         own = [d for d in matches.degrees if not any(c.start == d.end for c in named)]
@@ -154,16 +151,16 @@ class AttributeReader:
             shared=True,
         )
         read: list[tuple[Attributes, ...]] = []
-        topics = self._topics_of(words, matches, targets)
         for number, target in enumerate(targets):
-            site = self._meant(target, self._site(clause, target, sites[number]))
-            of_site = self._side_of(clause, site, matches.sites)
-            apart = [s for s in sides[number] if not self._of_another(clause, s, number, site, sites[number])]
-            side = self._side(target, apart, site, of_site, clause)
-            if site and self._anatomy[site.identifier].laterality not in (None, Laterality.MIDLINE, side):
-                site = None  # a list's site is not that of a member on the other side
             if topics is not None:
                 site, side = topics[number]
+            else:
+                site = self._meant(target, self._site(clause, target, sites[number]))
+                of_site = self._side_of(clause, site, matches.sites)
+                apart = [s for s in sides[number] if not self._of_another(clause, s, number, site, sites[number])]
+                side = self._side(target, apart, site, of_site, clause)
+                if site and self._anatomy[site.identifier].laterality not in (None, Laterality.MIDLINE, side):
+                    site = None  # a list's site is not that of a member on the other side
             degree = nearest(target, [d for d in degrees[number] if not self._sizes(target, d, words)])
             course = nearest(target, courses[number])
             common = Attributes(
@@ -182,6 +179,19 @@ class AttributeReader:
                 instances = self._at_each_site(clause, target, site, sites[number], matches, common)
             read.append(instances)
         return read
+
+    def _sites_and_sides(
+        self,
+        clause: Clause,
+        words: Sequence[str],
+        matches: Matches,
+        measurements: Sequence[tuple[Measurement, tuple[int, int]]],
+    ) -> tuple[list[list[Match]], list[list[Match]]]:
+        """The words for sites and for sides that belong to each finding."""
+        near = [s for s in matches.sites if not self._away_from(s, measurements, words)]
+        sided = [site for site in matches.sites if self._anatomy[site.identifier].laterality]
+        free = [s for s in matches.sides if not any(inside(s, site) for site in sided)]
+        return clause.given(near, shared=True, nouns=True), clause.given(free, shared=True)
 
     def _of_a_site(self, clause: Clause, end: int, start: int, sites: Sequence[Match]) -> bool:
         """Whether a phrase after the finding names a site, whose size it then is: "肌层见结节，内膜厚8mm"."""

@@ -187,8 +187,10 @@ class Lexicon:
         self, lower: Sequence[str], said: Sequence[tuple[str, int, int]], sites: Sequence[Match], sides: Sequence[Match]
     ) -> Iterator[Match]:
         """Concepts that a predicate means at the sites that the sentence says it of."""
-        topics = self._topics.topics(lower, sites, sides, [Place(start, end) for _, start, end in said])
-        for (term, start, end), topic in zip(said, topics, strict=True):
+        spans = list(dict.fromkeys((start, end) for _, start, end in said))
+        topics = dict(zip(spans, self._topics.topics(lower, sites, sides, [Place(*s) for s in spans]), strict=True))
+        for term, start, end in said:
+            topic = topics[start, end]
             meant = self._said_at[term]
             # "肿大的淋巴结": right after it
             after = (s for s in sites if 0 <= s.start - end <= 1 and self.breaks.isdisjoint(lower[end : s.start]))

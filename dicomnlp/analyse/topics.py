@@ -86,6 +86,8 @@ class TopicReader:
             What is said, in any order; several may share their tokens.
         """
         read = [Topic()] * len(places)
+        if not sites and not sides:
+            return read
         order = sorted(range(len(places)), key=lambda i: (places[i].start, places[i].end))
         sides = [s for s in sides if not any(self._sided(t) and t.start <= s.start and s.end <= t.end for t in sites)]
         items = sorted([*sites, *sides], key=lambda item: (item.start, item.end))
@@ -99,8 +101,10 @@ class TopicReader:
             inside = [i for i in order if first <= places[i].start < last]
             for (start, end), same in groupby(inside, key=lambda i: (places[i].start, places[i].end)):
                 own = [i for i in here if i.start >= before and (i.end <= start or (i.start < end and start < i.end))]
-                topic = self._topic(words, self._outside(own, start, said or running), said or running)
-                topic = self._behind(words, topic, [i for i in here if i.start >= end], end)
+                known = said or running
+                topic = self._topic(words, self._outside(own, start, known), known) if own else known
+                if here and here[-1].start >= end:
+                    topic = self._behind(words, topic, [i for i in here if i.start >= end], end)
                 for index in same:
                     of = places[index].of
                     read[index] = self._narrowed(words, topic, own, of, start) if of else topic
