@@ -5,8 +5,11 @@ from functools import cache
 
 from dicomnlp.analyse.pack import LANGUAGES, read_about
 from dicomnlp.analyse.schema import PackFile
+from dicomnlp.analyse.tokens import HAN
 from dicomnlp.errors import LanguageNotSupportedError
 
+_WORD = re.compile(f"([{HAN}])|([^\\W\\d_{HAN}])[^\\W\\d_{HAN}]*")
+"""Han characters and first letters: a Han character is as much as a word of letters."""
 _SAMPLE = 20_000
 """Characters that are looked at: a report doesn't change its language after so many."""
 
@@ -47,10 +50,11 @@ def choose_language(text: str, declared: str = "", default: str = "en") -> str:
         raise LanguageNotSupportedError(
             f"no language pack for the declared language; there are packs for {', '.join(languages())}",
         )
-    letters = sum(c.isalpha() for c in text[:_SAMPLE])
-    if not letters:
+    words = [han or letter for han, letter in _WORD.findall(text[:_SAMPLE])]
+    if not words:
         return default
-    fitting = [c for c in languages() if len(re.findall(_about(c).script, text[:_SAMPLE])) >= letters / 2]
+    letters = "".join(words)
+    fitting = [c for c in languages() if len(re.findall(_about(c).script, letters)) >= len(words) / 2]
     if not fitting:
         raise LanguageNotSupportedError(
             "the report is in a script that no language pack reads; there are packs for " + ", ".join(languages())

@@ -232,7 +232,9 @@ _KNOWN = "it may hold " + ", ".join(f"{name}.toml" for name in FILES)
 
 
 def _joined(old: _Site, new: _Site) -> _Site:
-    added = {word: (*getattr(old, word), *getattr(new, word)) for word in WORDS & type(old).model_fields.keys()}
+    added: dict[str, tuple[object, ...]] = {}
+    for key in WORDS & type(old).model_fields.keys():
+        added[key] = (*getattr(old, key), *getattr(new, key))
     return old.model_copy(update=added)
 
 

@@ -55,9 +55,8 @@ def prepare(level: str, language: str, overlays: str = "") -> str | None:
     use_overlays(Path(overlays) if overlays else None)
     try:
         load_pack(language)
-        for refused, faults in refused_overlays().items():
-            first = str(faults[0])
-            logs.log(logs.Event.OVERLAY_REFUSED, language=refused, count=len(faults), message=first)
+        for faults in refused_overlays().values():
+            logs.log(logs.Event.OVERLAY_REFUSED, count=len(faults), message=str(faults[0]))
     except (LanguagePackError, LanguageNotSupportedError) as error:
         logs.log(logs.Event.PACK_REFUSED, message=str(error))
         return str(error)
