@@ -13,6 +13,7 @@ from dicomnlp.analyse.attributes import led
 from dicomnlp.analyse.context import FAMILY, HISTORICAL, HYPOTHETICAL, NEGATED, UNCERTAIN
 from dicomnlp.analyse.details import Lead
 from dicomnlp.analyse.labels import Labeller
+from dicomnlp.analyse.language import COMMON_SHARE, common_share
 from dicomnlp.analyse.library import VERSIONS
 from dicomnlp.analyse.overlay import Fault, languages_of, lay
 from dicomnlp.analyse.pack import LABELS, LANGUAGES, Pack, concept_of, read_pack
@@ -21,7 +22,7 @@ from dicomnlp.analyse.schema import Case
 from dicomnlp.analyse.sections import SectionFinder
 from dicomnlp.analyse.sentences import SentenceSplitter
 from dicomnlp.analyse.statements import Stated, StatementReader
-from dicomnlp.analyse.tokens import HAN, WORD
+from dicomnlp.analyse.tokens import WORD
 from dicomnlp.errors import LanguagePackError
 from dicomnlp.model import (
     Analysis,
@@ -41,14 +42,8 @@ _WITHOUT_ATTRIBUTES = (Assertion.ABSENT, Assertion.HYPOTHETICAL, Assertion.FAMIL
 
 _NOWHERE = Segment(0, 0, "")
 
-_WORDS = re.compile(f"[{HAN}]|[^\\W\\d_{HAN}]+")
-_SAMPLE = 20_000
-"""Characters by which the language is judged."""
 _TITLES = 256
 """Headings that a process keeps with what they assume."""
-_FEWEST_WORDS = 12
-_COMMON_SHARE = 0.12
-"""Of 3,120 English reports at hand four have fewer common words; of other languages' sentences nearly all."""
 
 
 class Engine:
@@ -142,10 +137,7 @@ class Engine:
 
         German has the script of English: next to nothing is found in it, which must not pass for a clean report.
         """
-        words = _WORDS.findall(text[:_SAMPLE].lower())
-        if len(words) < _FEWEST_WORDS or not self._common:
-            return True
-        return sum(map(self._common.__contains__, words)) >= _COMMON_SHARE * len(words)
+        return common_share(text, self._common) >= COMMON_SHARE
 
     def _finding(
         self, narrative: Narrative, section: Section, start: int, end: int, mention: Mention, lead: Lead | None
