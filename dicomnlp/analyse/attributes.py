@@ -112,6 +112,8 @@ class AttributeReader:
         levels, image_references
             Its levels and references to images.
         """
+        if not targets:
+            return []
         marks = (matches.degrees, matches.acuities, matches.courses, matches.counts)
         if not (any(marks) or matches.sites or matches.sides or measurements or levels or image_references):
             return [(_NOTHING,)] * len(targets)

@@ -168,8 +168,11 @@ class Lexicon:
                     found[kind].append(Match(identifier, start, end, span))
         if parts:
             found[CONCEPT] += list(self._composed(lower, parts, found[CONCEPT]))
-        found[SIDE] = [side for side in longest(found[SIDE]) if side.identifier != _NONE]
-        return Matches(*(_settled(found[kind], found[IDIOM], head_last=kind == SITE) for kind in _KINDS))
+        if SIDE in found:
+            found[SIDE] = [side for side in longest(found[SIDE]) if side.identifier != _NONE]
+        idioms = found.pop(IDIOM, [])
+        settled = {kind: _settled(named, idioms, head_last=kind == SITE) for kind, named in found.items()}
+        return Matches(*[settled.get(kind, ()) for kind in _KINDS])
 
     def meanings(self, words: Sequence[str]) -> tuple[tuple[str, str], ...]:
         """What `words` (lower case, respelled) mean as a whole: pairs (kind, identifier); none where no term."""
@@ -240,19 +243,21 @@ def _gap(match: Match) -> tuple[int, int]:
 
 def _settled(matches: Sequence[Match], idioms: Sequence[Match], *, head_last: bool) -> tuple[Match, ...]:
     """`matches` without overlaps, and without what stands in one of `idioms`."""
-    if not matches or not idioms:
+    if not idioms:
         return longest(matches, head_last=head_last)
     settled = longest([*idioms, *matches], head_last=head_last)
     return tuple(match for match in settled if match.identifier != IDIOM)
 
 
-def longest(matches: Iterable[Match], *, head_last: bool = False) -> tuple[Match, ...]:
+def longest(matches: Sequence[Match], *, head_last: bool = False) -> tuple[Match, ...]:
     """`matches` without overlaps: the longest stays, of equals the closest, then the first; in order of place.
 
     With `head_last` the last of equals stays: "basal ganglia" of "right basal ganglia", not "right basal".
     What is said of two things at once ("heart and mediastinum are normal") stays for both, and so do two things said
     of one ("the liver is enlarged and echogenic").
     """
+    if len(matches) < 2:
+        return tuple(matches)
     in_order = sorted(matches, key=_PLACE)
     if all(one.end <= other.start for one, other in pairwise(in_order)):
         return tuple(in_order)

@@ -14,6 +14,8 @@ from dicomnlp.model import Measurement, Temporality
 _FREE = r"(?<![\w.,/:])"
 _NUMBER = _FREE + r"(?:(?<!\d )[-\u2212])?(?:\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:[.,]\d+)?|[.,]\d+)"
 _DIGIT = re.compile(r"\d")
+_BEFORE_DIGIT = 2
+"""Characters of a number before its first digit: "-.5"."""
 _REACH = 40
 """Characters before a quantity in which a word decides what it is."""
 
@@ -118,7 +120,9 @@ class MeasureReader:
 
     def _quantities(self, text: str) -> Iterator[_Quantity]:
         at = 0
-        while match := self._first.search(text, at):
+        while (digit := _DIGIT.search(text, at)) and (
+            match := self._first.search(text, max(at, digit.start() - _BEFORE_DIGIT))
+        ):
             chain = [match]
             shape = ""
             while True:
