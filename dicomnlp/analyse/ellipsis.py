@@ -59,21 +59,22 @@ class ListReader:
 
     def _sites(self, words: Sequence[str], matches: Matches) -> tuple[Match, ...]:
         sides = {(side.start, side.end) for side in matches.sides}
+        beside = frozenset(token for side in matches.sides for token in range(side.start, side.end))
         named = _tokens(matches.concepts)
         found = {(site.start, site.end): site for site in matches.sites}
         for site in matches.sites:
             heads = [words[start : site.end] for start in range(site.start + 1, site.end)]
             members = [(site.start, site.end)]
-            while (end := self._end_before(words, members[-1][0], frozenset(), first=len(members) == 1)) is not None:
+            while (end := self._end_before(words, members[-1][0], beside, first=len(members) == 1)) is not None:
                 completed = self._completed(SITE, words, end, heads)
                 # "left and right kidneys" are the two of a pair, as "both kidneys" are
                 if completed is None or (completed.start, end) in sides:
                     break
                 span = completed.start, end
-                if not named.isdisjoint(range(*span)) or any(
-                    _overlap(span, other) and span != other for other in found
-                ):
+                if not named.isdisjoint(range(*span)) or any(_crosses(span, other) for other in found):
                     break
+                for part in [other for other in found if _overlap(span, other)]:
+                    del found[part]  # "mesenteric" of "superior mesenteric and celiac arteries"
                 found[span] = completed
                 members.append(span)
             self._share(words, members, found)
@@ -242,6 +243,11 @@ class ListReader:
 
 def _overlap(one: Span, other: Span) -> bool:
     return one[0] < other[1] and other[0] < one[1]
+
+
+def _crosses(one: Span, other: Span) -> bool:
+    """Whether `other` reaches out of `one`."""
+    return _overlap(one, other) and not (one[0] <= other[0] and other[1] <= one[1])
 
 
 def _tokens(matches: Sequence[Match]) -> frozenset[int]:

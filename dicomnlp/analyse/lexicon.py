@@ -167,7 +167,8 @@ class Lexicon:
                 else:
                     found[kind].append(Match(identifier, start, end, span))
         if parts:
-            found[CONCEPT] += list(self._composed(lower, parts, found[CONCEPT]))
+            places = frozenset(t for kind in (SITE, SIDE) for m in found[kind] for t in range(m.start, m.end))
+            found[CONCEPT] += list(self._composed(lower, parts, found[CONCEPT], places))
         if SIDE in found:
             found[SIDE] = [side for side in longest(found[SIDE]) if side.identifier != _NONE]
         idioms = found.pop(IDIOM, [])
@@ -179,7 +180,11 @@ class Lexicon:
         return next(iter(self._plain.whole(words)), ())
 
     def _composed(
-        self, lower: Sequence[str], parts: dict[str, list[tuple[int, int]]], named: list[Match]
+        self,
+        lower: Sequence[str],
+        parts: dict[str, list[tuple[int, int]]],
+        named: list[Match],
+        places: frozenset[int],
     ) -> Iterator[Match]:
         """Composed concepts: what is said, of what stands nearest to it and of what is joined to that.
 
@@ -197,7 +202,7 @@ class Lexicon:
                     # what the label of a line names is what the rest of the sentence speaks of: "Liver: Enlarged"
                     labelled = first == b and first[1] == colon
                     gap = self.gap + _LABEL_GAP if labelled else self.gap
-                    if second[0] < first[1] or _words_in(lower[first[1] : second[0]]) > gap:
+                    if second[0] < first[1] or _words_in(lower, first[1], second[0], places) > gap:
                         continue
                     if not self.breaks.isdisjoint(lower[first[1] + labelled : second[0]]):
                         continue
@@ -225,11 +230,13 @@ class Lexicon:
         return first[1] > second[0] or all(word in self._joins for word in lower[first[1] : second[0]])
 
 
-def _words_in(words: Sequence[str]) -> int:
-    """How many of `words` there are, numbers and the ending of one ("6th") apart."""
+def _words_in(words: Sequence[str], start: int, end: int, places: frozenset[int]) -> int:
+    """How many of the words [start, end) there are, apart from numbers, the ending of one ("6th"), sites and sides."""
     return sum(
-        not word[0].isdigit() and not (i and words[i - 1][0].isdigit() and len(word) == _ORDINAL)
-        for i, word in enumerate(words)
+        not words[i][0].isdigit()
+        and i not in places
+        and not (i > start and words[i - 1][0].isdigit() and len(words[i]) == _ORDINAL)
+        for i in range(start, end)
     )
 
 
