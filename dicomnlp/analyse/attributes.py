@@ -191,7 +191,12 @@ class AttributeReader:
             # the label of the line counts where the sentence names no site of its own
             said = Match(target.identifier, *target.predicate, target.predicate)
             outside = [s for s in outside if ":" not in clause.words[s.end : said.start]] or outside
-        return nearest(said, outside or inside)
+        found = nearest(said, outside or inside)
+        if target.of is not None and found is not None:
+            of = [s for s in outside if s.start < target.of[1] and target.of[0] < s.end]
+            if of and found not in of and not any(self._alike(found, s) for s in of):
+                return nearest(said, of)  # "hypodensities in the right kidney and spleen" made of the spleen
+        return found
 
     def _of_another(
         self,
@@ -265,7 +270,7 @@ class AttributeReader:
         several = sum(side is not None for side in owned) > 1
         for n, (listed_site, own) in enumerate(zip(run, owned, strict=True)):
             other = self._meant(target, listed_site) or listed_site
-            if other.identifier in {instance.anatomy for instance in instances}:
+            if other.identifier in {instance.anatomy for instance in instances} | self._within[site.identifier]:
                 continue
             if target.of is not None and not self._alike(site, other):
                 continue  # "heart and liver are enlarged": the liver isn't what makes it cardiomegaly
@@ -273,7 +278,11 @@ class AttributeReader:
             of_first = of_first or self._side_of(clause, site, matches.sites) is common.laterality
             # "the left thalamus and pons" are both left, "the left thalamus and the pons" are not
             between = clause.words[run[n - 1].end : other.start]
-            bare = not several and all(word in self._coordinators | self._separators for word in between)
+            bare = (
+                not several
+                and other.start > site.start
+                and all(word in self._coordinators | self._separators for word in between)
+            )
             side = own or (common.laterality if bare or not of_first else None)
             instances.append(replace(common, anatomy=other.identifier, laterality=side))
         return tuple(instances)

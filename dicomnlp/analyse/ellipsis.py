@@ -43,8 +43,7 @@ class ListReader:
         self._between = self._coordinators | frozenset(words.separators)
         self._prepositions = frozenset(words.prepositions)
         self._stops = self._between | frozenset(words.clause_breaks) | self._prepositions | {"(", ")"}
-        self._within = {i: frozenset(pack.site_lineage(i)) for i in pack.anatomy}
-        self._whole = frozenset(i for i, entry in pack.anatomy.items() if entry.parent is None)
+        self._parents = {i: entry.parent for i, entry in pack.anatomy.items()}
         self._normal = frozenset(i for i, entry in pack.concepts.items() if entry.normal)
 
     def __call__(self, words: Sequence[str], matches: Matches) -> Matches:
@@ -60,7 +59,7 @@ class ListReader:
     def _sites(self, words: Sequence[str], matches: Matches) -> tuple[Match, ...]:
         sides = {(side.start, side.end) for side in matches.sides}
         beside = frozenset(token for side in matches.sides for token in range(side.start, side.end))
-        named = _tokens(matches.concepts)
+        named = frozenset(token for concept in matches.concepts for token in range(*concept.predicate))
         found = {(site.start, site.end): site for site in matches.sites}
         for site in matches.sites:
             heads = [words[start : site.end] for start in range(site.start + 1, site.end)]
@@ -226,7 +225,7 @@ class ListReader:
         start = site.start
         after = next((s for s in sites if s.start >= end), None)
         own = any(self._named(SITE, head[a:b], ()) for a in range(len(head)) for b in range(a + 1, len(head) + 1))
-        if own and not (after and self._within[site.identifier] & self._within[after.identifier] - self._whole):
+        if own and not (after and self._parents[site.identifier] == self._parents[after.identifier] is not None):
             return None
         before = start
         while before > 0 and before - 1 in adjectives:
