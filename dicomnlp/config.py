@@ -1,6 +1,6 @@
 """Settings: one class per [table] of config.toml; name, default and description of a key are declared here only.
 
-``python -m dicomnlp.config`` prints the commented default file; a test holds ``config.toml`` against it.
+`config_file` writes the commented default file from them; a test holds ``config.toml`` against it.
 Order of precedence: environment variable ``DICOMNLP_<TABLE>__<KEY>``, then the file, then the default.
 """
 
@@ -8,47 +8,29 @@ import difflib
 import ipaddress
 import json
 import os
-import sys
 import tomllib
+import typing
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic.fields import FieldInfo
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from dicomnlp.errors import ConfigurationError
-from dicomnlp.model import is_uid
+from dicomnlp.setting_types import (
+    UID,
+    AETitle,
+    CertificateName,
+    Codec,
+    Network,
+    PasscodeHash,
+    Port,
+    PrivateSOPClass,
+)
 
 ENVIRONMENT_PREFIX = "DICOMNLP_"
 DEFAULT_FILE = Path("config.toml")
-
-
-def _check_ae_title(text: str) -> str:
-    if not 1 <= len(text) <= 16 or not text.strip() or not all(" " <= c <= "~" and c != "\\" for c in text):
-        raise ValueError("1 to 16 printable ASCII characters, not only spaces, no backslash (PS3.5 6.2, AE)")
-    return text
-
-
-def _check_codec(text: str) -> str:
-    try:
-        "".encode(text)
-    except (LookupError, ValueError):
-        raise ValueError("must be the name of a Python codec, such as gb18030 or cp1250") from None
-    return text
-
-
-def _check_private_sop_class(text: str) -> str:
-    if not is_uid(text) or text.startswith("1.2.840.10008."):
-        raise ValueError("must be a UID (PS3.5 9.1) outside the standard's own 1.2.840.10008")
-    return text
-
-
-Codec = Annotated[str, AfterValidator(_check_codec)]
-PrivateSOPClass = Annotated[str, AfterValidator(_check_private_sop_class)]
-AETitle = Annotated[str, AfterValidator(_check_ae_title)]
-Port = Annotated[int, Field(ge=1, le=65535)]
 
 
 def is_loopback(host: str) -> bool:
@@ -61,17 +43,23 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-class _Table(BaseModel):
+class Table(BaseModel):
+    """A table of config.toml."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
 
-class _Address(_Table):
+class _Address(Table):
     host: str
     allow_remote: bool
 
+    @property
+    def _is_encrypted(self) -> bool:
+        return False
+
     @model_validator(mode="after")
     def _refuse_open_door(self) -> Self:
-        if not is_loopback(self.host) and not self.allow_remote:
+        if not is_loopback(self.host) and not self.allow_remote and not self._is_encrypted:
             raise ValueError(
                 f"host = {json.dumps(self.host)} can be reached from other machines; "
                 "set allow_remote = true in the same table if that is meant, or use 127.0.0.1"
@@ -79,31 +67,130 @@ class _Address(_Table):
         return self
 
 
+class DICOMAddress(_Address):
+    """A further address of the DICOM listener; any number of these tables."""
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: Port = Field(description="TCP port.", examples=[2762])
+    tls: bool = Field(False, description="Speak TLS there, with the certificates of [tls].")
+    allow_remote: bool = Field(
+        False, description="Must be true for an address without TLS that other machines can reach."
+    )
+
+    @property
+    def _is_encrypted(self) -> bool:
+        return self.tls
+
+
 class ListenerSettings(_Address):
     """The DICOM port."""
 
     ae_title: AETitle = Field("DICOMNLP", description="Application entity title that senders call.")
+    ae_title_aliases: list[AETitle] = Field([], description="Further titles that senders may call.")
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: Port = Field(11112, description="TCP port.")
-    processes: int = Field(1, ge=1, le=64, description="Listener processes that share the port.")
+    tls: bool = Field(False, description="Speak TLS there, with the certificates of [tls].")
+    processes: int = Field(1, ge=1, le=64, description="Listener processes that share the addresses.")
     allow_remote: bool = Field(
-        False, description="Must be true for an address that other machines can reach: DICOM here is not encrypted."
+        False, description="Must be true for an address without TLS that other machines can reach."
     )
     maximum_associations: int = Field(
         256, ge=1, le=10000, description="Associations at a time in one process; further ones are told to come later."
+    )
+    maximum_associations_per_peer: int = Field(
+        64,
+        ge=1,
+        le=10000,
+        description="Of these, what one address, and one calling AE title, may have; the last eighth is for addresses "
+        "that have none.",
+    )
+    maximum_pending_objects: int = Field(
+        1000000,
+        ge=1,
+        description="With so many objects waiting for analysis no more are taken (A700, associations 2/3/1) until a "
+        "tenth of them is done.",
     )
     maximum_object_bytes: int = Field(
         67108864, ge=1024, description="Larger objects, as sent or inflated, are refused (A700)."
     )
     network_timeout_seconds: float = Field(
-        60.0, gt=0, description="An association without traffic for so long is aborted."
+        60.0,
+        gt=0,
+        description="An association without traffic for so long is aborted. (One that is within a message has half a "
+        "minute, and has to send 1024 bytes a second.)",
     )
     private_sop_classes: list[PrivateSOPClass] = Field(
         [], description="UIDs of private SOP classes of reports that are taken beside the standard ones."
     )
+    also: list[DICOMAddress] = Field([], description="Further addresses.")
+
+    @property
+    def _is_encrypted(self) -> bool:
+        return self.tls
+
+    @property
+    def addresses(self) -> tuple[DICOMAddress, ...]:
+        """Every address to listen on, the table's own first."""
+        # unchecked: what was allowed of the table is allowed here
+        own = DICOMAddress.model_construct(host=self.host, port=self.port, tls=self.tls, allow_remote=self.allow_remote)
+        return (own, *self.also)
 
 
-class DatabaseSettings(_Table):
+class TLSSettings(Table):
+    """Certificates of the DICOM addresses that speak TLS (1.2 and 1.3, by BCP 195). Paths are relative to this file."""
+
+    certificate: str = Field(
+        "", description="PEM file with this service's certificate, those of intermediate authorities after it."
+    )
+    key: str = Field("", description="PEM file with its private key, without a passphrase; others may not read it.")
+    client_ca: str = Field(
+        "", description="PEM file with the authorities whose client certificates are trusted, or these themselves."
+    )
+    require_client_certificate: bool = Field(True, description="Whether a peer must show a certificate.")
+
+
+class PeerSettings(Table):
+    """A sender, by its calling AE title; any number of these tables.
+
+    With none, every sender is accepted. With some, only those listed are; "*" stands for all others.
+    """
+
+    ae_title: AETitle = Field(description='Calling AE title; "*" for all that no other table names.', examples=["CT1"])
+    networks: list[Network] = Field([], description="Addresses and networks it may come from; empty: any.")
+    certificates: list[CertificateName] = Field(
+        [],
+        description="Client certificates it may show, then over TLS only; empty: any or none. "
+        '"sha256:" and the fingerprint, "dns:" and a subject alternative name, or "cn:" and the common name.',
+    )
+    users: dict[str, PasscodeHash] = Field(
+        {},
+        description="Users of which it must name one (user identity, PS3.7 D.3.3.7), each with what "
+        '`dicomnlp hash-passcode` prints, or "" for no passcode; empty: none is asked for.',
+    )
+    refused_sop_classes: list[UID] = Field([], description="UIDs of SOP classes that it may not send (0124).")
+    images: Literal["refuse", "index"] = Field(
+        "refuse",
+        description='"index": images are accepted, their headers kept for the study, pixels dropped; "refuse": not.',
+    )
+    maximum_associations: int = Field(
+        0, ge=0, le=10000, description="Associations it may have at a time in one process; 0: no limit of its own."
+    )
+    language: str = Field("", description="In place of analyse.language for what it sends; empty: that one.")
+    character_set_fallbacks: list[Codec] = Field(
+        [], description="In place of extract.character_set_fallbacks for what it sends; empty: those."
+    )
+
+
+class WatchSettings(Table):
+    """A folder whose files are taken in: those taken are deleted, others moved to its folder "refused"."""
+
+    folder: str = Field("", description="Relative to this file; empty: none.")
+    stable_seconds: float = Field(
+        5.0, gt=0, description="How long a file must be left alone before it is taken; one moved in is taken at once."
+    )
+
+
+class DatabaseSettings(Table):
     """Where originals and findings are kept."""
 
     url: str = Field(
@@ -116,6 +203,12 @@ class DatabaseSettings(_Table):
     large_object_directory: Path = Field(
         Path("var/objects"), description="Relative to this file; names are content hashes."
     )
+    minimum_free_bytes: int = Field(
+        268435456,
+        ge=16777216,
+        description="With less free on the volume of a SQLite database or of large_object_directory no objects are "
+        "taken (A700, associations 2/3/1) until there is a tenth more.",
+    )
     lock_timeout_seconds: float = Field(
         10.0,
         gt=0,
@@ -123,7 +216,7 @@ class DatabaseSettings(_Table):
     )
 
 
-class WorkSettings(_Table):
+class WorkSettings(Table):
     """Extraction and analysis."""
 
     workers: int = Field(0, ge=0, le=1024, description="Worker processes; 0: as many as processor cores.")
@@ -143,20 +236,16 @@ class WorkSettings(_Table):
     )
 
 
-class ExtractSettings(_Table):
+class ExtractSettings(Table):
     """Reading of objects."""
 
     character_set_fallbacks: list[Codec] = Field(
         ["gb18030", "cp1252"],
         description="Python codecs tried, in order of preference, for text that no declared character set fits.",
     )
-    character_set_fallbacks_by_ae_title: dict[AETitle, list[Codec]] = Field(
-        {},
-        description='The same for what single senders send, by calling AE title: {"OLDPACS" = ["cp1250"]}.',
-    )
 
 
-class AnalyseSettings(_Table):
+class AnalyseSettings(Table):
     """Language processing."""
 
     language: str = Field(
@@ -176,7 +265,7 @@ class WebSettings(_Address):
     )
 
 
-class LogSettings(_Table):
+class LogSettings(Table):
     """Log lines: JSON on stderr, never with anything of a patient."""
 
     level: str = Field("info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error.")
@@ -190,6 +279,9 @@ class Settings(BaseSettings):
     )
 
     listener: ListenerSettings = Field(default_factory=ListenerSettings)
+    tls: TLSSettings = Field(default_factory=TLSSettings)
+    peers: list[PeerSettings] = Field(default_factory=list)
+    watch: WatchSettings = Field(default_factory=WatchSettings)
     database: DatabaseSettings = Field(default_factory=DatabaseSettings)
     work: WorkSettings = Field(default_factory=WorkSettings)
     extract: ExtractSettings = Field(default_factory=ExtractSettings)
@@ -212,6 +304,30 @@ class Settings(BaseSettings):
         """Environment before file; nothing else."""
         return env_settings, init_settings
 
+    @model_validator(mode="after")
+    def _check_doors(self) -> Self:
+        places = [(a.host, a.port) for a in self.listener.addresses]
+        if len(set(places)) < len(places):
+            raise ValueError("listener.also: an address is listed twice")
+        titles = [p.ae_title.strip() for p in self.peers]
+        if len(set(titles)) < len(titles):
+            raise ValueError("peers: an ae_title is listed twice")
+        if any(a.tls for a in self.listener.addresses):
+            needed = ["certificate", "key", *(["client_ca"] if self.tls.require_client_certificate else [])]
+            missing = [f"tls.{key}" for key in needed if not getattr(self.tls, key)]
+            if missing:
+                raise ValueError(f"{', '.join(missing)}: must name a file: an address of the listener speaks TLS")
+        if any(p.certificates for p in self.peers) and not self.tls.client_ca:
+            raise ValueError("peers: certificates can't be asked for without tls.client_ca to trust them by")
+        return self
+
+    def peer_of(self, ae_title: str) -> PeerSettings | None:
+        """What is said of the sender with a calling AE title (without surrounding blanks); None: it isn't accepted."""
+        if not self.peers:
+            return PeerSettings(ae_title="*")
+        by_title = {p.ae_title.strip(): p for p in self.peers}
+        return by_title.get(ae_title, by_title.get("*"))
+
     @property
     def file(self) -> Path | None:
         """The configuration file in use, absolute; None when there is none."""
@@ -230,6 +346,11 @@ class Settings(BaseSettings):
         if url.startswith(prefix) and url != prefix and ":memory:" not in url:
             return prefix + str((self._folder / url.removeprefix(prefix)).resolve())
         return url
+
+    @property
+    def watch_folder(self) -> Path | None:
+        """`watch.folder`, absolute; None when no folder is watched."""
+        return (self._folder / self.watch.folder).resolve() if self.watch.folder else None
 
     @property
     def large_object_directory(self) -> Path:
@@ -273,7 +394,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigurationError(f"{path} can't be read: {type(error).__name__}") from None
 
 
-def tables() -> dict[str, type[_Table]]:
+def tables() -> dict[str, type[Table]]:
     """The tables of config.toml, in order."""
     return {name: f.annotation for name, f in Settings.model_fields.items() if isinstance(f.annotation, type)}
 
@@ -286,7 +407,7 @@ def _suggest(word: str, known: Iterable[str]) -> str:
 def _check_environment() -> None:
     """Refuse DICOMNLP_ variables that name no key: a misspelt one would otherwise be without effect."""
     names = [f"{ENVIRONMENT_PREFIX}{t}__{k}".upper() for t, c in tables().items() for k in c.model_fields]
-    table_names = [f"{ENVIRONMENT_PREFIX}{t}".upper() for t in tables()]
+    table_names = [f"{ENVIRONMENT_PREFIX}{t}".upper() for t in Settings.model_fields]
     for name in os.environ:
         if name.upper().startswith(ENVIRONMENT_PREFIX) and name.upper() not in names + table_names:
             raise ConfigurationError(f"environment variable {name} names no configuration key{_suggest(name, names)}")
@@ -312,7 +433,7 @@ def _from_json(text: str) -> Any:
 
 def _not_json() -> str:
     """What to say of the variables of lists and tables that pydantic-settings couldn't read; it names only one."""
-    structured = {f"{ENVIRONMENT_PREFIX}{t}".upper() for t in tables()} | {
+    structured = {f"{ENVIRONMENT_PREFIX}{t}".upper() for t in Settings.model_fields} | {
         f"{ENVIRONMENT_PREFIX}{t}__{k}".upper()
         for t, c in tables().items()
         for k, field in c.model_fields.items()
@@ -325,6 +446,9 @@ def _not_json() -> str:
 def _explain(error: ValidationError, file: str) -> Iterable[str]:
     """A line for each thing that is wrong, with where it was said: in the environment or in `file`."""
     for e in error.errors():
+        if not e["loc"]:  # of several tables together
+            yield f"{file}: {e['msg'].removeprefix('Value error, ')}"
+            continue
         key = ".".join(str(part) for part in e["loc"])
         table = str(e["loc"][0])
         # what is wrong with a table as a whole can come of any of its keys
@@ -334,36 +458,23 @@ def _explain(error: ValidationError, file: str) -> Iterable[str]:
         variables = dict.fromkeys(v for k in named if (v := _environment(table, k)))
         where = f"environment variable {', '.join(variables)}" if variables else file
         if e["type"] == "extra_forbidden":
-            parent, _, leaf = key.rpartition(".")
-            known = tables()[parent].model_fields if parent in tables() else tables()
-            yield f"{where}: {key} is not a known key{_suggest(leaf, known)}"
+            yield f"{where}: {key} is not a known key{_suggest(str(e['loc'][-1]), _known_keys(e['loc'][:-1]))}"
         else:
             yield f"{where}: {key}: {e['msg'].removeprefix('Value error, ')}"
 
 
-def keys(table: type[BaseModel]) -> dict[str, FieldInfo]:
-    """The keys of a table, in the order in which the file shows them."""
-    return {key: table.model_fields[key] for key in table.__annotations__ if key in table.model_fields}
+def _known_keys(place: Iterable[int | str]) -> Iterable[str]:
+    """The keys that may stand at a place in the settings."""
+    model: type[BaseModel] = Settings
+    for part in place:
+        if isinstance(part, str):
+            annotation = model.model_fields[part].annotation
+            model = element_of(annotation) or annotation  # type: ignore[assignment]
+    return model.model_fields
 
 
-def default_text(field: FieldInfo) -> str:
-    """A key's default as TOML."""
-    return json.dumps(str(field.default) if isinstance(field.default, Path) else field.default)
-
-
-def default_file() -> str:
-    """The text of config.toml with every key, its description and its default."""
-    lines = [
-        "# Configuration of dicomnlp. Each key can also be set as an environment variable:",
-        "# DICOMNLP_<TABLE>__<KEY>, e.g. DICOMNLP_LISTENER__PORT=11113.",
-        "# Made by `python -m dicomnlp.config`; the values below are the defaults.",
-    ]
-    for name, table in tables().items():
-        lines += ["", f"# {(table.__doc__ or '').strip()}", f"[{name}]"]
-        for key, field in keys(table).items():
-            lines += [f"# {field.description}", f"{key} = {default_text(field)}"]
-    return "\n".join(lines) + "\n"
-
-
-if __name__ == "__main__":
-    sys.stdout.write(default_file())
+def element_of(annotation: Any) -> type[Table] | None:
+    """The table of which a list of tables is made; None of anything else."""
+    arguments = typing.get_args(annotation)
+    is_table = len(arguments) == 1 and isinstance(arguments[0], type) and issubclass(arguments[0], Table)
+    return arguments[0] if is_table else None

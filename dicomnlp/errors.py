@@ -20,6 +20,10 @@ INVALID_SOP_INSTANCE = 0x0117
 """PS3.7 C.5.12."""
 SOP_CLASS_NOT_SUPPORTED = 0x0122
 """PS3.7 C.5.22."""
+DUPLICATE_INVOCATION = 0x0210
+"""PS3.7 Annex C: the Message ID is that of an operation whose response is still to come."""
+NOT_AUTHORIZED = 0x0124
+"""PS3.7 C.5.17."""
 UNRECOGNIZED_OPERATION = 0x0211
 """PS3.7 C.5.24."""
 

@@ -58,9 +58,11 @@ def _sentence(value: Any) -> Any:
 FIELDS: dict[str, Callable[[Any], Any]] = {
     "address": _pattern(_ADDRESS),
     "attempts": _number,
+    "bytes": _number,
     "called_ae_title": _ae_title,
     "calling_ae_title": _ae_title,
     "component": _pattern(_CODE),
+    "contexts": _number,
     "count": _number,
     "error_type": _pattern(_PLACE),
     "exit_code": _number,
@@ -94,6 +96,12 @@ class Event(enum.Enum):
     DRAINING = ("info", ("component",))
     """SIGTERM came: no new work is taken, what is under way ends."""
     STOPPED = ("info", ("component", "exit_code"))
+    CONFIGURATION_RELOADED = ("info", ("component", "message"))
+    """SIGHUP came, and the configuration as it is now is in effect, certificates included; which keys have changed."""
+    CONFIGURATION_REFUSED = ("error", ("component", "message"))
+    """SIGHUP came, and the configuration is wrong: what was in effect before still is."""
+    RESTART_NEEDED = ("warning", ("component", "message"))
+    """Keys were changed that take effect at the next start only."""
     COMPONENT_DIED = ("error", ("component", "exit_code", "process_id"))
     """A supervised process ended by itself; it is started again."""
 
@@ -106,10 +114,27 @@ class Event(enum.Enum):
     nothing that it proposed can be stored, or of SOP classes that could be in another transfer syntax or role; of the
     first few, `count` being how many there are."""
     ASSOCIATION_REJECTED = ("warning", ("calling_ae_title", "called_ae_title", "peer_address", "reason_code"))
-    ASSOCIATION_RELEASED = ("info", ("calling_ae_title", "peer_address", "count", "seconds"))
-    ASSOCIATION_ABORTED = ("warning", ("calling_ae_title", "peer_address", "reason_code", "count", "seconds"))
+    ASSOCIATION_RELEASED = (
+        "info",
+        ("calling_ae_title", "called_ae_title", "peer_address", "contexts", "count", "bytes", "seconds"),
+    )
+    """With the number of presentation contexts that were accepted, and of objects that were answered with success."""
+    ASSOCIATION_ABORTED = (
+        "warning",
+        ("calling_ae_title", "called_ae_title", "peer_address", "reason_code", "contexts", "count", "bytes", "seconds"),
+    )
+    """Likewise, with what ended it; also a connection that never became an association."""
+    TRAFFIC_LOST = ("warning", ("count",))
+    """The database didn't take so many of the metrics' sums before the listener ended; ledger and objects are whole."""
+    SECURITY_ALERT = ("warning", ("reason_code", "peer_address", "calling_ae_title", "count"))
+    """Somebody tried what the association policy forbids. Each address and reason is said once a minute at the most,
+    `count` being how often it has happened since the last time."""
     CONNECTION_NOT_SERVED = ("error", ("error_type", "place"))
     """The system is out of descriptors, memory or threads for a further connection."""
+    INTAKE_PAUSED = ("error", ("reason_code",))
+    """No objects are taken: the disk or the queue is at its watermark, or the disk failed. Said once a change."""
+    INTAKE_RESUMED = ("info", ("seconds",))
+    """Objects are taken again, after so long."""
     OBJECT_RECEIVED = (
         "info",
         ("sop_instance_uid", "study_instance_uid", "calling_ae_title", "outcome", "status", "reason_code"),
@@ -124,6 +149,13 @@ class Event(enum.Enum):
     """The database takes nothing, and no more ledger rows are kept for later: from here on they are counted only."""
     LEDGER_ROWS_LOST = ("error", ("count", "reason_code"))
     """Refused objects that have no row in the ledger: too many of them, or the listener ended before."""
+
+    WATCHED_FILES_TAKEN = ("info", ("count", "seconds"))
+    """Files of the watched folder that are in the database now, and deleted there; each is an `object_received` too."""
+    WATCHED_FILE_REFUSED = ("warning", ("status", "reason_code"))
+    """A file of the watched folder was moved to its folder "refused"; names of files aren't logged."""
+    WATCHED_FOLDER_FAILED = ("error", ("error_type", "place", "seconds"))
+    """The watched folder, or a file in it, can't be read, written or deleted; it is tried again after so long."""
 
     OBJECT_PROCESSED = ("debug", ("object_id", "sop_instance_uid", "state", "reason_code", "pipeline"))
     OBJECT_FAILED = ("warning", ("object_id", "sop_instance_uid", "reason_code", "attempts"))

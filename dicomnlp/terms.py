@@ -104,6 +104,7 @@ class Door(enum.StrEnum):
 
     C_STORE = "c_store"
     IMPORT = "import"
+    WATCHED_FOLDER = "watched_folder"
 
 
 class Outcome(enum.StrEnum):
@@ -114,6 +115,8 @@ class Outcome(enum.StrEnum):
     """The same bytes under the same SOP Instance UID again: nothing changes."""
     NEW_VERSION = "new_version"
     """Other bytes under a known SOP Instance UID: both are kept, the newest is current."""
+    INDEXED = "indexed"
+    """The header of an image is kept, and its pixel data is not."""
     QUARANTINED = "quarantined"
     """Kept, but not linkable to a study; answered with a failure so that the sender knows."""
     REFUSED = "refused"

@@ -3,17 +3,23 @@
 Run it after changing a configuration key, a command, or a log event; a test holds the files against it.
 """
 
+import inspect
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import typer
+from pydantic.fields import FieldInfo
+from pydicom.datadict import dictionary_description
 
-from dicomnlp import config
+from dicomnlp import config, config_file
 from dicomnlp.cli.main import app
+from dicomnlp.extract.identity import IDENTITY_TAGS
 from dicomnlp.logs import Event
-from dicomnlp.receive import contexts, negotiation
+from dicomnlp.receive import contexts, images, negotiation, tls
+from dicomnlp.receive.pdu import Timeouts
 from dicomnlp.receive.reasons import Reason
+from dicomnlp.store.schema import IMAGE_COLUMNS
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTE = "<!-- made by scripts/generate_docs.py; don't edit -->"
@@ -29,21 +35,19 @@ def configuration() -> str:
         "environment variable `DICOMNLP_<TABLE>__<KEY>`, which comes before the file. Unknown keys and misspelt",
         "variables are refused with the nearest known name. Relative paths are relative to the file.",
     ]
-    for name, table in config.tables().items():
+    single = {f"[{name}]": table for name, table in config.tables().items()}
+    several = {f"[[{name}]]": table for name, table in config_file.lists_of_tables().items()}
+    for name, table in (single | several).items():
+        lines += ["", f"## {name}", "", inspect.cleandoc(table.__doc__ or ""), ""]
+        lines += ["| key | default | meaning |", "|---|---|---|"]
         lines += [
-            "",
-            f"## [{name}]",
-            "",
-            (table.__doc__ or "").strip(),
-            "",
-            "| key | default | meaning |",
-            "|---|---|---|",
-        ]
-        lines += [
-            f"| `{key}` | `{config.default_text(field)}` | {field.description} |"
-            for key, field in config.keys(table).items()
+            f"| `{key}` | {_default(field)} | {field.description} |" for key, field in config_file.keys(table).items()
         ]
     return "\n".join(lines) + "\n"
+
+
+def _default(field: FieldInfo) -> str:
+    return "(must be given)" if field.is_required() else f"`{config_file.default_text(field)}`"
 
 
 def log_events() -> str:
@@ -107,6 +111,8 @@ def _parameter(parameter: click.Parameter) -> str | None:
 
 def conformance() -> str:
     """docs/conformance.md, with the tables between its marks made anew."""
+    timeouts = Timeouts()
+    kept = ("sop_class_uid", "sop_instance_uid", "study_instance_uid", *IMAGE_COLUMNS)
     tables = {
         "association": _table(
             ("", ""),
@@ -139,6 +145,42 @@ def conformance() -> str:
                 }.items()
             ],
         ),
+        "image-transfer-syntaxes": _table(
+            ("transfer syntax", "UID"),
+            [
+                (name, f"`{uid}`")
+                for uid, name in images.IMAGE_TRANSFER_SYNTAXES.items()
+                if uid not in contexts.TRANSFER_SYNTAXES
+            ],
+        ),
+        "image-sop-classes": _table(
+            ("SOP class", "UID"), [(name, f"`{uid}`") for uid, name in images.IMAGE_SOP_CLASSES.items()]
+        ),
+        "header-elements": _table(
+            ("tag", "attribute"),
+            [
+                (f"({tag >> 16:04X},{tag & 0xFFFF:04X})", dictionary_description(tag))
+                for tag in sorted((IDENTITY_TAGS | images.IMAGE_TAGS)[name] for name in kept)
+            ],
+        ),
+        "timers": _table(
+            ("timer", "seconds", "for"),
+            [
+                ("ARTIM", f"{timeouts.artim:g}", "the A-ASSOCIATE-RQ to be there whole; the peer to close at the end"),
+                ("TLS handshake", f"{tls.HANDSHAKE_SECONDS:g}", "the handshake, counted within ARTIM's time"),
+                (
+                    "association",
+                    f"{config.ListenerSettings().network_timeout_seconds:g} (`listener.network_timeout_seconds`)",
+                    "the next message to begin, and a PDU that has begun to be complete",
+                ),
+                (
+                    "message",
+                    f"{timeouts.message:g}",
+                    f"a message that has begun to go on; the lag behind {timeouts.bytes_per_second:g} bytes a second",
+                ),
+                ("drain", f"{timeouts.drain:g}", "associations to end by themselves when the service stops"),
+            ],
+        ),
         "reason-codes": _table(
             ("reason code", "status", "meaning"),
             [(f"`{code}`", f"{status:04X}", r.meaning) for r in Reason for status, code in [r.answer]],
@@ -158,7 +200,7 @@ def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 
 
 FILES = {
-    "config.toml": config.default_file,
+    "config.toml": config_file.default_file,
     "docs/reference/configuration.md": configuration,
     "docs/reference/command-line.md": command_line,
     "docs/reference/log-events.md": log_events,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dicomnlp import config
+from dicomnlp import config, config_file
 from dicomnlp.errors import ConfigurationError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -26,8 +26,8 @@ def file(tmp_path, monkeypatch):
 
 
 def test_config_toml_is_the_generated_file():
-    """`python -m dicomnlp.config > config.toml` was run after the last change of a key."""
-    assert (ROOT / "config.toml").read_text() == config.default_file()
+    """`python -m dicomnlp.config_file > config.toml` was run after the last change of a key."""
+    assert (ROOT / "config.toml").read_text() == config_file.default_file()
 
 
 def test_defaults_are_those_of_the_public_contract(file):
@@ -46,7 +46,7 @@ def test_defaults_are_those_of_the_public_contract(file):
 
 def test_generated_file_loads_as_the_defaults(file):
     """The file that people edit says the same as no file at all."""
-    assert config.load(file(config.default_file())).model_dump() == config.load(file("")).model_dump()
+    assert config.load(file(config_file.default_file())).model_dump() == config.load(file("")).model_dump()
 
 
 def test_environment_comes_before_the_file_key_by_key(file, monkeypatch):
@@ -159,26 +159,92 @@ def test_loopback_is_recognised(host, expected):
     assert config.is_loopback(host) is expected
 
 
-def test_character_sets_are_configurable_for_each_sender(file):
-    """As a table of calling AE titles, in the file as the default shows it or as a table of its own."""
-    settings = config.load(file('[extract]\ncharacter_set_fallbacks_by_ae_title = {"OLD PACS" = ["cp1250"]}\n'))
-    assert settings.extract.character_set_fallbacks_by_ae_title == {"OLD PACS": ["cp1250"]}
-    settings = config.load(file('[extract.character_set_fallbacks_by_ae_title]\nOLD = ["big5", "cp1252"]\n'))
-    assert settings.extract.character_set_fallbacks_by_ae_title == {"OLD": ["big5", "cp1252"]}
+def test_wrong_codecs_and_fallbacks_are_refused_at_the_start(file):
+    """Rather than failing every object that needs them."""
+    for text in (
+        '[extract]\ncharacter_set_fallbacks = ["klingon"]',
+        '[[peers]]\nae_title = "OLD"\ncharacter_set_fallbacks = ["rot13"]',
+    ):
+        with pytest.raises(ConfigurationError, match=r"character_set_fallbacks.*Python codec"):
+            config.load(file(text))
+
+
+FINGERPRINT = "sha256:" + "AB:" * 31 + "ab"
+TLS = '[tls]\ncertificate = "c.pem"\nkey = "k.pem"\nclient_ca = "ca.pem"\n'
+
+
+def test_peers_and_further_addresses_are_lists_of_tables(file):
+    """With what is left out as the defaults say."""
+    settings = config.load(
+        file(
+            "[[listener.also]]\nhost = '0.0.0.0'\nport = 2762\ntls = true\n"
+            f"{TLS}[[peers]]\nae_title = 'CT1'\nnetworks = ['10.0.0.0/8', '::1']\ncertificates = ['{FINGERPRINT}']\n"
+            "[[peers]]\nae_title = '*'\nimages = 'index'\n"
+        )
+    )
+    assert [(a.host, a.port, a.tls) for a in settings.listener.addresses] == [
+        ("127.0.0.1", 11112, False),
+        ("0.0.0.0", 2762, True),
+    ]
+    known, other = settings.peer_of("CT1"), settings.peer_of("MR1")
+    assert (known.networks, known.certificates) == (["10.0.0.0/8", "::1/128"], ["sha256:" + "ab" * 32])
+    assert (known.images, other.images) == ("refuse", "index")
+
+
+def test_whoever_is_not_listed_is_nobody_once_somebody_is(file):
+    """Without peers everybody is accepted."""
+    assert config.load(file("")).peer_of("ANYBODY").images == "refuse"
+    assert config.load(file("[[peers]]\nae_title = 'CT1'")).peer_of("ANYBODY") is None
+
+
+def test_peers_can_come_from_the_environment(file, monkeypatch):
+    """As JSON, in place of the file's."""
+    monkeypatch.setenv("DICOMNLP_PEERS", '[{"ae_title": "MR1", "language": "zh"}]')
+    settings = config.load(file("[[peers]]\nae_title = 'CT1'"))
+    assert [(p.ae_title, p.language) for p in settings.peers] == [("MR1", "zh")]
+    monkeypatch.setenv("DICOMNLP_PEERS", "MR1")
+    with pytest.raises(ConfigurationError, match="DICOMNLP_PEERS: must be JSON"):
+        config.load(file(""))
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("text", "words"),
     [
-        'character_set_fallbacks = ["klingon"]',
-        'character_set_fallbacks_by_ae_title = {"OLD" = ["rot13"]}',
-        'character_set_fallbacks_by_ae_title = {"longer than sixteen characters" = ["cp1250"]}',
+        ("[[peers]]\nnetworks = []", ["peers.0.ae_title", "required"]),
+        ("[[peers]]\nae_title = 'A'\nnetwork = ['10.0.0.0/8']", ["peers.0.network", "did you mean networks?"]),
+        ("[[peers]]\nae_title = 'A'\nnetworks = ['10.1.0.0/8']", ["peers.0.networks.0", "host bits"]),
+        ("[[peers]]\nae_title = 'A'\nnetworks = ['pacs']", ["peers.0.networks.0", "network"]),
+        ("[[peers]]\nae_title = 'A'\ncertificates = ['abcd']", ["peers.0.certificates.0", "sha256:"]),
+        ("[[peers]]\nae_title = 'A'\nimages = 'keep'", ["peers.0.images", "refuse"]),
+        ("[[peers]]\nae_title = 'A'\nrefused_sop_classes = ['SR']", ["peers.0.refused_sop_classes.0", "UID"]),
+        ("[[peers]]\nae_title = 'A'\n[[peers]]\nae_title = 'A '", ["peers", "listed twice"]),
+        (f"[[peers]]\nae_title = 'A'\ncertificates = ['{FINGERPRINT}']", ["tls.client_ca"]),
+        ("[listener]\ntls = true", ["tls.certificate, tls.key, tls.client_ca"]),
+        ("[listener]\ntls = true\n[tls]\nrequire_client_certificate = false", ["tls.certificate, tls.key: "]),
+        ("[[listener.also]]\nport = 2762\nhost = '0.0.0.0'", ["listener.also.0", "allow_remote"]),
+        ("[[listener.also]]\nport = 11112", ["listener.also", "listed twice"]),
+        ("[[listener.also]]\nprot = 2762", ["listener.also.0.prot", "did you mean port?"]),
     ],
 )
-def test_a_codec_that_does_not_exist_is_refused_at_the_start(file, text):
-    """Rather than failing every object that needs it."""
-    with pytest.raises(ConfigurationError, match="character_set_fallbacks"):
-        config.load(file(f"[extract]\n{text}\n"))
+def test_wrong_peers_and_addresses_are_named_with_their_number(file, text, words):
+    """Counted from 0."""
+    with pytest.raises(ConfigurationError) as caught:
+        config.load(file(text))
+    for word in ["site.toml", *words]:
+        assert word in str(caught.value)
+
+
+def test_a_passcode_in_the_place_of_its_hash_is_not_repeated(file):
+    """The message goes to a screen, a log or a ticket."""
+    with pytest.raises(ConfigurationError, match="hash-passcode") as caught:
+        config.load(file("[[peers]]\nae_title = 'A'\nusers = {pacs = 'hunter2'}"))
+    assert "hunter2" not in str(caught.value)
+
+
+def test_an_address_that_speaks_tls_may_be_reached(file):
+    """allow_remote is about addresses without it."""
+    settings = config.load(file(f"[listener]\nhost = '0.0.0.0'\ntls = true\n{TLS}"))
+    assert settings.listener.tls
 
 
 def test_private_sop_classes_are_uids_outside_the_standard_s_own(file):

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from dicomnlp.analyse.engine import load_engine
 from dicomnlp.analyse.language import choose_language, languages
+from dicomnlp.analyse.mixed import analyse_by_passage
 from dicomnlp.analyse.pack import Pack
 from dicomnlp.analyse.public import analysis_to_json
 from dicomnlp.errors import LanguageNotSupportedError
@@ -43,7 +44,8 @@ def analyse(
     Parameters
     ----------
     narrative
-        The prose of a report; `narrative.sections` are taken as boundaries.
+        The prose of a report; `narrative.sections` are taken as boundaries, and where its segments declare another
+        language, that language's pack reads them.
     language
         Declared language (RFC 5646); None or "" to go by the script.
     targets
@@ -63,6 +65,8 @@ def analyse(
     """
     if any(not 0 <= start < end <= len(narrative.text) for start, end in targets):
         raise ValueError("a target must be a non-empty span of the text")
+    if any(segment.language for segment in narrative.segments):
+        return analyse_by_passage(narrative, language or "", default_language, targets)
     return load_engine(choose_language(narrative.text, language or "", default_language)).analyse(narrative, targets)
 
 

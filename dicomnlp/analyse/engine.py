@@ -67,7 +67,8 @@ class Engine:
         self._reader = SentenceReader(pack, cache=cache)
         limits = "|".join(r"\s+".join(map(re.escape, phrase.split())) for phrase in pack.about.exceptions)
         self._exceptions = re.compile(rf"\b(?:{limits})\b", re.IGNORECASE) if limits else None
-        self._labels = Labeller(pack)
+        self.labels = Labeller(pack)
+        """What findings count for in the label sets; concepts are the same in all languages."""
         self._common = frozenset(pack.about.common_words)
         self._complaints = frozenset(word.lower() for word in pack.context.complaints)
         self._questions = {name: frozenset(words) for name, words in pack.context.questions.items()}
@@ -121,7 +122,7 @@ class Engine:
             scores=tuple(stated.scores),
             communications=tuple(stated.communications),
             demographics=tuple(stated.demographics),
-            labels=self._labels(findings, {s.name for s in sections}),
+            labels=self.labels(findings, {s.name for s in sections}),
             warnings=() if self._reads(text) else ("language_uncertain",),
         )
 
@@ -180,6 +181,7 @@ class Engine:
             count=None if bare else read.count,
             levels=read.levels,
             image_references=read.image_references,
+            language=self.pack.language,
         )
 
     def _is_critical(self, concept: str, assertion: Assertion) -> bool:
@@ -269,6 +271,7 @@ class Engine:
             item_path=origin.path or None,
             subject=origin.subject,
             observer=origin.observer,
+            language=self.pack.language,
         )
 
 

@@ -1,6 +1,7 @@
 """Commands of the administrator: status, failures, db, check."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,7 @@ import typer
 from dicomnlp.cli.checking import run_checks
 from dicomnlp.cli.context import open_database, out, settings_of, write_line
 from dicomnlp.cli.tables import print_records
+from dicomnlp.errors import UsageError
 from dicomnlp.model import utc_text
 
 database_app = typer.Typer(help="The database: upgrade, check, backup.", no_args_is_help=True)
@@ -20,6 +22,7 @@ def register(app: typer.Typer) -> None:
     app.command()(status)
     app.command()(failures)
     app.command()(check)
+    app.command()(hash_passcode)
     app.add_typer(database_app, name="db")
 
 
@@ -92,12 +95,36 @@ def failures(
     )
 
 
-def check(context: typer.Context) -> None:
-    """Validate configuration, language packs, database and ports, and say what to mend.
+def check(
+    context: typer.Context,
+    peer: Annotated[
+        str | None,
+        typer.Option("--peer", metavar="HOST:PORT", help="Look at this DICOM peer instead, as a sender would."),
+    ] = None,
+    called: Annotated[str, typer.Option("--called", help="With --peer: AE title to call.")] = "ANY-SCP",
+    calling: Annotated[
+        str | None, typer.Option("--calling", help="With --peer: AE title to call by; default: listener.ae_title.")
+    ] = None,
+    tls: Annotated[
+        bool, typer.Option("--tls", help="With --peer: speak TLS, with certificate and authorities of [tls].")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With --peer: one JSON object.")] = False,
+) -> None:
+    """Validate configuration, language packs, database and ports, and say what to mend; or show what a peer would take.
 
-    Example: dicomnlp --config /etc/dicomnlp/config.toml check
+    Of a peer: TLS, association, C-ECHO, and which SOP classes it accepts in which transfer syntaxes. It is sent
+    nothing else.
+
+    Example: dicomnlp check --peer pacs.example.org:104 --called PACS
     """
     settings = settings_of(context)
+    if peer is not None:
+        from dicomnlp.cli.peers import show_peer
+
+        show_peer(
+            settings, peer, called=called, calling=calling or settings.listener.ae_title, tls=tls, as_json=as_json
+        )
+        return
     failed = False
     for result in run_checks(settings):
         failed |= not result.ok
@@ -105,6 +132,25 @@ def check(context: typer.Context) -> None:
         write_line(f"{mark} {result.name}: {result.message}")
     if failed:
         raise typer.Exit(1)
+
+
+def hash_passcode() -> None:
+    """Hash a passcode for `users` of a [[peers]] table: asks for it, or reads one line of standard input.
+
+    Example: dicomnlp hash-passcode
+    """
+    from dicomnlp.receive.passcodes import MAXIMUM_PASSCODE_BYTES
+    from dicomnlp.receive.passcodes import hash_passcode as hash_of
+
+    passcode: str = (
+        typer.prompt("Passcode", hide_input=True, confirmation_prompt=True, err=True)
+        if sys.stdin.isatty()
+        else sys.stdin.readline().rstrip("\r\n")
+    )
+    encoded = passcode.encode()
+    if not 1 <= len(encoded) <= MAXIMUM_PASSCODE_BYTES:
+        raise UsageError(f"a passcode has 1 to {MAXIMUM_PASSCODE_BYTES} bytes")
+    write_line(hash_of(encoded))
 
 
 @database_app.command("upgrade")

@@ -1,5 +1,6 @@
 """What ``dicomnlp check`` looks at, each with what to do when it isn't right."""
 
+import datetime as dt
 import errno
 import socket
 from collections.abc import Iterator
@@ -7,6 +8,9 @@ from dataclasses import dataclass
 
 from dicomnlp.config import Settings
 from dicomnlp.errors import AlreadyRunningError, DicomnlpError
+
+EXPIRY_DAYS = 14
+"""A certificate that ends earlier is to be renewed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,18 +23,37 @@ class CheckResult:
 
 
 def run_checks(settings: Settings) -> Iterator[CheckResult]:
-    """Look at configuration, language packs, database and ports, in this order; the settings themselves are valid."""
+    """Look at configuration, certificates, language packs, database and ports; the settings themselves are valid."""
     yield CheckResult("configuration", True, str(settings.file) if settings.file else "no file, defaults in use")
+    yield from _certificates(settings)
     yield from _packs(settings)
     running: bool | None = None
     for result, service_runs in _database(settings):
         running = service_runs
         yield result
-    for table, name, host, port in (
-        ("listener", "DICOM port", settings.listener.host, settings.listener.port),
-        ("web", "HTTP port", settings.web.host, settings.web.port),
-    ):
-        yield _port(table, name, host, port, running=running)
+    for number, address in enumerate(settings.listener.addresses):
+        table, name = f"listener.also.{number - 1}" if number else "listener", "DICOM port"
+        yield _port(table, f"{name} with TLS" if address.tls else name, address.host, address.port, running=running)
+    yield _port("web", "HTTP port", settings.web.host, settings.web.port, running=running)
+
+
+def _certificates(settings: Settings) -> Iterator[CheckResult]:
+    """Nothing where no address speaks TLS."""
+    from dicomnlp.receive.tls import expiry_of, server_context
+
+    try:
+        context = server_context(settings)
+    except DicomnlpError as error:
+        yield CheckResult("TLS", False, str(error))
+        return
+    if context is None:
+        return
+    expiry = expiry_of(settings)
+    days = (expiry - dt.datetime.now(dt.UTC)).days
+    message = f"certificate valid until {expiry:%Y-%m-%d}"
+    if days < EXPIRY_DAYS:
+        message += ": renew it, replace the file, and send the service a SIGHUP"
+    yield CheckResult("TLS", days >= EXPIRY_DAYS, message)
 
 
 def _packs(settings: Settings) -> Iterator[CheckResult]:
@@ -47,6 +70,10 @@ def _packs(settings: Settings) -> Iterator[CheckResult]:
     if settings.analyse.language not in codes:
         known = ", ".join(codes)
         yield CheckResult("analyse.language", False, f"no pack of that name; installed: {known}")
+    for peer in settings.peers:
+        if peer.language not in {"", *codes}:
+            message = f"no language pack {peer.language}; installed: {', '.join(codes)}"
+            yield CheckResult(f"peers, {peer.ae_title}", False, message)
 
 
 def _database(settings: Settings) -> Iterator[tuple[CheckResult, bool | None]]:
@@ -84,7 +111,7 @@ def _port(table: str, name: str, host: str, port: int, *, running: bool | None) 
             if running is None:
                 message = f"{place} is in use by another process; whether by a service, only the database could tell"
                 return CheckResult(name, ok=False, message=message)
-            part = "listen" if table == "listener" else table
+            part = "web" if table == "web" else "listen"
             message = f"{place} is in use by another process; unless that is dicomnlp {part}, change {table}.port"
             return CheckResult(name, ok=False, message=message)
     if running:

@@ -1,4 +1,4 @@
-"""Commands that put right what objects say wrongly of themselves: quarantine, assign, patients."""
+"""Commands that put right what objects say wrongly of themselves: quarantine, assign, restore, patients."""
 
 import json
 from typing import Annotated
@@ -23,6 +23,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this module to `app`."""
     app.command()(quarantine)
     app.command()(assign)
+    app.command()(restore)
     app.add_typer(patients_app, name="patients")
 
 
@@ -96,6 +97,28 @@ def assign(
             write_line(f"{sop_instance_uid} belongs to {study_instance_uid} and waits to be processed")
     finally:
         database.close()
+
+
+def restore(
+    context: typer.Context,
+    sop_instance_uid: Annotated[
+        str, typer.Argument(callback=checked_uid, help="SOPInstanceUID of a report that a rejection note withdrew.")
+    ],
+    undo: Annotated[bool, typer.Option("--undo", help="Let the notes reject it again.")] = False,
+) -> None:
+    """Let a report that was rejected in error count again; reversible, and recorded. A later note rejects it anew.
+
+    Example: dicomnlp restore 1.2.826.0.1.3680043.8.498.2
+    """
+    from dicomnlp.store.rejections import revoke_rejection, undo_revocation
+
+    database = open_database(context)
+    try:
+        notes = (undo_revocation if undo else revoke_rejection)(database, sop_instance_uid)
+    finally:
+        database.close()
+    counts = "count again" if undo else "no longer count"
+    write_line(f"rejection notes that {counts} for {sop_instance_uid}: {' '.join(notes)}")
 
 
 @patients_app.command("merge")

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from dicomnlp.cli.context import checked_uid, err, moment, open_database, out, write_line
-from dicomnlp.cli.reading import print_analysis, print_changes, print_findings, states_told
+from dicomnlp.cli.reading import images_told, print_analysis, print_changes, print_findings, states_told
 from dicomnlp.errors import NotFoundError
 from dicomnlp.model import Assertion, State
 from dicomnlp.store.answers import StoredFinding, StoredReport
@@ -51,6 +51,7 @@ def findings(
 
     Example: dicomnlp findings 1.2.826.0.1.3680043.8.498.1 --assertion present --json
     """
+    from dicomnlp.store.images import series_of_study
     from dicomnlp.store.queries import findings_of_study, reports_of_study
 
     if as_json and as_csv:
@@ -67,6 +68,7 @@ def findings(
         as_of=as_of,
     )
     reports = reports_of_study(database, study_instance_uid)
+    series = series_of_study(database, study_instance_uid)
     database.close()
     if concept is not None and not rows:
         _check_concept(concept)
@@ -80,7 +82,7 @@ def findings(
         out.print("no findings")
     else:
         out.print("no findings: no report of the study is analysed")
-    for line in states_told(reports):
+    for line in [*states_told(reports), *images_told(series)]:
         err.print(line, soft_wrap=True)
 
 

@@ -9,6 +9,7 @@ from dicomnlp.cli.tables import print_records, printable
 from dicomnlp.model import Assertion, Finding, Measurement, Narrative, Section, State, Temporality
 from dicomnlp.store.answers import StoredFinding, StoredReport
 from dicomnlp.store.changes import Changes, Version
+from dicomnlp.store.images import ImageSeries
 
 STYLES = {
     Assertion.PRESENT: "bold red",
@@ -87,6 +88,17 @@ def states_told(reports: Sequence[StoredReport]) -> list[str]:
         command = _STATE_COMMANDS.get(state)
         lines.append(counted + (f": {reasons}" if reasons else "") + (f"; see {command}" if command else ""))
     return lines
+
+
+def images_told(series: Sequence[ImageSeries]) -> list[str]:
+    """A line that says what images a study has, by modality, body part and side; none when no image was sent."""
+    if not series:
+        return []
+    kinds = dict.fromkeys(" ".join(filter(None, (s.modality, s.body_part_examined, s.laterality))) for s in series)
+    count = sum(s.images for s in series)
+    line = f"{count} image{'s' if count != 1 else ''} in {len(series)} series"
+    named = ", ".join(filter(None, kinds))
+    return [f"{line}: {named}" if named else line]
 
 
 _STATE_WORDS = {

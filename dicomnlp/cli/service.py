@@ -2,9 +2,10 @@
 
 import os
 import signal
+import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Annotated
 
 import typer
@@ -12,8 +13,24 @@ import typer
 from dicomnlp import logs
 from dicomnlp.cli.context import database_of, settings_of, write_line
 from dicomnlp.config import Settings
-from dicomnlp.errors import AlreadyRunningError, PortInUseError
+from dicomnlp.errors import AlreadyRunningError, ConfigurationError, PortInUseError
 from dicomnlp.logs import Event, log
+from dicomnlp.serve.reloading import Hangups, changed_keys, watch_hangups
+
+LISTENER_TABLES = frozenset({"listener", "tls", "peers", "database", "logs"})
+LIVE_LISTENER_KEYS = frozenset(
+    {
+        "listener.ae_title",
+        "listener.ae_title_aliases",
+        "listener.maximum_associations",
+        "listener.maximum_associations_per_peer",
+    }
+)
+"""Of [listener], what can change while it runs."""
+WORK_TABLES = frozenset({"work", "extract", "analyse", "peers", "logs"})
+WATCH_TABLES = frozenset({"watch", "listener", "logs"})
+WEB_TABLES = frozenset({"web", "logs"})
+"""What counts for these parts: when a key of such a table changes, they drain and start afresh."""
 
 ORPHAN_SECONDS = 5.0
 """A part whose supervisor was killed ends at once; a new service waits so long for it to have let go."""
@@ -25,12 +42,13 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this module to `app`."""
     app.command()(serve)
     app.command()(listen)
+    app.command()(watch)
     app.command()(work)
     app.command()(web)
 
 
 def serve(context: typer.Context) -> None:
-    """Run everything: DICOM listener, analysis and web under one supervisor.
+    """Run everything: DICOM listener, watched folder, analysis and web under one supervisor.
 
     Prints one line "ready ..." when associations and requests are taken. SIGTERM drains and ends with 0.
 
@@ -42,7 +60,8 @@ def serve(context: typer.Context) -> None:
     logs.configure(settings.logs.level, "supervisor")
     database = database_of(settings)
     with database.hold("service"):
-        parts = ["listen"] * settings.listener.processes + ["work", "web"]
+        watched = ["watch"] if settings.watch_folder else []
+        parts = ["listen"] * settings.listener.processes + [*watched, "work", "web"]
         exit_code = supervise(settings, parts, on_ready=write_line)
     database.close()
     raise typer.Exit(exit_code)
@@ -61,12 +80,52 @@ def listen(context: typer.Context, supervised: Supervised = False) -> None:
         logs.configure(settings.logs.level, "supervisor")
         raise typer.Exit(supervise(settings, ["listen"] * settings.listener.processes, on_ready=write_line))
 
+    hangups = Hangups()
+
+    def watch(reconfigure: Callable[[Settings], None]) -> None:
+        def put_into_effect(new: Settings, changed: Collection[str]) -> Collection[str]:
+            reconfigure(new)
+            logs.configure(new.logs.level, "listen")
+            fixed = ("listener.", "database.")
+            return [key for key in changed if key.startswith(fixed) and key not in LIVE_LISTENER_KEYS]
+
+        watch_hangups(hangups, settings, "listen", LISTENER_TABLES, put_into_effect)
+
     def run(stop: threading.Event) -> None:
         database = database_of(settings)
-        run_listener(settings, database, on_ready=_announce("listen"), stop=stop)
+        run_listener(settings, database, on_ready=_announce("listen"), stop=stop, on_reconfigurable=watch)
         database.close()
 
     _run_part(settings, "listen", run, supervised=supervised)
+
+
+def watch(context: typer.Context, supervised: Supervised = False) -> None:
+    """Take in the files of the folder watch.folder alone.
+
+    Example: dicomnlp watch
+    """
+    from dicomnlp.receive.intake import Intake
+    from dicomnlp.receive.watch import WatchedFolder
+
+    settings = settings_of(context)
+    folder = settings.watch_folder
+    if folder is None:
+        raise ConfigurationError("watch.folder: names no folder, so there is nothing to watch")
+
+    def run(stop: threading.Event) -> None:
+        database = database_of(settings)
+        # two processes would take the same file at the same time, and one of them find it gone
+        with database.hold("watch"):
+            intake = Intake(settings, database)
+            try:
+                watched = WatchedFolder(folder, settings.watch.stable_seconds, intake)
+                _announce("watch")("")
+                watched.run(stop)
+            finally:
+                intake.close()
+        database.close()
+
+    _run_part(settings, "watch", run, supervised=supervised, restart_tables=WATCH_TABLES)
 
 
 def work(context: typer.Context, supervised: Supervised = False) -> None:
@@ -83,7 +142,7 @@ def work(context: typer.Context, supervised: Supervised = False) -> None:
         run_dispatcher(settings, database, on_ready=_announce("work"), stop=stop)
         database.close()
 
-    _run_part(settings, "work", run, supervised=supervised)
+    _run_part(settings, "work", run, supervised=supervised, restart_tables=WORK_TABLES)
 
 
 def web(context: typer.Context, supervised: Supervised = False) -> None:
@@ -98,25 +157,45 @@ def web(context: typer.Context, supervised: Supervised = False) -> None:
     def run(stop: threading.Event) -> None:
         run_web(settings, on_ready=_announce("web"), stop=stop)
 
-    _run_part(settings, "web", run, supervised=supervised)
+    _run_part(settings, "web", run, supervised=supervised, restart_tables=WEB_TABLES)
 
 
 def _announce(part: str) -> Callable[[str], None]:
     def ready(address: str) -> None:
         write_line(f"ready {part} {address}".rstrip())
-        log(Event.READY, component=part, address=address or None)
+        for single in address.split(","):
+            log(Event.READY, component=part, address=single or None)
 
     return ready
 
 
-def _run_part(settings: Settings, part: str, run: Callable[[threading.Event], None], *, supervised: bool) -> None:
+def _run_part(
+    settings: Settings,
+    part: str,
+    run: Callable[[threading.Event], None],
+    *,
+    supervised: bool,
+    restart_tables: Collection[str] = (),
+) -> None:
     logs.configure(settings.logs.level, part)
-    stop = threading.Event()
+    stop, afresh, ending = threading.Event(), threading.Event(), threading.Event()
 
     def drain(_signal: int, _frame: object) -> None:
         log(Event.DRAINING, component=part)
+        ending.set()
         stop.set()
 
+    def start_afresh(new: Settings, changed: Collection[str]) -> Collection[str]:
+        fixed = [key for key in changed_keys(settings, new) if key.startswith("database.")]
+        if fixed:
+            raise ConfigurationError(f"{', '.join(fixed)} can't change while the service runs; stop it and start it")
+        if changed:
+            afresh.set()
+            stop.set()
+        return ()
+
+    if restart_tables:
+        watch_hangups(Hangups(), settings, part, restart_tables, start_afresh)
     signal.signal(signal.SIGTERM, drain)
     # Ctrl-C reaches the whole process group; under a supervisor it is the supervisor's word that counts
     signal.signal(signal.SIGINT, signal.SIG_IGN if supervised else drain)
@@ -131,6 +210,11 @@ def _run_part(settings: Settings, part: str, run: Callable[[threading.Event], No
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.1)
+    if afresh.is_set() and not ending.is_set():
+        # the same process by its number, so that a supervisor needn't know; it takes a moment until SIGHUP is handled
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        sys.stdout.flush()
+        os.execv(sys.executable, sys.orig_argv)  # noqa: S606  our own command line
     log(Event.STOPPED, component=part, exit_code=0)
 
 

@@ -2,26 +2,28 @@
 
 ::
 
+    Sta1   no transport connection
     Sta2   transport open, A-ASSOCIATE-RQ awaited (ARTIM running)
-    Sta3   request decoded and answered; nothing is awaited from the peer
+    Sta3   request decoded and answered; what comes before the answer is out of turn
     Sta6   established: P-DATA-TF in, responses out
     Sta8   A-RELEASE-RQ came and is answered at once
     Sta13  the peer is to close the transport (ARTIM running)
 
-This side never asks for a release, so Sta7 and the collision states Sta9 to Sta12 can't come about; an A-RELEASE-RP is
-therefore always unexpected.
+Sta4 and Sta5 are a requestor's. This side never asks for a release, so Sta7 and the collision states Sta9 to Sta12
+can't come about; an A-RELEASE-RP is therefore always unexpected. tests/receive/test_states.py holds each state against
+each event of Table 9-10.
 """
 
+import dataclasses
 import enum
-import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Final
 
-from dicomnlp.config import ListenerSettings
-from dicomnlp.errors import SOP_CLASS_NOT_SUPPORTED, SUCCESS, UNRECOGNIZED_OPERATION
-from dicomnlp.logs import Event, log
-from dicomnlp.model import Arrival, Door, Outcome, is_uid
+from dicomnlp.config import PeerSettings
+from dicomnlp.errors import DUPLICATE_INVOCATION, SOP_CLASS_NOT_SUPPORTED, SUCCESS, UNRECOGNIZED_OPERATION
+from dicomnlp.model import Arrival, Door, is_uid
+from dicomnlp.receive.association_log import AssociationLog
 from dicomnlp.receive.contexts import MAXIMUM_LENGTH_RECEIVED, VERIFICATION_SOP_CLASS
 from dicomnlp.receive.dimse import (
     Assembler,
@@ -31,11 +33,12 @@ from dicomnlp.receive.dimse import (
     encode_command_pdus,
     encode_response,
 )
-from dicomnlp.receive.intake import Intake
+from dicomnlp.receive.house import House
+from dicomnlp.receive.images import IMAGE_SOP_CLASSES, ImageStream
 from dicomnlp.receive.negotiation import (
-    CALLED_AE_TITLE_NOT_RECOGNIZED,
     LOCAL_LIMIT_EXCEEDED,
     MAXIMUM_REQUEST_LENGTH,
+    TEMPORARY_CONGESTION,
     Acceptance,
     AcceptedContext,
     Rejection,
@@ -49,13 +52,15 @@ from dicomnlp.receive.pdu import (
     AssociationError,
     Connection,
     ConnectionClosedError,
+    Pace,
     PDUType,
+    Timeouts,
 )
+from dicomnlp.receive.policy import ALARMING
 from dicomnlp.receive.reasons import Reason
+from dicomnlp.receive.tls import HandshakeError, PeerCertificate
 
-REFUSED_CONTEXTS_LOGGED: Final = 3
-"""Lines an association at the most: some propose more than a hundred, again for each object."""
-
+_KNOWN_TYPES: Final = frozenset(PDUType)
 _RELEASE_RP: Final = HEADER.pack(PDUType.A_RELEASE_RP, 4) + bytes(4)
 
 _BEFORE_ASSOCIATION: Final[dict[int, int]] = {PDUType.A_ASSOCIATE_RQ: MAXIMUM_REQUEST_LENGTH, PDUType.A_ABORT: 4}
@@ -66,24 +71,16 @@ _ESTABLISHED: Final[dict[int, int]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """Deadlines in seconds."""
-
-    artim: float = 10.0
-    """For the A-ASSOCIATE-RQ to be there, and for the peer to close at the end (PS3.8 9.1.5)."""
-    network: float = 60.0
-    """For the next PDU to begin, for a PDU that has begun to be complete, and for the peer to take what is sent."""
-    drain: float = 10.0
-    """For open associations to end by themselves when the listener stops."""
-
-
 class AssociationState(enum.Enum):
     """States of PS3.8 Table 9-1 in which this side waits for its peer."""
 
     AWAITING_REQUEST = "Sta2"
     ESTABLISHED = "Sta6"
     AWAITING_CLOSE = "Sta13"
+
+
+class _MessageTimeoutError(TimeoutError):
+    """The peer stopped within a message, or is too slow with it."""
 
 
 class _PeerAbortedError(ConnectionClosedError):
@@ -101,14 +98,12 @@ class Association:
         Just accepted.
     peer_address
         For the log and the ledger.
-    settings
-        AE title and object size limit.
-    intake
-        Takes the objects.
-    slots
-        As many permits as there may be associations at a time; one is held from acceptance to the end.
+    house
+        What it shares with other associations.
     timeouts
         Deadlines.
+    handshake
+        Of TLS, where that is spoken.
     """
 
     def __init__(
@@ -116,22 +111,30 @@ class Association:
         connection: Connection,
         peer_address: str,
         *,
-        settings: ListenerSettings,
-        intake: Intake,
-        slots: threading.Semaphore,
+        house: House,
         timeouts: Timeouts,
+        handshake: Callable[[], PeerCertificate | None] = lambda: None,
     ) -> None:
         self._connection = connection
-        self._peer_address = peer_address
-        self._settings = settings
-        self._intake = intake
-        self._slots = slots
+        self._handshake = handshake
+        self._certificate: PeerCertificate | None = None
+        self._peer = PeerSettings(ae_title="*")
+        """What is said of the peer, once it is known."""
+        self.peer_address = peer_address
+        self._house = house
+        self._settings = house.settings.listener
+        self._policy = house.policy
+        self._intake = house.intake
         self._timeouts = timeouts
         self._began = time.monotonic()
         self._request: Request | None = None
         self._contexts: dict[int, AcceptedContext] = {}
-        self._objects_stored = 0
+        self._log = AssociationLog(connection, peer_address, house.traffic)
         self._ended_from_outside: str | None = None
+        self._is_framed = True
+        """Whether what comes next can be read as PDUs."""
+        self._answered: tuple[int, int] | None = None
+        """Message ID of the last response, and the bytes that had come by then."""
         self.state = AssociationState.AWAITING_REQUEST
 
     # --- from other threads
@@ -153,43 +156,76 @@ class Association:
     def run(self) -> None:
         """Go through the association's states to the end of the transport connection."""
         try:
-            self._converse()
-            self.state = AssociationState.AWAITING_CLOSE
-            self._connection.await_close(time.monotonic() + self._timeouts.artim)
+            if self._converse():
+                self.state = AssociationState.AWAITING_CLOSE
+                self._await_close()
         finally:
             self._connection.close()
 
-    def _converse(self) -> None:
-        """All from Sta2 to the last PDU of this side; returns when the peer is to close the transport."""
+    def _converse(self) -> bool:
+        """All from Sta2 to the last PDU of this side; whether the peer is then to close the transport."""
         try:
+            self._certificate = self._handshake()
             acceptance = self._negotiate(self._await_request())
             if acceptance is None:
-                return
-            if not self._slots.acquire(blocking=False):
-                self._reject(LOCAL_LIMIT_EXCEEDED)
-                return
+                return True
             try:
                 self._establish(acceptance)
                 self._serve()
             finally:
-                self._slots.release()
-            self._log_release()
+                self._house.places.give_back(self.peer_address, self._log.calling_ae_title)
+            self._log.released()
         except AssociationError as error:
             self._connection.send_abort(error.abort_reason)
-            self._log_abort(error.reason_code)
+            self._log.aborted(error.reason_code)
+            # what follows a PDU that was not read to its end are no PDUs
+            self._is_framed = error.abort_reason is AbortReason.SERVICE_USER
+        except HandshakeError as error:
+            self._log.aborted(error.reason_code)
+            self._alert(error.reason_code)
+            return False
         except ConnectionClosedError as error:
             # a bare connect, as monitors do it, is not worth a line
             if self._connection.bytes_received:
-                self._log_abort(self._ended_from_outside or error.reason_code)
-        except TimeoutError:
-            if self.state is AssociationState.ESTABLISHED:
-                self._connection.send_abort(AbortReason.NOT_SPECIFIED)
-                self._log_abort("network_timeout")
-            else:
-                self._log_abort("no_association_request")
+                self._log.aborted(self._ended_from_outside or error.reason_code)
+            return False
+        except TimeoutError as error:
+            return self._give_up(error)
         except Exception:
             self._connection.send_abort(AbortReason.NOT_SPECIFIED)
             raise
+        return True
+
+    def _give_up(self, error: TimeoutError) -> bool:
+        """A deadline passed: ARTIM ends the connection (AA-2), another one the association; likewise."""
+        if self.state is not AssociationState.ESTABLISHED:
+            self._log.aborted("no_association_request")
+            return False
+        self._connection.send_abort(AbortReason.NOT_SPECIFIED)
+        self._log.aborted("message_timeout" if isinstance(error, _MessageTimeoutError) else "network_timeout")
+        self._is_framed = False
+        return True
+
+    def _await_close(self) -> None:
+        """Sta13: let the peer close; a request or an unknown PDU is aborted once (AA-7), others pass by (AA-6)."""
+        deadline = time.monotonic() + self._timeouts.artim
+        half_close = min(deadline, time.monotonic() + self._timeouts.half_close)
+        try:
+            while self._is_framed:
+                kind = self._connection.skip_pdu(half_close)
+                if kind == PDUType.A_ABORT:
+                    return
+                if kind == PDUType.A_ASSOCIATE_RQ:
+                    self._connection.send_abort(AbortReason.UNEXPECTED_PDU)
+                    self._is_framed = False
+                elif kind not in _KNOWN_TYPES:
+                    self._connection.send_abort(AbortReason.UNRECOGNIZED_PDU)
+                    self._is_framed = False
+        except ConnectionClosedError:
+            return
+        except TimeoutError:
+            pass
+        self._connection.await_close(deadline)
 
     def _await_request(self) -> Request | Rejection:
         """Sta2: the peer's A-ASSOCIATE-RQ, whole, before ARTIM expires (AE-6)."""
@@ -203,59 +239,96 @@ class Association:
         if isinstance(request, Rejection):
             self._reject(request)
             return None
-        self._request = request
-        if request.called_ae_title != self._settings.ae_title.strip():
-            self._reject(CALLED_AE_TITLE_NOT_RECOGNIZED)
+        self._request = self._log.request = request
+        peer = self._policy.judge(request, self.peer_address, self._certificate)
+        if isinstance(peer, Rejection):
+            self._reject(peer)
+            self._alert(peer.reason_code)
             return None
-        return accept(request, private_sop_classes=self._settings.private_sop_classes)
+        self._peer = peer
+        acceptance = accept(
+            request,
+            private_sop_classes=self._settings.private_sop_classes,
+            images=peer.images == "index",
+            confirms_user=bool(peer.users),
+        )
+        hindrance = self._house.hindrance()
+        if hindrance is not None:
+            self._reject(dataclasses.replace(TEMPORARY_CONGESTION, reason_code=hindrance))
+            return None
+        self._refuse_haste()
+        full = self._house.places.take(self.peer_address, request.calling_ae_title, peer.maximum_associations)
+        if full is not None:
+            self._reject(dataclasses.replace(LOCAL_LIMIT_EXCEEDED, reason_code=full))
+            return None
+        return acceptance
+
+    def _refuse_haste(self) -> None:
+        """Sta3: nothing but an A-ABORT may come before the answer (AA-3, AA-8)."""
+        if self._connection.bytes_taken < self._connection.bytes_received:
+            # too early to be for one of the contexts: none has been accepted
+            kind, _ = self._connection.read_pdu({PDUType.A_ABORT: 4}, self._began + self._timeouts.artim)
+            assert kind == PDUType.A_ABORT
+            raise _PeerAbortedError("the peer aborted")
 
     def _establish(self, acceptance: Acceptance) -> None:
         """To Sta6."""
         assert self._request is not None
         self._contexts = acceptance.contexts
         self.state = AssociationState.ESTABLISHED
-        log(
-            Event.ASSOCIATION_ACCEPTED,
-            calling_ae_title=self._request.calling_ae_title,
-            called_ae_title=self._request.called_ae_title,
-            peer_address=self._peer_address,
-        )
-        for context in acceptance.refused[:REFUSED_CONTEXTS_LOGGED]:
-            log(
-                Event.PRESENTATION_CONTEXT_REFUSED,
-                calling_ae_title=self._request.calling_ae_title,
-                peer_address=self._peer_address,
-                sop_class_uid=context.sop_class_uid,
-                transfer_syntax_uid=context.transfer_syntax_uid,
-                reason_code=context.reason_code,
-                count=len(acceptance.refused),
-            )
+        self._log.accepted(acceptance)
         self._connection.send(acceptance.encoded)
 
     def _reject(self, rejection: Rejection) -> None:
-        log(
-            Event.ASSOCIATION_REJECTED,
-            calling_ae_title=self._request.calling_ae_title if self._request else None,
-            called_ae_title=self._request.called_ae_title if self._request else None,
-            peer_address=self._peer_address,
-            reason_code=rejection.reason_code,
-        )
+        self._log.rejected(rejection)
         self._connection.send(rejection.encode())
 
     def _serve(self) -> None:
         """Sta6 and Sta8: take and answer messages until the peer releases (DT-2, AR-2, AR-4)."""
-        assembler = Assembler(self._contexts, self._settings.maximum_object_bytes)
+        assembler = Assembler(
+            self._contexts, self._settings.maximum_object_bytes, self._house.allowance, open_stream=self._open_stream
+        )
+        pace = Pace(self._timeouts.message, self._timeouts.bytes_per_second)
+        try:
+            while True:
+                kind, body = self._read(pace)
+                if kind == PDUType.P_DATA_TF:
+                    began = time.monotonic()
+                    for message in assembler.feed(body, self._connection.bytes_taken):
+                        try:
+                            self._perform(message)
+                        finally:
+                            assembler.release(message)
+                    if assembler.is_within_message:
+                        # what this side needed isn't the peer's slowness
+                        pace.deadline += time.monotonic() - began
+                    else:
+                        pace.end()
+                elif kind == PDUType.A_RELEASE_RQ:
+                    self._connection.send(_RELEASE_RP)
+                    return
+                else:
+                    raise _PeerAbortedError("the peer aborted")
+        finally:
+            assembler.close()
+
+    def _open_stream(self, context_id: int) -> ImageStream | None:
+        """What takes an image, of which only the header is kept."""
+        context = self._contexts[context_id]
+        if context.sop_class_uid not in IMAGE_SOP_CLASSES:
+            return None
+        return ImageStream(context.transfer_syntax_uid, maximum_header_bytes=self._settings.maximum_object_bytes)
+
+    def _read(self, pace: Pace) -> tuple[int, memoryview]:
         network = self._timeouts.network
-        while True:
-            kind, body = self._connection.read_pdu(_ESTABLISHED, time.monotonic() + network, seconds_once_begun=network)
-            if kind == PDUType.P_DATA_TF:
-                for message in assembler.feed(body):
-                    self._perform(message)
-            elif kind == PDUType.A_RELEASE_RQ:
-                self._connection.send(_RELEASE_RP)
-                return
-            else:
-                raise _PeerAbortedError("the peer aborted")
+        try:
+            return self._connection.read_pdu(
+                _ESTABLISHED, time.monotonic() + network, seconds_once_begun=network, pace=pace
+            )
+        except TimeoutError:
+            if time.monotonic() >= pace.deadline:
+                raise _MessageTimeoutError from None
+            raise
 
     # --- messages
 
@@ -267,7 +340,9 @@ class Association:
         is_verification = context.sop_class_uid == VERIFICATION_SOP_CLASS
         if command.command_field == CommandField.C_CANCEL_RQ:
             return  # has no response, and nothing here can be under way (PS3.7 9.3.2.3)
-        if command.command_field == CommandField.C_STORE_RQ and not is_verification:
+        if self._is_pending(message, command):
+            self._respond(message.context_id, command, DUPLICATE_INVOCATION, None)
+        elif command.command_field == CommandField.C_STORE_RQ and not is_verification:
             self._store(message, command, context)
         elif command.command_field == CommandField.C_ECHO_RQ and is_verification:
             matches = command.affected_sop_class_uid == context.sop_class_uid
@@ -278,38 +353,62 @@ class Association:
             self._respond(message.context_id, command, UNRECOGNIZED_OPERATION, None)
             raise AssociationError(AbortReason.SERVICE_USER, "unrecognized_operation")
         if not message.is_complete:
-            raise AssociationError(AbortReason.SERVICE_USER, "object_too_large")
+            raise AssociationError(AbortReason.SERVICE_USER, _incomplete(message).answer[1])
+
+    def _is_pending(self, message: Message, command: Command) -> bool:
+        """Whether a request has the message ID of the one before it, and came before that was answered."""
+        if self._answered is None:
+            return False
+        message_id, arrived = self._answered
+        return command.message_id == message_id and message.taken <= arrived
 
     def _store(self, message: Message, command: Command, context: AcceptedContext) -> None:
         """C-STORE: hand the object to intake, or have its refusal recorded, and answer what was decided."""
+        began = time.monotonic()
         refusal = self._refusal(message, command, context)
         assert self._request is not None
         arrival = Arrival(
-            data=b"" if refusal else bytes(message.data_set),
+            data=b"" if refusal else self._take_data_set(message),
             transfer_syntax_uid=context.transfer_syntax_uid,
             sop_class_uid=command.affected_sop_class_uid,
             sop_instance_uid=command.affected_sop_instance_uid,
             door=Door.C_STORE,
             calling_ae_title=self._request.calling_ae_title,
             called_ae_title=self._request.called_ae_title,
-            peer_address=self._peer_address,
+            peer_address=self.peer_address,
         )
-        receipt = self._intake.refuse(arrival, *refusal) if refusal else self._intake.accept(arrival)
-        if receipt.outcome in {Outcome.STORED, Outcome.DUPLICATE, Outcome.NEW_VERSION}:
-            self._objects_stored += 1
+        if refusal:
+            receipt = self._intake.refuse(arrival, *refusal)
+        elif isinstance(message.stream, ImageStream):
+            receipt = self._intake.index(arrival, message.stream)
+        else:
+            receipt = self._intake.accept(arrival)
         self._respond(message.context_id, command, receipt.status, receipt.reason_code)
+        self._log.answered(receipt, time.monotonic() - began)
 
     def _refusal(self, message: Message, command: Command, context: AcceptedContext) -> tuple[int, str] | None:
         """The status and reason code for a request that can be judged without looking into its data set."""
-        if not message.is_complete or len(message.data_set) > self._settings.maximum_object_bytes:
+        if not message.is_complete:
+            return _incomplete(message).answer
+        if len(message.data_set) > self._settings.maximum_object_bytes:
             return Reason.OBJECT_TOO_LARGE.answer
         if command.affected_sop_class_uid != context.sop_class_uid:
             return Reason.SOP_CLASS_NOT_OF_CONTEXT.answer
+        if context.sop_class_uid in self._peer.refused_sop_classes:
+            return Reason.SOP_CLASS_NOT_AUTHORIZED.answer
         if not is_uid(command.affected_sop_instance_uid):
             return Reason.INVALID_SOP_INSTANCE_UID.answer
         if not command.has_data_set:
             return Reason.NO_DATA_SET.answer
         return None
+
+    def _take_data_set(self, message: Message) -> bytes:
+        if not message.held:
+            return bytes(message.data_set)
+        with self._house.allowance.copying:
+            data = bytes(message.data_set)
+            message.data_set = bytearray()
+        return data
 
     def _respond(self, context_id: int, command: Command, status: int, reason_code: str | None) -> None:
         assert self._request is not None
@@ -317,25 +416,16 @@ class Association:
         response = encode_response(
             command, status, uids=all(is_uid(uid) for uid in uids if uid), error_comment=reason_code
         )
+        self._answered = command.message_id, self._connection.bytes_arrived
         self._connection.send(encode_command_pdus(context_id, response, self._request.maximum_length))
 
     # --- log
 
-    def _log_release(self) -> None:
-        log(
-            Event.ASSOCIATION_RELEASED,
-            calling_ae_title=self._request.calling_ae_title if self._request else None,
-            peer_address=self._peer_address,
-            count=self._objects_stored,
-            seconds=round(time.monotonic() - self._began, 3),
-        )
+    def _alert(self, reason_code: str) -> None:
+        if reason_code in ALARMING:
+            self._house.alerts.report(reason_code, self.peer_address, self._log.calling_ae_title or None)
 
-    def _log_abort(self, reason_code: str) -> None:
-        log(
-            Event.ASSOCIATION_ABORTED,
-            calling_ae_title=self._request.calling_ae_title if self._request else None,
-            peer_address=self._peer_address,
-            reason_code=reason_code,
-            count=self._objects_stored,
-            seconds=round(time.monotonic() - self._began, 3),
-        )
+
+def _incomplete(message: Message) -> Reason:
+    """Why a message was handed out before its end."""
+    return Reason.TOO_MUCH_AT_A_TIME if message.is_starved else Reason.OBJECT_TOO_LARGE

@@ -6,12 +6,13 @@ C-ECHO provider, so no general data set decoder is involved.
 
 import enum
 import struct
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 from dicomnlp.errors import CANNOT_UNDERSTAND, DATA_SET_DOES_NOT_MATCH, OUT_OF_RESOURCES, PROCESSING_FAILURE, SUCCESS
 from dicomnlp.receive.pdu import HEADER, PDV_HEADER, AbortReason, AssociationError, PDUType
+from dicomnlp.receive.places import FREE_BYTES, Allowance
 
 NO_DATA_SET: Final = 0x0101
 """Command Data Set Type of a message without one (PS3.7 E.1); any other value announces a data set."""
@@ -170,17 +171,32 @@ def encode_command_pdus(context_id: int, command_set: bytes, maximum_length: int
     return b"".join(pdus)
 
 
+class DataSetStream(Protocol):
+    """Takes a data set as it comes in, so that it needn't be held."""
+
+    def feed(self, fragment: memoryview, /) -> None:
+        """Take the next bytes; the view is valid during the call only."""
+
+
 @dataclass(slots=True)
 class Message:
     """A message as far as it has come in."""
 
     context_id: int
+    taken: int = 0
+    """Bytes of the connection up to the end of the PDU in which it began."""
     command_set: bytearray = field(default_factory=bytearray)
     command: Command | None = None
     """Once the command set is complete."""
     data_set: bytearray = field(default_factory=bytearray)
     is_complete: bool = False
-    """False when it is handed out because its data set grew above the bound."""
+    """False when it is handed out because its data set grew above the bound, or there was no memory for more of it."""
+    is_starved: bool = False
+    """There was no memory for it."""
+    stream: DataSetStream | None = None
+    """What takes the data set in place of `data_set`, when it isn't to be held."""
+    held: int = 0
+    """Bytes of the allowance that it has."""
 
 
 class Assembler:
@@ -192,15 +208,52 @@ class Assembler:
         Those of the accepted presentation contexts.
     maximum_data_set_bytes
         A data set that grows above this ends its message: it is handed out cut short, one fragment above the bound.
+    allowance
+        Of which larger data sets take; a message that finds none left ends likewise.
+    open_stream
+        Makes what takes the data set of a C-STORE in a presentation context; None where it is to be held.
     """
 
-    def __init__(self, context_ids: Container[int], maximum_data_set_bytes: int) -> None:
+    def __init__(
+        self,
+        context_ids: Container[int],
+        maximum_data_set_bytes: int,
+        allowance: Allowance,
+        *,
+        open_stream: Callable[[int], DataSetStream | None] = lambda _: None,
+    ) -> None:
         self._context_ids = context_ids
         self._maximum_data_set_bytes = maximum_data_set_bytes
+        self._allowance = allowance
+        self._open_stream = open_stream
         self._message: Message | None = None
 
-    def feed(self, body: memoryview) -> Iterator[Message]:
+    @property
+    def is_within_message(self) -> bool:
+        """Whether a message has begun and is not complete."""
+        return self._message is not None
+
+    def release(self, message: Message) -> None:
+        """Give back what a message that was handed out has of the allowance."""
+        message.data_set = bytearray()
+        self._allowance.give_back(message.held)
+        message.held = 0
+
+    def close(self) -> None:
+        """The association ends: what has come of an incomplete message is dropped."""
+        if self._message is not None:
+            self.release(self._message)
+            self._message = None
+
+    def feed(self, body: memoryview, taken: int) -> Iterator[Message]:
         """The messages that the variable field of a P-DATA-TF PDU completes.
+
+        Parameters
+        ----------
+        body
+            The variable field.
+        taken
+            Bytes of the connection up to its end.
 
         Raises
         ------
@@ -217,17 +270,17 @@ class Assembler:
             end = position + 4 + length
             if length < 2 or end > len(body) or context_id not in self._context_ids:
                 raise _invalid_pdv()
-            message = self._add(context_id, control, body[position + PDV_HEADER.size : end])
+            message = self._add(context_id, control, body[position + PDV_HEADER.size : end], taken)
             position = end
             if message is not None:
                 self._message = None
                 yield message
 
-    def _add(self, context_id: int, control: int, fragment: memoryview) -> Message | None:
+    def _add(self, context_id: int, control: int, fragment: memoryview, taken: int) -> Message | None:
         """Add a fragment; the message if it is the last one (PS3.7 6.3.1, PS3.8 E.2)."""
         message = self._message
         if message is None:
-            message = self._message = Message(context_id)
+            message = self._message = Message(context_id, taken)
         is_command, is_last = bool(control & _IS_COMMAND), bool(control & _IS_LAST)
         if message.context_id != context_id or is_command != (message.command is None):
             raise AssociationError(AbortReason.UNEXPECTED_PDU_PARAMETER, "fragment_out_of_order")
@@ -239,10 +292,23 @@ class Assembler:
                 return None
             message.command = decode_command(bytes(message.command_set))
             message.is_complete = not message.command.has_data_set
+            if message.command.command_field == CommandField.C_STORE_RQ:
+                message.stream = self._open_stream(context_id)
             return message if message.is_complete else None
+        if message.stream is not None:
+            message.stream.feed(fragment)
+            message.is_complete = is_last
+            return message if is_last else None
+        size = len(message.data_set) + len(fragment)
+        if size > FREE_BYTES:
+            held = self._allowance.take(message.held, size)
+            if held is None:
+                message.is_starved = True
+                return message
+            message.held = held
         message.data_set += fragment
         message.is_complete = is_last
-        return message if is_last or len(message.data_set) > self._maximum_data_set_bytes else None
+        return message if is_last or size > self._maximum_data_set_bytes else None
 
 
 def _invalid_pdv() -> AssociationError:

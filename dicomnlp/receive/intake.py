@@ -1,7 +1,8 @@
 """Intake: every door hands its objects to `Intake.accept`, which returns only when the decision about one is durable.
 
-Many threads call; one writer commits. While a commit is under way the next objects gather, and the writer takes all
-that wait in one transaction: sixteen senders share the price of a commit, one alone doesn't wait for company.
+Many threads call; one at a time commits: the caller itself when no commit is under way, else the next objects gather,
+and the writer takes all that wait in one transaction. Sixteen senders share the price of a commit, one alone waits for
+nobody.
 """
 
 import dataclasses
@@ -10,25 +11,39 @@ import hashlib
 import threading
 from collections import deque
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 from dicomnlp.config import Settings
-from dicomnlp.errors import SUCCESS, DatabaseError, ObjectError
+from dicomnlp.errors import OUT_OF_RESOURCES, SUCCESS, DatabaseError, ObjectError
 from dicomnlp.extract.identity import read_identity
 from dicomnlp.logs import Event, log
-from dicomnlp.model import Arrival, Identity, IntakeRecord, Outcome, Receipt, is_uid
+from dicomnlp.model import Arrival, Identity, ImageHeader, IntakeRecord, Outcome, Receipt, is_uid
 from dicomnlp.receive.backlog import Backlog, FailureLog, bare, status_and_reason
-from dicomnlp.receive.contexts import STORAGE_SOP_CLASSES, TRANSFER_SYNTAXES
+from dicomnlp.receive.contexts import DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN, STORAGE_SOP_CLASSES, TRANSFER_SYNTAXES
+from dicomnlp.receive.images import IMAGE_SOP_CLASSES, ImageStream
+from dicomnlp.receive.pressure import Pressure
 from dicomnlp.receive.reasons import Reason
 from dicomnlp.store.database import Database
 from dicomnlp.store.intake import record_arrivals
+from dicomnlp.store.pressure import read_hindrance
 
 MAXIMUM_GROUP_OBJECTS: Final = 256
 MAXIMUM_GROUP_BYTES: Final = 67108864
 """A group ends before it grows above either; a larger object is committed alone."""
 
+ANSWER_SECONDS: Final = 2.0
+"""Longer than it may wait for a lock a database server may not take to answer."""
+
 _HOPELESS: Final = frozenset(
-    {"database_unreachable", "database_locked", "database_missing", "database_outdated", "database_too_new"}
+    {
+        "database_unreachable",
+        "database_locked",
+        "database_missing",
+        "database_outdated",
+        "database_too_new",
+        "store_read_only",
+    }
 )
 """Database failures that every record of a group would meet again."""
 
@@ -67,10 +82,21 @@ class Intake:
         self._waiting: deque[_Ticket] = deque()
         self._changed = threading.Condition()
         self._closed = False
+        self._inflating = threading.Lock()
+        self._writing = threading.Lock()
+        """Held by the thread that is in a commit."""
         self._backlog = Backlog()
         self._failures = FailureLog()
+        database.fence.prepare()
+        database.limit_waits(settings.database.lock_timeout_seconds + ANSWER_SECONDS)
+        self._pressure = Pressure(partial(read_hindrance, database, settings))
         self._writer = threading.Thread(target=self._write, name="intake-writer", daemon=True)
         self._writer.start()
+
+    @property
+    def hindrance(self) -> str | None:
+        """Why nothing can be taken for the time being, as a reason code; None: nothing is in the way."""
+        return self._pressure.hindrance
 
     def accept(self, arrival: Arrival) -> Receipt:
         """Decide about an object, and return when the decision is committed.
@@ -81,6 +107,9 @@ class Intake:
         The object is kept with 0x0000 (stored, a new version, or known already), and with 0xC000 or 0xA900 when the
         outcome is quarantined; else it is not. `reasons.Reason` lists why.
         """
+        hindrance = self.hindrance
+        if hindrance is not None:
+            return self.refuse(arrival, OUT_OF_RESOURCES, hindrance)
         identity = self._check(arrival)
         if isinstance(identity, tuple):
             return self.refuse(arrival, *identity)
@@ -108,7 +137,50 @@ class Intake:
             )
         )
 
-    def refuse(self, arrival: Arrival, status: int, reason_code: str) -> Receipt:
+    def index(self, arrival: Arrival, stream: ImageStream) -> Receipt:
+        """Keep the header of an image, and return when that is committed; like `accept` otherwise.
+
+        Parameters
+        ----------
+        arrival
+            Without data.
+        stream
+            Has been fed the whole data set.
+        """
+        hindrance = self.hindrance
+        if hindrance is not None:
+            return self.refuse(arrival, OUT_OF_RESOURCES, hindrance, image=stream)
+        try:
+            header = stream.header()
+        except ObjectError as error:
+            return self.refuse(arrival, error.dimse_status, error.reason_code, image=stream)
+        identity = header.identity
+        refusal = _mismatch(arrival, identity)
+        if refusal is None and identity.sop_class_uid not in IMAGE_SOP_CLASSES:
+            refusal = Reason.SOP_CLASS_NOT_SUPPORTED.answer
+        # an image without study or instance is of no use to anybody: there is nothing to be kept in quarantine
+        if refusal is None and not is_uid(identity.sop_instance_uid):
+            refusal = Reason.NO_SOP_INSTANCE_UID.answer
+        if refusal is None and not is_uid(identity.study_instance_uid):
+            refusal = Reason.NO_STUDY_INSTANCE_UID.answer
+        if refusal is not None:
+            return self.refuse(arrival, *refusal, image=stream)
+        if not is_uid(identity.series_instance_uid):
+            identity = dataclasses.replace(identity, series_instance_uid="")
+        return self._record(
+            IntakeRecord(
+                arrival=dataclasses.replace(
+                    arrival, sop_class_uid=identity.sop_class_uid, sop_instance_uid=identity.sop_instance_uid
+                ),
+                identity=identity,
+                sha256=header.sha256,
+                received_at=dt.datetime.now(dt.UTC),
+                status=SUCCESS,
+                image=header,
+            )
+        )
+
+    def refuse(self, arrival: Arrival, status: int, reason_code: str, *, image: ImageStream | None = None) -> Receipt:
         """Record in the ledger that an object is not taken, and why; its bytes are not kept.
 
         While the database takes nothing the row waits in memory, and is written as soon as it does.
@@ -121,6 +193,8 @@ class Intake:
             The DIMSE status to answer, if the refusal can be recorded.
         reason_code
             In snake_case.
+        image
+            When it is one that has passed by: for the ledger's hash and size.
         """
         arrival = dataclasses.replace(
             arrival,
@@ -132,11 +206,12 @@ class Intake:
             IntakeRecord(
                 arrival=arrival,
                 identity=identity,
-                sha256=hashlib.sha256(arrival.data).hexdigest(),
+                sha256=image.sha256 if image else hashlib.sha256(arrival.data).hexdigest(),
                 received_at=dt.datetime.now(dt.UTC),
                 status=status,
                 reason_code=reason_code,
                 keep=False,
+                image=ImageHeader(identity, image.sha256, image.size) if image else None,
             )
         )
 
@@ -146,6 +221,7 @@ class Intake:
             self._closed = True
             self._changed.notify_all()
         self._writer.join()
+        self._pressure.close()
 
     # --- checks
 
@@ -159,30 +235,42 @@ class Intake:
         if arrival.transfer_syntax_uid not in TRANSFER_SYNTAXES:
             return Reason.TRANSFER_SYNTAX_NOT_SUPPORTED.answer
         try:
-            identity = read_identity(arrival.data, arrival.transfer_syntax_uid, max_inflated=self.maximum_object_bytes)
+            identity = self._read_identity(arrival)
         except ObjectError as error:
             return error.dimse_status, error.reason_code
-        if not is_uid(identity.sop_class_uid):
-            return Reason.NO_SOP_CLASS_UID.answer
-        # a file without meta information announces nothing
-        if arrival.sop_class_uid not in {"", identity.sop_class_uid}:
-            return Reason.IDENTITY_MISMATCH.answer
-        if is_uid(identity.sop_instance_uid) and arrival.sop_instance_uid not in {"", identity.sop_instance_uid}:
-            return Reason.IDENTITY_MISMATCH.answer
+        refusal = _mismatch(arrival, identity)
+        if refusal is not None:
+            return refusal
         if identity.sop_class_uid not in self._sop_classes:
             return Reason.SOP_CLASS_NOT_SUPPORTED.answer
         return identity
 
+    def _read_identity(self, arrival: Arrival) -> Identity:
+        limit = self.maximum_object_bytes
+        if arrival.transfer_syntax_uid != DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN:
+            return read_identity(arrival.data, arrival.transfer_syntax_uid, max_inflated=limit)
+        # little can become much: one at a time has the memory for it
+        with self._inflating:
+            return read_identity(arrival.data, arrival.transfer_syntax_uid, max_inflated=limit)
+
     # --- group commit
 
     def _record(self, record: IntakeRecord) -> Receipt:
-        """Have the writer commit `record`, and wait for it."""
+        """Have `record` committed, and wait for it."""
         ticket = _Ticket(record)
         with self._changed:
             if self._closed:
                 return _failed(record, *Reason.SERVICE_STOPPING.answer)
             self._waiting.append(ticket)
-            self._changed.notify()
+        # where nobody is in a commit this thread makes it: to hand it to another one costs as much as the commit
+        if self._writing.acquire(blocking=False):
+            try:
+                self._write_group()
+            finally:
+                self._writing.release()
+            with self._changed:
+                if self._waiting or self._backlog:
+                    self._changed.notify()
         ticket.done.wait()
         assert ticket.receipt is not None
         _log_receipt(record, ticket.receipt)
@@ -190,20 +278,26 @@ class Intake:
 
     def _write(self) -> None:
         while self._await_work():
-            group = self._next_group()
-            try:
-                self._commit(group)
-            except Exception as error:  # noqa: BLE001 - whatever happens, senders get an answer and the writer lives on
-                self._failures.report(len(group), error)
-            for ticket in group:
-                if not ticket.done.is_set():
-                    ticket.settle(_failed(ticket.record, *Reason.PROCESSING_FAILED.answer))
-            if self._backlog.seconds_until_due == 0.0:
-                self._write_backlog()
-        while self._backlog and self._write_backlog():
-            pass
-        self._backlog.give_up()
-        self._failures.flush()
+            with self._writing:
+                self._write_group()
+        with self._writing:
+            while self._backlog and self._write_backlog():
+                pass
+            self._backlog.give_up()
+            self._failures.flush()
+
+    def _write_group(self) -> None:
+        """Commit what waits, and rows of the backlog that are due; with `_writing` held."""
+        group = self._next_group()
+        try:
+            self._commit(group)
+        except Exception as error:  # noqa: BLE001 - whatever happens, senders get an answer and others are served
+            self._failures.report(len(group), error)
+        for ticket in group:
+            if not ticket.done.is_set():
+                ticket.settle(_failed(ticket.record, *Reason.PROCESSING_FAILED.answer))
+        if self._backlog.seconds_until_due == 0.0:
+            self._write_backlog()
 
     def _await_work(self) -> bool:
         """Wait until objects do, or rows of the backlog are due; False when closed and no object waits."""
@@ -286,6 +380,17 @@ class Intake:
     def _database_works(self) -> None:
         self._backlog.database_works()
         self._failures.flush()
+
+
+def _mismatch(arrival: Arrival, identity: Identity) -> tuple[int, str] | None:
+    """Why what came is not what was announced; a file without meta information announces nothing."""
+    if not is_uid(identity.sop_class_uid):
+        return Reason.NO_SOP_CLASS_UID.answer
+    if arrival.sop_class_uid not in {"", identity.sop_class_uid}:
+        return Reason.IDENTITY_MISMATCH.answer
+    if is_uid(identity.sop_instance_uid) and arrival.sop_instance_uid not in {"", identity.sop_instance_uid}:
+        return Reason.IDENTITY_MISMATCH.answer
+    return None
 
 
 def _stand_in_uid(arrival: Arrival, sha256: str) -> str:

@@ -6,7 +6,7 @@ Items and PDUs are decoded and encoded by pynetdicom's public classes.
 import functools
 import struct
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pynetdicom import build_context
@@ -19,6 +19,7 @@ from pynetdicom.pdu_primitives import (
     MaximumLengthNotification,
     SCP_SCU_RoleSelectionNegotiation,
     SOPClassExtendedNegotiation,
+    UserIdentityNegotiation,
 )
 from pynetdicom.presentation import PresentationContext, negotiate_as_acceptor
 
@@ -31,6 +32,7 @@ from dicomnlp.receive.contexts import (
     TRANSFER_SYNTAXES,
     VERIFICATION_SOP_CLASS,
 )
+from dicomnlp.receive.images import IMAGE_SOP_CLASSES, IMAGE_TRANSFER_SYNTAXES
 from dicomnlp.receive.pdu import HEADER, AbortReason, AssociationError, PDUType
 
 MAXIMUM_REQUEST_LENGTH = 1048576
@@ -96,6 +98,11 @@ class Rejection:
 PROTOCOL_VERSION_NOT_SUPPORTED = Rejection(1, 2, 2, "protocol_version_not_supported")
 APPLICATION_CONTEXT_NOT_SUPPORTED = Rejection(1, 1, 2, "application_context_not_supported")
 CALLED_AE_TITLE_NOT_RECOGNIZED = Rejection(1, 1, 7, "called_ae_title_not_recognized")
+CALLING_AE_TITLE_NOT_RECOGNIZED = Rejection(1, 1, 3, "calling_ae_title_not_recognized")
+NETWORK_NOT_ALLOWED = Rejection(1, 1, 3, "network_not_allowed")
+CERTIFICATE_NOT_OF_AE_TITLE = Rejection(1, 1, 3, "certificate_not_of_ae_title")
+USER_IDENTITY_REFUSED = Rejection(1, 2, 1, "user_identity_refused")
+TEMPORARY_CONGESTION = Rejection(2, 3, 1, "temporary_congestion")
 LOCAL_LIMIT_EXCEEDED = Rejection(2, 3, 2, "local_limit_exceeded")
 
 
@@ -107,7 +114,13 @@ class Request:
     called_ae_title: str
     maximum_length: int
     """Bytes of a P-DATA-TF PDU's variable field that the requestor takes; 0: any number."""
-    primitive: A_ASSOCIATE
+    primitive: A_ASSOCIATE = field(repr=False)
+
+    @property
+    def user_identity(self) -> UserIdentityNegotiation | None:
+        """The user identity item (PS3.7 D.3.3.7); None also when there are several, of which none is the one."""
+        items = [item for item in self.primitive.user_information if isinstance(item, UserIdentityNegotiation)]
+        return items[0] if len(items) == 1 else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +139,8 @@ class Acceptance:
 def _supported_contexts(storage_sop_classes: frozenset[str]) -> list[PresentationContext]:
     contexts = []
     for sop_class_uid in (VERIFICATION_SOP_CLASS, *sorted(storage_sop_classes)):
-        context = build_context(sop_class_uid, list(TRANSFER_SYNTAXES))
+        is_image = sop_class_uid in IMAGE_SOP_CLASSES
+        context = build_context(sop_class_uid, list(IMAGE_TRANSFER_SYNTAXES if is_image else TRANSFER_SYNTAXES))
         # of the roles that a requestor proposes: it may be the SCU, it may not be the SCP (PS3.7 D.3.3.4)
         context.scu_role, context.scp_role = True, False
         contexts.append(context)
@@ -192,11 +206,10 @@ def _known_items(encoded: bytes, known: frozenset[int]) -> Iterator[bytes]:
         yield _ITEM_HEADER.pack(kind, len(value)) + value
 
 
-def accept(request: Request, *, private_sop_classes: Collection[str]) -> Acceptance:
+def accept(request: Request, *, private_sop_classes: Collection[str], images: bool, confirms_user: bool) -> Acceptance:
     """Agree with a request on presentation contexts and the rest (PS3.8 7.1.1, PS3.7 D.3.3).
 
-    A user identity is taken note of by nobody: it is neither checked nor confirmed nor logged, which PS3.7 D.3.3.7
-    allows for an acceptor that doesn't support it. Asynchronous operations are answered with a window of one.
+    Asynchronous operations are answered with a window of one.
 
     Parameters
     ----------
@@ -204,13 +217,19 @@ def accept(request: Request, *, private_sop_classes: Collection[str]) -> Accepta
         As decoded.
     private_sop_classes
         UIDs of storage SOP classes that are accepted beside the standard ones.
+    images
+        Whether images are accepted, too.
+    confirms_user
+        Whether the user identity has been checked, and is confirmed if that is asked for (PS3.7 D.3.3.7.2).
 
     Raises
     ------
     AssociationError
         An item of the request is inconsistent.
     """
-    storage_sop_classes = frozenset({*STORAGE_SOP_CLASSES, *private_sop_classes})
+    storage_sop_classes = frozenset(
+        {*STORAGE_SOP_CLASSES, *private_sop_classes, *(IMAGE_SOP_CLASSES if images else ())}
+    )
     proposed = request.primitive.user_information
     roles = {
         item.sop_class_uid: (item.scu_role, item.scp_role)
@@ -243,6 +262,11 @@ def accept(request: Request, *, private_sop_classes: Collection[str]) -> Accepta
         window.maximum_number_operations_invoked = 1
         window.maximum_number_operations_performed = 1
         answer.append(window)
+    identity = request.user_identity
+    if confirms_user and identity is not None and identity.positive_response_requested:
+        confirmation = UserIdentityNegotiation()
+        confirmation.server_response = b""
+        answer.append(confirmation)
     accepted_sop_classes = {context.sop_class_uid for context in contexts.values()}
     for item in proposed:
         if isinstance(item, SOPClassExtendedNegotiation) and item.sop_class_uid in accepted_sop_classes:

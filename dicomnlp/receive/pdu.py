@@ -4,14 +4,18 @@ Type and length of a PDU are judged from its six header bytes, before anything o
 taken for it, and every wait has a deadline.
 """
 
+import array
 import enum
+import fcntl
 import math
 import socket
 import struct
+import termios
 import threading
 import time
 from collections.abc import Mapping
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, Protocol
 
 from dicomnlp.errors import DicomnlpError
 
@@ -21,7 +25,12 @@ HEADER: Final = struct.Struct(">BxI")
 PDV_HEADER: Final = struct.Struct(">IBB")
 """Item length (counting what follows it), presentation context ID, message control header (PS3.8 9.3.5.1, E.2)."""
 
-_INITIAL_BUFFER: Final = 16384
+_INITIAL_BUFFER: Final = 8192
+_WAIT_SECONDS: Final = 10.0
+"""The socket's own timeout: a longer wait is several of them, because setting it is a system call."""
+_DISCARDED_BYTES: Final = 268435456
+"""What a peer may still send after the association's end before the connection is cut: the rest of an object that was
+refused, so that it can read why."""
 
 
 class PDUType(enum.IntEnum):
@@ -66,6 +75,74 @@ class ConnectionClosedError(DicomnlpError):
     reason_code = "connection_closed"
 
 
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Deadlines in seconds."""
+
+    artim: float = 10.0
+    """For the A-ASSOCIATE-RQ to be there, and for the peer to close at the end (PS3.8 9.1.5)."""
+    network: float = 60.0
+    """For the next message to begin, and for a PDU that has begun to be complete."""
+    message: float = 30.0
+    """For a message that has begun to go on, and what it may fall behind `bytes_per_second`."""
+    bytes_per_second: float = 1024.0
+    """The least rate of a message that has begun."""
+    half_close: float = 1.0
+    """For the peer to close at the end, before it is shown that this side won't send any more."""
+    drain: float = 10.0
+    """For open associations to end by themselves when the listener stops."""
+
+
+class Pace:
+    """How long to wait for a peer that is in the middle of something: it has to send at a least rate.
+
+    A peer may fall behind the rate by so many seconds, and can't save up more than these by having been fast.
+
+    Parameters
+    ----------
+    patience
+        Seconds.
+    bytes_per_second
+        The least rate.
+    """
+
+    def __init__(self, patience: float, bytes_per_second: float) -> None:
+        self._patience = patience
+        self._bytes_per_second = bytes_per_second
+        self.deadline = math.inf
+        """On the clock of `time.monotonic`; infinite while nothing is to be expected of the peer."""
+
+    def begin(self) -> None:
+        """The peer has begun with something."""
+        self.deadline = time.monotonic() + self._patience
+
+    def received(self, count: int) -> None:
+        """So many bytes came."""
+        self.deadline = min(time.monotonic() + self._patience, self.deadline + count / self._bytes_per_second)
+
+    def end(self) -> None:
+        """The peer owes nothing."""
+        self.deadline = math.inf
+
+
+class Transport(Protocol):
+    """Those methods of a socket that `Connection` calls."""
+
+    def setsockopt(self, level: int, option: int, value: int, /) -> None: ...  # noqa: D102
+
+    def settimeout(self, seconds: float | None, /) -> None: ...  # noqa: D102
+
+    def fileno(self) -> int: ...  # noqa: D102
+
+    def recv_into(self, buffer: memoryview, /) -> int: ...  # noqa: D102
+
+    def sendall(self, data: bytes, /) -> None: ...  # noqa: D102
+
+    def shutdown(self, how: int, /) -> None: ...  # noqa: D102
+
+    def close(self) -> None: ...  # noqa: D102
+
+
 class Connection:
     """A TCP connection to a peer.
 
@@ -75,24 +152,51 @@ class Connection:
     ----------
     transport
         The connected socket; it belongs to this object from here on.
-    send_seconds
-        How long the peer may take to accept what is sent to it.
+
+    Raises
+    ------
+    ConnectionClosedError
+        The connection has ended already.
     """
 
-    def __init__(self, transport: socket.socket, *, send_seconds: float) -> None:
+    def __init__(self, transport: Transport) -> None:
         self._socket = transport
-        self._send_seconds = send_seconds
         self._send_lock = threading.Lock()
         self._socket_seconds: float | None = None
         self._buffer = bytearray(_INITIAL_BUFFER)
         self._start = 0
         self._end = 0
+        self._skipped = 0
         self.bytes_received = 0
-        # a response must not wait for the acknowledgement of the one before it (Nagle's algorithm)
-        transport.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            # a response must not wait for the acknowledgement of the one before it (Nagle's algorithm)
+            transport.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except OSError:
+            transport.close()
+            raise ConnectionClosedError("the peer closed the connection") from None
+
+    @property
+    def bytes_taken(self) -> int:
+        """Bytes up to the end of the PDU that was read last."""
+        return self.bytes_received - (self._end - self._start)
+
+    @property
+    def bytes_arrived(self) -> int:
+        """Bytes that have come so far, read or still in the system's hands."""
+        waiting = array.array("i", [0])
+        try:
+            fcntl.ioctl(self._socket.fileno(), termios.FIONREAD, waiting)
+        except (OSError, ValueError):  # closed by another thread
+            return self.bytes_received
+        return self.bytes_received + waiting[0]
 
     def read_pdu(
-        self, maximum_lengths: Mapping[int, int], deadline: float, *, seconds_once_begun: float | None = None
+        self,
+        maximum_lengths: Mapping[int, int],
+        deadline: float,
+        *,
+        seconds_once_begun: float | None = None,
+        pace: Pace | None = None,
     ) -> tuple[int, memoryview]:
         """The type of the next PDU and what follows its header.
 
@@ -104,6 +208,8 @@ class Connection:
             On the clock of `time.monotonic`: by then the PDU must be there whole.
         seconds_once_begun
             If given, `deadline` is for the first byte only, and the rest may take so many seconds from then.
+        pace
+            If given, it begins with the PDU, unless it has begun before, and its deadline holds too.
 
         Returns
         -------
@@ -120,9 +226,11 @@ class Connection:
             The deadline passed.
         """
         if seconds_once_begun is not None:
-            self._fill(1, deadline)
+            self._fill(1, deadline, pace)
             deadline = time.monotonic() + seconds_once_begun
-        self._fill(HEADER.size, deadline)
+        if pace is not None and pace.deadline == math.inf:
+            pace.begin()
+        self._fill(HEADER.size, deadline, pace)
         kind, length = HEADER.unpack_from(self._buffer, self._start)
         maximum = maximum_lengths.get(kind)
         if maximum is None and kind in _KNOWN_TYPES:
@@ -131,15 +239,45 @@ class Connection:
             raise AssociationError(AbortReason.UNRECOGNIZED_PDU, "unrecognized_pdu")
         if length > maximum:
             raise AssociationError(AbortReason.INVALID_PDU_PARAMETER, "pdu_too_long")
-        self._fill(HEADER.size + length, deadline)
+        self._fill(HEADER.size + length, deadline, pace)
         begin = self._start + HEADER.size
         self._start = begin + length
         return kind, memoryview(self._buffer)[begin : begin + length]
 
-    def _fill(self, count: int, deadline: float) -> None:
+    def skip_pdu(self, deadline: float) -> int:
+        """The type of the next PDU, whatever it is; its body is let go by, but for that of an unknown type.
+
+        Raises
+        ------
+        ConnectionClosedError
+            The connection ended, or more came than anybody can mean to send.
+        TimeoutError
+            The deadline passed.
+        """
+        self._fill(HEADER.size, deadline, None)
+        kind, length = HEADER.unpack_from(self._buffer, self._start)
+        self._start += HEADER.size
+        while kind in _KNOWN_TYPES and length:
+            present = min(length, self._end - self._start)
+            self._start += present
+            length -= present
+            self._count_skipped(present)
+            if length:
+                self._fill(1, deadline, None)
+        return int(kind)
+
+    def _count_skipped(self, count: int) -> None:
+        self._skipped += count
+        if self._skipped > _DISCARDED_BYTES:
+            raise ConnectionClosedError("the peer doesn't stop sending")
+
+    def _fill(self, count: int, deadline: float, pace: Pace | None) -> None:
         while self._end - self._start < count:
             self._make_room(count)
-            self._receive(deadline)
+            if pace is None:
+                self._receive(deadline)
+            else:
+                pace.received(self._receive(min(deadline, pace.deadline)))
 
     def _make_room(self, count: int) -> None:
         """Space for at least `count` bytes from `_start` on, and for one more byte to be received."""
@@ -148,33 +286,38 @@ class Connection:
         if len(self._buffer) - self._start >= count and self._end < len(self._buffer):
             return
         # a new buffer, not a longer one: the caller may still hold a view of the old one
-        size = len(self._buffer)
-        while size < count:
-            size *= 2
+        size = max(len(self._buffer), count + _INITIAL_BUFFER)
         pending = self._buffer[self._start : self._end]
         self._buffer = bytearray(size)
         self._buffer[: len(pending)] = pending
         self._start, self._end = 0, len(pending)
 
-    def _receive(self, deadline: float) -> None:
-        # rounded up to tenths: setting a timeout is a system call, and most waits begin with the same one
-        seconds = math.ceil((deadline - time.monotonic()) * 10) / 10
-        if seconds <= 0:
-            raise TimeoutError
-        if seconds != self._socket_seconds:
-            self._socket.settimeout(seconds)
-            self._socket_seconds = seconds
-        try:
-            count = self._socket.recv_into(memoryview(self._buffer)[self._end :])
-        except TimeoutError:
-            raise
-        except OSError:
-            raise ConnectionClosedError("the peer reset the connection") from None
+    def _receive(self, deadline: float) -> int:
+        """Receive what is there, at least one byte; how many."""
+        while True:
+            # rounded up to tenths, so that the same timeout does for most waits near a deadline, too
+            seconds = min(_WAIT_SECONDS, math.ceil((deadline - time.monotonic()) * 10) / 10)
+            if seconds <= 0:
+                raise TimeoutError
+            if seconds != self._socket_seconds:
+                self._set_timeout(seconds)
+            try:
+                count = self._socket.recv_into(memoryview(self._buffer)[self._end :])
+                break
+            except TimeoutError:
+                continue
+            except OSError:
+                raise ConnectionClosedError("the peer reset the connection") from None
         if count == 0:
             raise ConnectionClosedError("the peer closed the connection")
         self._end += count
         self.bytes_received += count
         self._acknowledge()
+        return count
+
+    def _set_timeout(self, seconds: float) -> None:
+        self._socket.settimeout(seconds)
+        self._socket_seconds = seconds
 
     def _acknowledge(self) -> None:
         """Have the kernel acknowledge at once what came.
@@ -194,13 +337,12 @@ class Connection:
         Raises
         ------
         ConnectionClosedError
-            The connection ended, or the peer didn't take the data in time.
+            The connection ended, or the peer didn't take the data within ten seconds.
         """
         with self._send_lock:
             try:
-                if self._socket_seconds is None or self._socket_seconds < self._send_seconds:
-                    self._socket.settimeout(self._send_seconds)
-                    self._socket_seconds = self._send_seconds
+                if self._socket_seconds != _WAIT_SECONDS:
+                    self._set_timeout(_WAIT_SECONDS)
                 self._socket.sendall(data)
             except OSError:
                 raise ConnectionClosedError("the peer doesn't take what is sent to it") from None
@@ -214,7 +356,7 @@ class Connection:
             return
 
     def await_close(self, deadline: float) -> None:
-        """Wait for the peer to close the connection, discarding what it still sends (PS3.8 9.2, Sta13).
+        """Say that nothing more is sent, and wait for the peer to close, discarding what it still sends.
 
         What was sent before still arrives: closing at once instead could destroy it together with unread input.
         """
@@ -222,7 +364,7 @@ class Connection:
             self._socket.shutdown(socket.SHUT_WR)
             while True:
                 self._start = self._end = 0
-                self._receive(deadline)
+                self._count_skipped(self._receive(deadline))
         except (OSError, ConnectionClosedError):  # TimeoutError is an OSError
             return
 

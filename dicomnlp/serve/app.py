@@ -12,7 +12,9 @@ from dicomnlp.serve.connection import Connection
 from dicomnlp.serve.gate import Gate
 from dicomnlp.serve.metrics import Metrics
 from dicomnlp.store.database import Database
+from dicomnlp.store.pressure import read_hindrance
 from dicomnlp.store.status import read_status
+from dicomnlp.store.traffic import read_traffic
 
 _DESCRIPTION = (
     "Findings that radiology reports state, by Study Instance UID. Offsets are half-open character offsets into the "
@@ -38,7 +40,11 @@ def create_app(settings: Settings, open_database: Callable[[], Database]) -> Fas
         yield
         connection.close()
 
-    metrics = Metrics(lambda: read_status(connection.get()))
+    metrics = Metrics(
+        lambda: read_status(connection.get()),
+        lambda: read_hindrance(connection.get(), settings),
+        lambda: read_traffic(connection.get()),
+    )
     app = FastAPI(
         title="dicomnlp",
         version=__version__,

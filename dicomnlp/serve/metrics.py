@@ -1,19 +1,23 @@
 """What Prometheus reads at /metrics: the state of the database at that moment, and the requests of this process.
 
-Labels are states, outcomes, reason codes, route templates and HTTP statuses: words of this program, never of an object.
+Labels are states, outcomes, reason codes, route templates and HTTP statuses: words of this program, never of an object;
+and calling AE titles, a bounded number of them.
 """
 
+import itertools
 from collections.abc import Callable, Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from dicomnlp import __version__
 from dicomnlp.errors import DatabaseError
 from dicomnlp.logs import FIELDS
+from dicomnlp.store.pressure import HINDRANCES
 from dicomnlp.store.status import Status
+from dicomnlp.store.traffic import STORE_SECONDS_BOUNDS, Count
 
 SECONDS_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 """Upper bounds of the latency histogram; 0.02 is the aim for the findings of a study."""
@@ -22,8 +26,15 @@ SECONDS_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 
 class _Database(Collector):
     """Asks for the status at each scrape; while that fails there is only dicomnlp_database_up 0."""
 
-    def __init__(self, read: Callable[[], Status]) -> None:
+    def __init__(
+        self,
+        read: Callable[[], Status],
+        read_hindrance: Callable[[], str | None],
+        read_traffic: Callable[[], Mapping[Count, float]],
+    ) -> None:
         self._read = read
+        self._read_traffic = read_traffic
+        self._read_hindrance = read_hindrance
 
     def describe(self) -> Iterable[Metric]:
         return ()  # else the registry would ask the database before anybody scrapes
@@ -32,6 +43,8 @@ class _Database(Collector):
         up = GaugeMetricFamily("dicomnlp_database_up", "1 when the status could be read from the database.")
         try:
             status = self._read()
+            hindrance = self._read_hindrance()
+            traffic = self._read_traffic()
         except DatabaseError:
             up.add_metric([], 0)
             yield up
@@ -55,6 +68,14 @@ class _Database(Collector):
             "How long the longest waits for analysis; 0 when nothing does.",
             value=status.oldest_pending_seconds or 0,
         )
+        yield _labelled(
+            "dicomnlp_intake_paused",
+            "1 while no objects are taken, for this reason.",
+            "reason_code",
+            {reason_code: int(reason_code == hindrance) for reason_code in HINDRANCES},
+        )
+        yield GaugeMetricFamily("dicomnlp_images", "Images of which the header is held.", value=status.images)
+        yield from _traffic(traffic)
         yield GaugeMetricFamily("dicomnlp_original_bytes", "Bytes of the originals held.", value=status.original_bytes)
         yield GaugeMetricFamily("dicomnlp_database_bytes", "Size of the database.", value=status.database_bytes)
 
@@ -67,6 +88,41 @@ def _labelled(name: str, description: str, label: str, values: Mapping[str, int]
     return family
 
 
+def _traffic(traffic: Mapping[Count, float]) -> Iterable[Metric]:
+    """What the listeners counted, by calling AE title; of these there is a bounded number."""
+    for measure, (name, description, label) in _COUNTERS.items():
+        labels = ["calling_ae_title", label] if label else ["calling_ae_title"]
+        family = CounterMetricFamily(name, description, labels=labels)
+        for count, value in traffic.items():
+            if count.measure == measure:
+                words = (count.calling_ae_title, count.label)[: len(labels)]
+                family.add_metric([FIELDS[kind](word) for kind, word in zip(labels, words, strict=True)], value)
+        yield family
+    seconds = HistogramMetricFamily(
+        "dicomnlp_store_seconds", "Time from the last byte of an object to its answer.", labels=["calling_ae_title"]
+    )
+    for title in dict.fromkeys(count.calling_ae_title for count in traffic if count.measure == "store_seconds"):
+        found = {c.label: n for c, n in traffic.items() if c[:2] == (title, "store_seconds_bucket")}
+        sums = itertools.accumulate(found.get(bound, 0.0) for bound in STORE_SECONDS_BOUNDS)
+        seconds.add_metric(
+            [FIELDS["calling_ae_title"](title)],
+            list(zip(STORE_SECONDS_BOUNDS, sums, strict=True)),
+            sum_value=traffic[Count(title, "store_seconds")],
+        )
+    yield seconds
+
+
+_COUNTERS = {
+    "associations": ("dicomnlp_associations", "Associations that ended, by how.", "outcome"),
+    "association_seconds": ("dicomnlp_association_seconds", "How long they lasted, all together.", ""),
+    "rejections": ("dicomnlp_associations_rejected", "Associations that were not accepted.", "reason_code"),
+    "bytes": ("dicomnlp_received_bytes", "Bytes that came on associations.", ""),
+    "objects": ("dicomnlp_store_requests", "Objects answered.", "outcome"),
+    "refusals": ("dicomnlp_store_requests_refused", "Objects answered with a failure.", "reason_code"),
+}
+"""Measure -> name, description, second label."""
+
+
 class Metrics:
     """The registry of one application.
 
@@ -74,11 +130,20 @@ class Metrics:
     ----------
     read
         Gives the database's status; may raise DatabaseError.
+    read_hindrance
+        Says why no objects are taken, None when they are; likewise.
+    read_traffic
+        Gives what the listeners counted; likewise.
     """
 
-    def __init__(self, read: Callable[[], Status]) -> None:
+    def __init__(
+        self,
+        read: Callable[[], Status],
+        read_hindrance: Callable[[], str | None],
+        read_traffic: Callable[[], Mapping[Count, float]],
+    ) -> None:
         self._registry = CollectorRegistry()
-        self._registry.register(_Database(read))
+        self._registry.register(_Database(read, read_hindrance, read_traffic))
         ProcessCollector(registry=self._registry)
         build = Gauge("dicomnlp_build_info", "The program's version.", ["version"], registry=self._registry)
         build.labels(__version__).set(1)

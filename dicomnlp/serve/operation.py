@@ -58,7 +58,7 @@ def register(app: FastAPI, settings: Settings, connection: Connection, metrics: 
         dependencies=query,
     )
     def readyz() -> Response:
-        """Whether the database can be reached and written, has this program's schema, and a dispatcher works on it."""
+        """Whether the database is there, has this program's schema, objects are taken, and a dispatcher works on it."""
         now = readiness.read()
         if now.missing:
             return problem("not_ready", " ".join(now.missing), checks=now.checks, missing=list(now.missing))

@@ -1,7 +1,6 @@
 """Whether the service can do its work now, and what is missing if it can't."""
 
 import os
-import shutil
 import threading
 import time
 from dataclasses import dataclass
@@ -11,18 +10,24 @@ from dicomnlp.config import Settings
 from dicomnlp.errors import AlreadyRunningError, DatabaseError
 from dicomnlp.serve.connection import Connection
 from dicomnlp.serve.problems import KINDS, database_reason
-from dicomnlp.store import admin, faults
+from dicomnlp.store import admin, faults, pressure
 from dicomnlp.store.database import check_revision, is_sqlite, parse_url
+from dicomnlp.store.pressure import read_hindrance
 
 KEEP_SECONDS = 1.0
 """A result is given again for so long: each look opens connections and touches the dispatcher's lock."""
-MINIMUM_FREE_BYTES = 16777216
-"""Less on the volume of a SQLite database, and it may fail with the next objects: its log alone grows by 4 MB."""
 
-_FULL = "Free disk space: less than 16 MB is left on the volume of the database. Free some, or move the database."
 _READ_ONLY = (
     "Permission to write the database: this user may not write its file or its folder, or the volume is read-only."
 )
+_HINDRANCES = {
+    pressure.DISK_FULL: "Free disk space: less than database.minimum_free_bytes is left, so senders are told to come "
+    "later. Free some, or move the database.",
+    pressure.QUEUE_FULL: "Time: listener.maximum_pending_objects wait for analysis, so senders are told to come later.",
+    faults.READ_ONLY: "A sound disk: a commit could not be made durable, so nothing is written any more. See to the "
+    "disk, then start the service again.",
+}
+"""By the reason code why no objects are taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +39,7 @@ class Readiness:
 
 
 class ReadinessCheck:
-    """Looks at the database, its schema, and whether a dispatcher works on it."""
+    """Looks at the database, its schema, whether objects are taken, and whether a dispatcher works on it."""
 
     def __init__(self, settings: Settings, connection: Connection) -> None:
         self._settings = settings
@@ -58,17 +63,21 @@ class ReadinessCheck:
                 pass
             hindrance = self._write_hindrance()
             dispatcher = self._dispatcher_runs()
+            hindered = read_hindrance(self._connection.get(), self._settings)
         except DatabaseError as error:
             reason_code = database_reason(error)
             kind = KINDS[reason_code]
-            return Readiness({"database": reason_code, "dispatcher": "unknown"}, (f"{kind.title}. {kind.advice}",))
-        checks, missing = {"database": "ok", "dispatcher": "ok"}, []
+            checks = {"database": reason_code, "dispatcher": "unknown", "intake": "unknown"}
+            return Readiness(checks, (f"{kind.title}. {kind.advice}",))
+        checks, missing = {"database": "ok", "dispatcher": "ok", "intake": hindered or "ok"}, []
         if hindrance is not None:
             checks["database"] = hindrance[0]
             missing.append(hindrance[1])
         if not dispatcher:
             checks["dispatcher"] = "not_running"
             missing.append("No dispatcher works on this database, so nothing is analysed. Start `dicomnlp work`.")
+        if hindered is not None:
+            missing.append(_HINDRANCES[hindered])
         return Readiness(checks, tuple(missing))
 
     def _write_hindrance(self) -> tuple[str, str] | None:
@@ -78,13 +87,10 @@ class ReadinessCheck:
             return None
         file = Path(url.database or "")
         try:
-            free = shutil.disk_usage(file.parent).free
             # the log and its index are files beside it, which come and go
             writable = os.access(file, os.R_OK | os.W_OK) and os.access(file.parent, os.W_OK | os.X_OK)
         except OSError as error:
             raise faults.translate(error) from None
-        if free < MINIMUM_FREE_BYTES:
-            return "database_full", _FULL
         return None if writable else ("database_read_only", _READ_ONLY)
 
     def _dispatcher_runs(self) -> bool:

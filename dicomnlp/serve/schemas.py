@@ -39,6 +39,7 @@ from dicomnlp.model import (
 from dicomnlp.serve.problems import KINDS, MEDIA_TYPE
 from dicomnlp.store.answers import ReportStanding, StoredFinding, StoredReport, StudyLink
 from dicomnlp.store.changes import Changes, Version
+from dicomnlp.store.images import ImageSeries
 from dicomnlp.store.prevailing import ReportStatus
 from dicomnlp.store.status import Status
 
@@ -121,6 +122,13 @@ class ReportOfStudy(BaseModel):
     identical_documents: list[str]
     verification_date_time: str | None
     character_set_override: str | None
+
+
+class SeriesOfStudy(BaseModel):
+    """The series of a study of which images were sent."""
+
+    study_instance_uid: str
+    series: list[ImageSeries]
 
 
 class Reports(BaseModel):
@@ -215,10 +223,9 @@ def _example_finding() -> StoredFinding:
             Measurement((4.0,), "mm", "size", Temporality.PRIOR, "4 mm", _TEXT.index("4 mm"), _TEXT.index("4 mm") + 4),
         ),
         item_path="1.3.1",
+        language="en",
     )
-    return StoredFinding(
-        812, STUDY_INSTANCE_UID, SOP_INSTANCE_UID, finding, "en", _PIPELINE, _MOMENT, _STANDING, _STUDIES
-    )
+    return StoredFinding(812, STUDY_INSTANCE_UID, SOP_INSTANCE_UID, finding, _PIPELINE, _MOMENT, _STANDING, _STUDIES)
 
 
 def _example_report() -> StoredReport:
@@ -268,9 +275,31 @@ CHANGES_EXAMPLE = Changes(
     changed=(),
     unchanged=4,
 ).to_json()
+SERIES_EXAMPLE = {
+    "study_instance_uid": STUDY_INSTANCE_UID,
+    "series": [
+        ImageSeries(
+            study_instance_uid=STUDY_INSTANCE_UID,
+            series_instance_uid="1.2.826.0.1.3680043.8.498.4",
+            series_number="4",
+            modality="CT",
+            body_part_examined="CHEST",
+            laterality="",
+            study_date="20261122",
+            series_date="20261122",
+            acquisition_date="20261122",
+            study_description="CT chest",
+            series_description="Lung 1.0 mm",
+            protocol_name="Chest routine",
+            manufacturer="Maker",
+            images=312,
+            received_at=_MOMENT,
+        ).to_json()
+    ],
+}
 STATUS_EXAMPLE = Status(
     objects={"pending": 12, "analysed": 9871, "no_text": 40, "needs_ocr": 0, "failed": 3, "quarantined": 0},
-    ledger={"stored": 9926, "duplicate": 17, "new_version": 0, "quarantined": 0, "refused": 5},
+    ledger={"stored": 9926, "duplicate": 17, "new_version": 0, "indexed": 0, "quarantined": 0, "refused": 5},
     reason_codes={"identity_mismatch": 1, "unreadable": 4},
     failure_reason_codes={"unreadable": 3},
     oldest_pending_seconds=1.25,
@@ -278,12 +307,13 @@ STATUS_EXAMPLE = Status(
     received_last_hour=2210,
     received_last_day=9948,
     analysed_last_hour=2198,
+    images=0,
     original_bytes=31764210,
     database_bytes=88473600,
     pipelines={_PIPELINE: 9911},
     schema_revision="0002",
 ).to_json()
-READY_EXAMPLE = {"status": "ready", "checks": {"database": "ok", "dispatcher": "ok"}}
+READY_EXAMPLE = {"status": "ready", "checks": {"database": "ok", "dispatcher": "ok", "intake": "ok"}}
 METRICS_EXAMPLE = (
     "# HELP dicomnlp_objects Objects held, by state.\n"
     "# TYPE dicomnlp_objects gauge\n"

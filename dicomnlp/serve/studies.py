@@ -8,13 +8,14 @@ from typing import Annotated, Any
 from fastapi import Depends, FastAPI, Query, Request, Response
 from pydantic import AwareDatetime
 
+from dicomnlp.errors import NotFoundError
 from dicomnlp.model import Assertion, State
 from dicomnlp.serve import schemas
 from dicomnlp.serve.conditional import answer
 from dicomnlp.serve.connection import Connection
 from dicomnlp.serve.parameters import SOPInstanceUID, StudyInstanceUID, check_query
 from dicomnlp.serve.problems import ProblemError
-from dicomnlp.store import changes, queries
+from dicomnlp.store import changes, images, queries
 from dicomnlp.store.answers import StoredReport
 
 _PROBLEMS = schemas.refused(
@@ -123,6 +124,23 @@ def register(app: FastAPI, connection: Connection) -> None:
         found = queries.reports_of_study(connection.get(), study_instance_uid, all_versions=all_versions, as_of=as_of)
         return answer(
             request, {"study_instance_uid": study_instance_uid, "reports": [report.to_json() for report in found]}
+        )
+
+    @app.get(
+        "/api/v1/studies/{study_instance_uid}/series",
+        tags=["studies"],
+        summary="Image series of a study",
+        response_model=schemas.SeriesOfStudy,
+        responses={**schemas.answered("The series.", schemas.SERIES_EXAMPLE), **_NOT_MODIFIED, **_PROBLEMS},
+        dependencies=[Depends(check_query)],
+    )
+    def series_of_study(request: Request, study_instance_uid: StudyInstanceUID) -> Response:
+        """What the headers of its images say, of senders whose images are indexed: modality, body part, side, dates."""
+        found = images.series_of_study(connection.get(), study_instance_uid)
+        if not found:
+            raise NotFoundError(f"no image of study {study_instance_uid} is known")
+        return answer(
+            request, {"study_instance_uid": study_instance_uid, "series": [series.to_json() for series in found]}
         )
 
     @app.get(

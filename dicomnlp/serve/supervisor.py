@@ -3,6 +3,8 @@
 A part that dies is started again after a pause; one that can't even start ends the whole service with its message.
 Each part's standard input is a pipe from here: when this process is killed the pipe closes, and the part ends itself
 at once, so that no half of a service goes on unseen, holding the port and the database.
+
+SIGHUP is passed on to the parts, each of which reads the configuration again; unless that is wrong.
 """
 
 import contextlib
@@ -17,6 +19,7 @@ from dataclasses import dataclass, field
 from dicomnlp.config import Settings
 from dicomnlp.errors import DicomnlpError
 from dicomnlp.logs import Event, log
+from dicomnlp.serve.reloading import Hangups, read_again
 
 DRAIN_SECONDS = 30.0
 """What a part may take to end after SIGTERM before it is killed."""
@@ -40,6 +43,8 @@ class _Part:
     ready: bool = False
     failures: int = 0
     start_at: float = 0.0
+    hangup_due: bool = False
+    """SIGHUP is to be passed on to it."""
     reader: threading.Thread | None = field(default=None, repr=False)
 
 
@@ -79,6 +84,7 @@ class _Supervisor:
 
     def run(self) -> int:
         previous = {s: signal.signal(s, self._stop) for s in (signal.SIGTERM, signal.SIGINT)}
+        hangups = Hangups()
         try:
             for part in self._parts:
                 self._start(part)
@@ -87,6 +93,9 @@ class _Supervisor:
                 self._changed.clear()
                 if self._stopping:
                     break
+                if hangups.has_come() and read_again(self._settings, "supervisor") is not None:
+                    for part in self._parts:
+                        part.hangup_due = True
                 for part in self._parts:
                     self._watch(part)
                 if not self._announced and not self._stopping and all(part.ready for part in self._parts):
@@ -94,6 +103,7 @@ class _Supervisor:
                     self._on_ready(self._ready_line())
         finally:
             self._end_all()
+            hangups.close()
             for number, handler in previous.items():
                 signal.signal(number, handler)
         log(Event.STOPPED, component="serve", exit_code=0)
@@ -140,6 +150,10 @@ class _Supervisor:
             return
         exit_code = part.process.poll()
         if exit_code is None:
+            # one that isn't ready yet might not be prepared for it
+            if part.hangup_due and part.ready:
+                part.hangup_due = False
+                part.process.send_signal(signal.SIGHUP)
             return
         log(Event.COMPONENT_DIED, component=part.command, exit_code=exit_code, process_id=part.process.pid)
         if not self._announced and not part.ready:

@@ -44,7 +44,6 @@ class StoredFinding:
     study_instance_uid: str
     sop_instance_uid: str
     finding: Finding
-    language: str
     pipeline: str
     analysed_at: dt.datetime
     standing: ReportStanding = ReportStanding()
@@ -58,7 +57,6 @@ class StoredFinding:
             "study_instance_uid": self.study_instance_uid,
             "sop_instance_uid": self.sop_instance_uid,
             **to_json(self.finding),
-            "language": self.language,
             "pipeline": self.pipeline,
             "analysed_at": utc_text(self.analysed_at),
             **self.standing.to_json(),

@@ -16,6 +16,9 @@ _ESCAPED_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 RowId = BigInteger().with_variant(Integer(), "sqlite")
 """SQLite numbers rows by itself only in a column of type INTEGER."""
 
+Bytes = BigInteger().with_variant(Integer(), "sqlite")
+"""A size that may be above two gigabytes; SQLite's integers are as wide as they need be."""
+
 
 def clean(text: str) -> str:
     """`text` with U+FFFD for each NUL (PostgreSQL refuses it) and each lone surrogate (UTF-8 has none).

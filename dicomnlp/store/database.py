@@ -16,6 +16,8 @@ from sqlalchemy.engine import URL, Connection, Engine
 from dicomnlp.config import Settings
 from dicomnlp.errors import AlreadyRunningError, ConfigurationError, DatabaseError
 from dicomnlp.store import faults, schema
+from dicomnlp.store.fence import Fence
+from dicomnlp.store.impatience import make_impatient, patience
 
 T = TypeVar("T")
 UPGRADE_HINT = "run `dicomnlp db upgrade`"
@@ -34,6 +36,9 @@ class Database:
         self.engine = engine
         self.large_object_directory = settings.large_object_directory
         self.large_object_bytes = settings.database.large_object_bytes
+        place = engine.url.database if is_sqlite(engine.url) else self.large_object_directory
+        self.fence = Fence(Path(f"{place}.read-only"))
+        """Closed after a commit that couldn't be made durable; from then on every write fails."""
 
     @classmethod
     def open(cls, settings: Settings) -> Self:
@@ -84,6 +89,21 @@ class Database:
         with self._transaction(write=True) as connection:
             yield connection
 
+    def limit_waits(self, seconds: float) -> None:
+        """Give a server that long for each answer; one that is slower is given up, and its connection closed.
+
+        The server's own timeouts don't help where it is suspended, nor do those of TCP: its system goes on answering.
+        SQLite is bounded by `database.lock_timeout_seconds`.
+        """
+        of_server = patience(self.engine)
+        if of_server is not None:
+            of_server.seconds = seconds
+
+    def note(self, error: DatabaseError) -> None:
+        """Close the store for writing, if `error` says that something couldn't be made durable."""
+        if error.reason_code == faults.READ_ONLY:
+            self.fence.close_store()
+
     def transact(self, work: Callable[[Connection], T]) -> T:
         """Do `work` in a `write` transaction, again from its start when another writer came into its way.
 
@@ -101,11 +121,15 @@ class Database:
 
     @contextlib.contextmanager
     def _transaction(self, *, write: bool) -> Iterator[Connection]:
+        if write and self.fence.is_closed:
+            raise faults.database_error(faults.READ_ONLY)
         try:
             with self.engine.connect() as connection, connection.execution_options(**{_WRITE: write}).begin():
                 yield connection
-        except sqlalchemy.exc.SQLAlchemyError as error:
-            faults.raise_translated(error)
+        except (sqlalchemy.exc.SQLAlchemyError, sqlite3.Error) as error:
+            translated = faults.translate(error)
+            self.note(translated)
+            raise translated from None
 
     @contextlib.contextmanager
     def hold(self, role: str) -> Iterator[None]:
@@ -164,6 +188,7 @@ class Database:
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
+        self.fence.release()
 
 
 def _already_running(role: str) -> AlreadyRunningError:
@@ -212,18 +237,22 @@ def create_engine(settings: Settings) -> Engine:
     common: dict[str, Any] = {"hide_parameters": True, "pool_timeout": timeout}
     if not is_sqlite(url):
         options = f"-c synchronous_commit=on -c lock_timeout={int(timeout * 1000)} -c timezone=UTC"
-        return sa.create_engine(
+        engine = sa.create_engine(
             url,
             pool_pre_ping=True,
             connect_args={"connect_timeout": max(2, int(timeout)), "options": options},
             **common,
         )
+        make_impatient(engine)
+        return engine
     path = Path(url.database or "").resolve()
     # mode=rw: a file that was deleted under a running service must not come back as an empty one
     address = f"{path.as_uri()}?mode=rw"
     engine = sa.create_engine(
         url,
         creator=lambda: sqlite3.connect(address, uri=True, timeout=timeout, check_same_thread=False),
+        # the connection that wrote last: each other one would have to read again what has changed
+        pool_use_lifo=True,
         **common,
     )
 

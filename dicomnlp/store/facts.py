@@ -1,7 +1,7 @@
 """What held reports say of themselves and of each other, and which of them can depend on which."""
 
 import datetime as dt
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +18,7 @@ from dicomnlp.store.prevailing import Facts
 from dicomnlp.store.schema import (
     analysis,
     analysis_period,
+    rejection_revocation,
     report_accession,
     report_reference,
     report_standing,
@@ -108,6 +109,7 @@ _FACTS = (
     analysis.c.addendum,
     (analysis.c.narrative != "").label("has_text"),
     report_standing.c.copy_key,
+    report_standing.c.is_preliminary,
 )
 
 
@@ -122,6 +124,8 @@ def read_held(connection: Connection, object_ids: Collection[int], as_of: dt.dat
             referred[r.object_id][r.kind].append(r.sop_instance_uid)
     patients = current_patients(connection, {(r.patient_id, r.issuer_of_patient_id) for r in rows}, as_of)
     texts = _texts_to_compare(connection, rows, referred)
+    notes = {row.sop_instance_uid for row in rows if referred[row.id][documents.REJECTED]}
+    revoked = revoked_rejections(connection, notes, as_of)
     return [
         Held(
             Facts(
@@ -142,13 +146,34 @@ def read_held(connection: Connection, object_ids: Collection[int], as_of: dt.dat
                 copy_key=row.copy_key,
                 predecessors=tuple(sorted(referred[row.id][documents.PREDECESSOR])),
                 identical_documents=tuple(sorted(referred[row.id][documents.IDENTICAL_DOCUMENT])),
-                rejects=tuple(sorted(referred[row.id][documents.REJECTED])),
+                rejects=tuple(
+                    uid
+                    for uid in sorted(referred[row.id][documents.REJECTED])
+                    if (uid, row.sop_instance_uid) not in revoked
+                ),
             ),
             row.analysis_id,
             speaks,
         )
         for row, speaks in counting
     ]
+
+
+def revoked_rejections(
+    connection: Connection, notes: Collection[str], as_of: dt.datetime | None = None
+) -> set[tuple[str, str]]:
+    """(SOP Instance UID of what was rejected, of the note) where the rejection is revoked, or was at `as_of`."""
+    columns = rejection_revocation.c
+    valid: sa.ColumnElement[bool] = columns.undone_at.is_(None)
+    if as_of is not None:
+        valid = (columns.revoked_at <= as_of) & sa.or_(columns.undone_at.is_(None), columns.undone_at > as_of)
+    return {
+        (row.sop_instance_uid, row.note_sop_instance_uid)
+        for batch in batches(notes)
+        for row in connection.execute(
+            sa.select(rejection_revocation).where(columns.note_sop_instance_uid.in_(batch), valid)
+        )
+    }
 
 
 def patient_key(patient: Patient) -> str:
@@ -206,13 +231,15 @@ def _counting_at(connection: Connection, object_ids: Collection[int], at: dt.dat
 def _texts_to_compare(
     connection: Connection, rows: Sequence[Any], referred: dict[int, dict[str, list[str]]]
 ) -> dict[int, str]:
-    """Narratives of addenda that name predecessors, and of these, by analysis."""
+    """Narratives by analysis: of addenda that name predecessors and of these, and of studies with several drafts."""
     by_uid = {row.sop_instance_uid: row.analysis_id for row in rows}
     wanted: set[int] = set()
     for row in rows:
         named = [by_uid[uid] for uid in referred[row.id][documents.PREDECESSOR] if uid in by_uid]
         if row.addendum and named:
             wanted.update(named, [row.analysis_id])
+    drafts = Counter(row.study_instance_uid for row in rows if row.is_preliminary)
+    wanted.update(row.analysis_id for row in rows if drafts[row.study_instance_uid] > 1)
     query = sa.select(analysis.c.id, analysis.c.narrative)
     return {
         row.id: row.narrative

@@ -16,6 +16,8 @@ LOCKED = "database_locked"
 FULL = "database_full"
 UNREACHABLE = "database_unreachable"
 FAILED = "database_failed"
+READ_ONLY = "store_read_only"
+"""A commit couldn't be made durable; see `fence`."""
 CONFLICT = "database_conflict"
 """Two transactions came into each other's way; the same work done again succeeds."""
 
@@ -24,10 +26,10 @@ _MESSAGES = {
     FULL: "the disk of the database is full; free space or move the database",
     UNREACHABLE: "the database server does not answer; see database.url, and whether the server runs",
     FAILED: "the database failed",
+    READ_ONLY: "the disk failed to make a commit durable, and nothing is written any more; "
+    "see to the disk, then start the service again",
     CONFLICT: "two writers changed the same rows; try again",
 }
-
-
 def database_error(reason_code: str, detail: str = "") -> DatabaseError:
     """The error for a reason, with the driver's own code for the error, which holds nothing of a statement."""
     return DatabaseError(_MESSAGES[reason_code] + (f" ({detail})" if detail else ""), reason_code=reason_code)
@@ -59,6 +61,8 @@ def _from_sqlite(error: sqlite3.Error) -> DatabaseError:
         return database_error(LOCKED)
     if name == "SQLITE_FULL":
         return database_error(FULL)
+    if name in {"SQLITE_IOERR_FSYNC", "SQLITE_IOERR_DIR_FSYNC"}:
+        return database_error(READ_ONLY, name)
     if name.startswith("SQLITE_CONSTRAINT_"):
         return database_error(CONFLICT if name.endswith(("UNIQUE", "PRIMARYKEY")) else FAILED, name)
     return database_error(FAILED, name)

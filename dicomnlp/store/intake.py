@@ -8,22 +8,23 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from dicomnlp.errors import CANNOT_UNDERSTAND, DATA_SET_DOES_NOT_MATCH
+from dicomnlp.errors import CANNOT_UNDERSTAND, DATA_SET_DOES_NOT_MATCH, DatabaseError
 from dicomnlp.model import IntakeRecord, Outcome, Receipt, State, is_uid
+from dicomnlp.store import faults
 from dicomnlp.store.columns import clean
 from dicomnlp.store.database import Database, lock_key
 from dicomnlp.store.history import ENDED_BY_VERSION, end_periods
+from dicomnlp.store.images import STUDY_CONFLICT, record_images
 from dicomnlp.store.originals import write_original
 from dicomnlp.store.records import identity_row
+from dicomnlp.store.rows import Finder, Inserter
 from dicomnlp.store.schema import LANE_ARRIVAL, finding, ledger, original, sop_instance
 
-STUDY_CONFLICT = "study_conflict"
-"""The SOP Instance UID is held for another study: one of the two is wrong, and which one only people can tell."""
 NO_STUDY = "study_instance_uid_missing"
 
 
-# built once: for each object that comes, building them would take longer than executing them
-_HELD = sa.select(
+_HELD = Finder(
+    sop_instance.c.sop_instance_uid,
     sop_instance.c.id,
     sop_instance.c.sop_instance_uid,
     sop_instance.c.version,
@@ -32,10 +33,10 @@ _HELD = sa.select(
     sop_instance.c.state,
     sop_instance.c.reason_code,
     sop_instance.c.is_current,
-).where(sop_instance.c.sop_instance_uid.in_(sa.bindparam("uids", expanding=True)))
-_INSERT_OBJECTS = sa.insert(sop_instance).returning(sop_instance.c.id, sort_by_parameter_order=True)
-_INSERT_ORIGINALS = sa.insert(original)
-_INSERT_LEDGER = sa.insert(ledger)
+)
+_OBJECTS = Inserter(sop_instance)
+_ORIGINALS = Inserter(original)
+_LEDGER = Inserter(ledger)
 
 
 @dataclass(slots=True)
@@ -81,7 +82,8 @@ def record_arrivals(database: Database, records: Sequence[IntakeRecord]) -> list
 
     Each gets a row in the ledger. Those to keep are stored: the same bytes under the same SOP Instance UID once, other
     bytes as a further version, of which the last that came is current. An object that can't be linked to a study, or
-    whose SOP Instance UID is held for another study, is kept in quarantine and changes nothing else.
+    whose SOP Instance UID is held for another study, is kept in quarantine and changes nothing else. Of images the
+    header is kept, by `images.record_images`.
 
     Returns
     -------
@@ -97,15 +99,32 @@ def record_arrivals(database: Database, records: Sequence[IntakeRecord]) -> list
         return []
     for record in records:
         if record.keep and len(record.arrival.data) > database.large_object_bytes:
-            write_original(database.large_object_directory, record.sha256, record.arrival.data)
+            _write_large(database, record)
     return database.transact(lambda connection: _record(connection, database, records))
 
 
+def _write_large(database: Database, record: IntakeRecord) -> None:
+    if database.fence.is_closed:
+        raise faults.database_error(faults.READ_ONLY)
+    try:
+        write_original(database.large_object_directory, record.sha256, record.arrival.data)
+    except DatabaseError as error:
+        database.note(error)
+        raise
+
+
 def _record(connection: Connection, database: Database, records: Sequence[IntakeRecord]) -> list[Receipt]:
-    kept = sorted({_instance_uid(r) for r in records if r.keep})
+    kept = sorted({_instance_uid(r) for r in records if r.keep and r.image is None})
+    images = [r for r in records if r.keep and r.image is not None]
+    lock_instances(connection, [*kept, *(_instance_uid(r) for r in images)])
     instances = _load_instances(connection, kept)
+    of_images = iter(record_images(connection, images) if images else ())
     decisions = []
     for record in records:
+        if record.keep and record.image is not None:
+            decided = next(of_images)
+            decisions.append(_Decision(decided.outcome, decided.status, decided.reason_code, None))
+            continue
         decision = _decide(instances, record, database.large_object_bytes)
         if decision.version is not None:
             decision.version.sightings += 1
@@ -120,7 +139,7 @@ def _record(connection: Connection, database: Database, records: Sequence[Intake
     if seen_again:
         _count_sightings(connection, seen_again)
     ids = [d.version.object_id if d.version else None for d in decisions]
-    connection.execute(_INSERT_LEDGER, [_ledger_row(r, d, i) for r, d, i in zip(records, decisions, ids, strict=True)])
+    _LEDGER.insert(connection, [_ledger_row(r, d, i) for r, d, i in zip(records, decisions, ids, strict=True)])
     return [
         Receipt(
             outcome=d.outcome,
@@ -142,22 +161,21 @@ def _load_instances(connection: Connection, uids: Sequence[str]) -> dict[str, _I
     instances = {uid: _Instance() for uid in uids}
     if not uids:
         return instances
-    lock_instances(connection, uids)
-    for row in connection.execute(_HELD, {"uids": uids}):
-        instances[row.sop_instance_uid].versions[row.sha256] = _Version(
-            version=row.version,
-            study_instance_uid=row.study_instance_uid,
-            quarantined=row.state == State.QUARANTINED,
-            reason_code=row.reason_code,
-            is_current=row.is_current,
-            object_id=row.id,
+    for object_id, uid, version, sha256, study, state, reason_code, is_current in _HELD.find(connection, uids):
+        instances[uid].versions[sha256] = _Version(
+            version=version,
+            study_instance_uid=study,
+            quarantined=state == State.QUARANTINED,
+            reason_code=reason_code,
+            is_current=bool(is_current),
+            object_id=object_id,
         )
     return instances
 
 
 def lock_instances(connection: Connection, uids: Sequence[str]) -> None:
     """Let no other transaction decide about versions of these SOP instances until this one ends."""
-    if connection.dialect.name == "postgresql":
+    if uids and connection.dialect.name == "postgresql":
         # other listeners that hold the same SOP instance wait here; in one order, so that none waits for ever
         keys = sa.func.unnest(sa.cast(sorted({lock_key(f"instance {u}") for u in uids}), sa.ARRAY(sa.BigInteger)))
         ordered = sa.select(keys.column_valued("key")).subquery()
@@ -254,12 +272,11 @@ def _write_versions(connection: Connection, instances: dict[str, _Instance], new
         }
         for v in new
     ]
-    inserted = connection.execute(_INSERT_OBJECTS, rows)
-    for version, (object_id,) in zip(new, inserted, strict=True):
+    for version, object_id in zip(new, _OBJECTS.insert_returning_ids(connection, rows), strict=True):
         version.object_id = object_id
     small = [{"object_id": v.object_id, "data": v.data} for v in new if v.data is not None]
     if small:
-        connection.execute(_INSERT_ORIGINALS, small)
+        _ORIGINALS.insert(connection, small)
 
 
 def _count_sightings(connection: Connection, seen_again: Sequence[_Version]) -> None:
@@ -291,7 +308,7 @@ def _ledger_row(record: IntakeRecord, decision: _Decision, object_id: int | None
         "study_instance_uid": uid(record.identity.study_instance_uid),
         "transfer_syntax_uid": uid(arrival.transfer_syntax_uid),
         "sha256": record.sha256,
-        "size": len(arrival.data),
+        "size": record.image.size if record.image else len(arrival.data),
         "outcome": decision.outcome.value,
         "status": decision.status,
         "reason_code": decision.reason_code,

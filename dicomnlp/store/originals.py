@@ -1,6 +1,7 @@
 """Originals too large for a row: files named by the SHA-256 of their content."""
 
 import contextlib
+import errno
 import hashlib
 import os
 import tempfile
@@ -35,7 +36,8 @@ def write_original(directory: Path, sha256: str, data: bytes) -> None:
     Raises
     ------
     DatabaseError
-        The disk is full or failed; there is no half-written file under the name.
+        The disk is full or failed; there is no half-written file under the name. With the reason code store_read_only
+        it is not known what the disk holds, see `fence`.
     """
     path = path_of(directory, sha256)
     unfinished: str | None = None
@@ -50,6 +52,8 @@ def write_original(directory: Path, sha256: str, data: bytes) -> None:
         unfinished = None
         _sync_folder(path.parent)
     except OSError as error:
+        if error.errno == errno.EIO:
+            raise faults.database_error(faults.READ_ONLY, "EIO") from None
         faults.raise_translated(error)
     finally:
         if unfinished is not None:

@@ -8,7 +8,7 @@ rejection notes), never on when they were received.
 import enum
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 REJECTION_TITLES = {
@@ -18,10 +18,14 @@ REJECTION_TITLES = {
     "113039": "data_retention_policy_expired",
 }
 """Key object selection titles (PS3.16 CID 7011, DCM) that make the note a rejection note, and our reason codes."""
+_EXPIRED = "113039"
+"""That a note's time of keeping is over doesn't say that it was wrong."""
 
 ADDENDUM_CODES = frozenset({("DCM", "121078"), ("LN", "55107-7")})
 _GENERAL_TITLES = frozenset({"11528-7", "18748-4", "18782-3", "68604-8"})
 """LOINC document titles that say no more than that it is a radiologist's report."""
+_WORD = re.compile(r"[\u3400-\u9fff]|[^\W\u3400-\u9fff]+")
+"""A word, or a Chinese character."""
 _LOINC = frozenset({"LN", "2.16.840.1.113883.6.1"})
 
 
@@ -60,7 +64,8 @@ class Facts:
     addendum: str = ""
     """"title" when the document is called an addendum, "section" when a part of it is, else ""."""
     text: str = ""
-    """The narrative, where a comparison needs it: of addenda with predecessors, and of these."""
+    """The narrative, where a comparison needs it: of addenda with predecessors and of these, and of the reports of a
+    study in which several are preliminary."""
     copy_key: str | None = None
     """The same for documents of one study and patient that say the same at the same moment."""
     predecessors: tuple[str, ...] = ()
@@ -121,23 +126,36 @@ def prevail(held: Iterable[Facts]) -> dict[int, Standing]:
 
 
 def _withdraw(documents: Sequence[Facts]) -> dict[int, Standing]:
-    notes: dict[str, Facts] = {}
-    for note in documents:
+    """What rejection notes that count withdraw; a note that is withdrawn itself rejects nothing."""
+    notes = {f.sop_instance_uid: f for f in documents if f.rejects}
+    rejected_by: defaultdict[str, list[Facts]] = defaultdict(list)
+    for note in notes.values():
         for uid in note.rejects:
-            notes.setdefault(uid, note)
-    return {
-        # a note is no report: what another note says of it is about images
-        f.object_id: Standing(
-            ReportStatus.WITHDRAWN, notes[f.sop_instance_uid].sop_instance_uid, rejection_reason(*_title(notes, f))
-        )
-        for f in documents
-        if f.sop_instance_uid in notes and not f.rejects
-    }
+            if uid not in notes or note.title[1] != _EXPIRED:
+                rejected_by[uid].append(note)
+    void = _void(notes, rejected_by)
+    standings: dict[int, Standing] = {}
+    for f in documents:
+        counting = [note for note in rejected_by[f.sop_instance_uid] if note.sop_instance_uid not in void]
+        if counting and (f.sop_instance_uid in void or not f.rejects):
+            note = counting[0]
+            reason = rejection_reason(*note.title[:2])
+            standings[f.object_id] = Standing(ReportStatus.WITHDRAWN, note.sop_instance_uid, reason)
+    return standings
 
 
-def _title(notes: dict[str, Facts], rejected: Facts) -> tuple[str, str]:
-    scheme, value, _ = notes[rejected.sop_instance_uid].title
-    return scheme, value
+def _void(notes: Mapping[str, Facts], rejected_by: Mapping[str, Sequence[Facts]]) -> set[str]:
+    """Notes that a note that counts has rejected; of notes that reject each other in a ring all count."""
+    counting: set[str] = set()
+    void: set[str] = set()
+    waiting = {uid: {n.sop_instance_uid for n in rejected_by.get(uid, ())} for uid in notes}
+    while ready := sorted(uid for uid, by in waiting.items() if not by - void):
+        counting.update(ready)
+        for uid in ready:
+            del waiting[uid]
+        void |= {uid for uid, by in waiting.items() if by & counting}
+        waiting = {uid: by for uid, by in waiting.items() if uid not in void}
+    return void
 
 
 class _Copies:
@@ -161,6 +179,11 @@ class _Copies:
         first, second = sorted((self.of(one), self.of(other)))
         self._parent[second] = first
 
+    @property
+    def all(self) -> Collection[str]:
+        """SOP Instance UIDs of the documents."""
+        return self._parent.keys()
+
 
 def _rank(f: Facts) -> tuple[bool, str, str, str]:
     """The later and the more final, the higher; the UID decides what nothing else does."""
@@ -175,11 +198,8 @@ def _supersede(documents: Sequence[Facts], copies: _Copies, standings: dict[int,
     claims: defaultdict[str, list[tuple[Facts, str]]] = defaultdict(list)
     for later, name in _amendments(documents, copies, members):
         claims[name].append((later, "amended"))
-    for earlier in documents:
-        if earlier.is_preliminary:
-            claims[copies.of(earlier.sop_instance_uid)] += [
-                (later, "finalised") for later in documents if _finalises(later, earlier)
-            ]
+    for later, earlier in _finals(documents, {uid for uid in copies.all if claims[copies.of(uid)]}):
+        claims[copies.of(earlier.sop_instance_uid)].append((later, "finalised"))
     for name, made in claims.items():
         outside = [(later, reason) for later, reason in made if copies.of(later.sop_instance_uid) != name]
         if outside:
@@ -242,10 +262,63 @@ def _plain(text: str) -> str:
     return re.sub(r"\W+", " ", text.casefold()).strip()
 
 
+def _finals(documents: Sequence[Facts], named: Collection[str]) -> list[tuple[Facts, Facts]]:
+    """(final report, preliminary one that it is the final form of) where it doesn't name it.
+
+    Parameters
+    ----------
+    documents
+        Those that nobody withdrew.
+    named
+        SOP Instance UIDs of documents whose successor names them.
+    """
+    uids = {f.sop_instance_uid for f in documents}
+    preliminary = [f for f in documents if f.is_preliminary and f.sop_instance_uid not in named]
+    finals: defaultdict[str, list[Facts]] = defaultdict(list)
+    for later in documents:
+        # one that says which documents it takes the place of takes no other's
+        if uids.isdisjoint(later.predecessors):
+            for earlier in _repeated([p for p in preliminary if _finalises(later, p)], later):
+                finals[earlier.sop_instance_uid].append(later)
+    return [
+        (_first_after(earlier, found), earlier)
+        for earlier in preliminary
+        if (found := finals[earlier.sop_instance_uid])
+    ]
+
+
+def _repeated(preliminary: Sequence[Facts], final: Facts) -> list[Facts]:
+    """Of several preliminary reports the one that `final` repeats most, and all of which it repeats half the words."""
+    if len(preliminary) < 2:
+        return list(preliminary)
+    words = set(_WORD.findall(final.text.casefold()))
+    shares = [_share(set(_WORD.findall(p.text.casefold())), words) for p in preliminary]
+    return [p for p, share in zip(preliminary, shares, strict=True) if share >= min(0.5, max(shares))]
+
+
+def _share(words: set[str], others: set[str]) -> float:
+    return len(words & others) / len(words) if words else 1.0
+
+
+def _first_after(earlier: Facts, finals: Sequence[Facts]) -> Facts:
+    """The one that was written first, where the times are told; else the most final and latest verified."""
+    times = [_moment(f) for f in finals if _moment(f)] if _moment(earlier) else []
+    return max((f for f in finals if not times or _moment(f) == min(times)), key=_rank)
+
+
+def _moment(f: Facts) -> str:
+    """Content date and time to the second; "" when the time is not told."""
+    return f.content_date_time[:14] if len(f.content_date_time) >= 14 else ""
+
+
 def _finalises(later: Facts, earlier: Facts) -> bool:
-    """Whether `later` is the final form of the preliminary `earlier` of the same study without naming it."""
+    """Whether `later` can be the final form of the preliminary `earlier` of the same study without naming it."""
     return (
-        not later.is_preliminary
+        # what is written after the final report is another one, unless it is the draft of an amendment
+        not (
+            _moment(later) and _moment(later) < _moment(earlier) and later.sop_instance_uid not in earlier.predecessors
+        )
+        and not later.is_preliminary
         and (later.preliminary_flag == "FINAL" or later.completion_flag == "COMPLETE")
         and later.addendum != "title"
         and not (later.addendum and later.predecessors)

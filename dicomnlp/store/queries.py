@@ -3,18 +3,19 @@
 import datetime as dt
 from collections import defaultdict
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
 
 from dicomnlp.errors import NotFoundError
-from dicomnlp.model import Assertion, is_uid
-from dicomnlp.store.answers import StoredFinding, StoredReport, StudyLink
+from dicomnlp.model import Assertion, State, is_uid
+from dicomnlp.store.answers import ReportStanding, StoredFinding, StoredReport, StudyLink
 from dicomnlp.store.batches import batches
 from dicomnlp.store.database import Database
-from dicomnlp.store.documents import BELONGS, COMPARISON
-from dicomnlp.store.past import known_at
+from dicomnlp.store.documents import BELONGS
+from dicomnlp.store.past import Known, known_at, study_links
 from dicomnlp.store.prevailing import ReportStatus
 from dicomnlp.store.records import stored_finding, stored_report
 from dicomnlp.store.schema import analysis, finding, report_standing, report_study, sop_instance
@@ -22,6 +23,8 @@ from dicomnlp.store.schema import analysis, finding, report_standing, report_stu
 _STANDING = tuple(
     report_standing.c[name].label(f"standing_{name}") for name in ("status", "superseded_by", "reason_code")
 )
+_PREVAILED = ReportStanding(ReportStatus.PREVAILING)
+"""Of whatever is answered for a moment in the past: what did not prevail then isn't."""
 _FINDINGS = (
     sa.select(finding, *_STANDING, sop_instance.c.is_current.label("is_current_version"))
     .join_from(finding, sop_instance, sop_instance.c.id == finding.c.object_id)
@@ -65,15 +68,17 @@ def findings_of_study(
         conditions.append(columns.concept_id == concept)
     with database.read() as connection:
         if as_of is not None:
-            _require_study(connection, study_instance_uid, as_of)
-            rows = _select_analyses(connection, study_instance_uid, as_of, _FINDINGS.where(*conditions), columns)
-        else:
-            if not all_versions:
-                conditions.append(columns.is_current.is_(True))
-            of_study = columns.object_id.in_(_belonging(study_instance_uid))
-            rows = connection.execute(_FINDINGS.where(of_study, *conditions)).mappings().all()
-            if not rows:
-                _require_study(connection, study_instance_uid)
+            known = _known(connection, study_instance_uid, as_of)
+            return [
+                replace(stored_finding(row, known.links[row["object_id"]]), standing=_PREVAILED)
+                for row in _of_analyses(connection, known, _FINDINGS.where(*conditions), columns.analysis_id)
+            ]
+        if not all_versions:
+            conditions.append(columns.is_current.is_(True))
+        of_study = columns.object_id.in_(_belonging(study_instance_uid))
+        rows = connection.execute(_FINDINGS.where(of_study, *conditions)).mappings().all()
+        if not rows:
+            _require_study(connection, study_instance_uid)
         return _findings(connection, rows)
 
 
@@ -115,7 +120,7 @@ def reports_of_study(
     all_versions
         Also superseded and withdrawn reports and versions, and each analysis of a version instead of its current one.
     as_of
-        Those whose analysis counted at that moment; not with `all_versions`.
+        What this would have answered at that moment, states and standing as they were; not with `all_versions`.
 
     Raises
     ------
@@ -126,21 +131,17 @@ def reports_of_study(
     held = sa.select(sop_instance.c.id).where(sop_instance.c.study_instance_uid == study_instance_uid)
     with database.read() as connection:
         if as_of is not None:
-            _require_study(connection, study_instance_uid, as_of)
-            rows = _select_analyses(connection, study_instance_uid, as_of, _reports_query(current=False), analysis.c)
-        else:
-            query = _reports_query(current=not all_versions).where(
-                sop_instance.c.id.in_(sa.union(held, _belonging(study_instance_uid)))
-            )
-            if not all_versions:
-                status = report_standing.c.status
-                query = query.where(
-                    sop_instance.c.is_current, sa.or_(status.is_(None), status == ReportStatus.PREVAILING)
-                )
-            rows = connection.execute(query).mappings().all()
-            # objects without a well-formed study are in quarantine, and of no study that could be asked for
-            if not rows or not is_uid(study_instance_uid):
-                _require_study(connection, study_instance_uid)
+            return _reports_known(connection, _known(connection, study_instance_uid, as_of))
+        query = _reports_query(current=not all_versions).where(
+            sop_instance.c.id.in_(sa.union(held, _belonging(study_instance_uid)))
+        )
+        if not all_versions:
+            status = report_standing.c.status
+            query = query.where(sop_instance.c.is_current, sa.or_(status.is_(None), status == ReportStatus.PREVAILING))
+        rows = connection.execute(query).mappings().all()
+        # objects without a well-formed study are in quarantine, and of no study that could be asked for
+        if not rows or not is_uid(study_instance_uid):
+            _require_study(connection, study_instance_uid)
         return _reports(connection, rows)
 
 
@@ -186,18 +187,59 @@ def _reports_query(*, current: bool) -> sa.Select[Any]:
     )
 
 
-def _select_analyses(
-    connection: Connection, study_instance_uid: str, as_of: dt.datetime, query: sa.Select[Any], columns: Any
-) -> Sequence[RowMapping]:
-    """The rows of `query` that are of analyses that counted for the study at the moment `as_of`."""
-    ids = connection.scalars(_belonging(study_instance_uid)).all()
-    counted = known_at(connection, study_instance_uid, ids, as_of)
-    key = columns.analysis_id if "analysis_id" in columns else columns.id
+def _known(connection: Connection, study_instance_uid: str, as_of: dt.datetime) -> Known:
+    known = known_at(connection, study_instance_uid, as_of) if is_uid(study_instance_uid) else None
+    if known is None or not known.is_held:
+        raise NotFoundError(f"nothing was held under study {_shown(study_instance_uid)} at that moment")
+    return known
+
+
+def _of_analyses(
+    connection: Connection, known: Known, query: sa.Select[Any], key: sa.ColumnElement[int]
+) -> list[RowMapping]:
+    """The rows of `query` whose analysis, `key`, counted; object by object."""
     rows: list[RowMapping] = []
-    for batch in batches(sorted(counted, key=lambda analysis_id: (counted[analysis_id], analysis_id))):
-        of_objects = sop_instance.c.id.in_([counted[analysis_id] for analysis_id in batch])
+    for batch in batches(sorted(known.analyses, key=lambda analysis_id: (known.analyses[analysis_id], analysis_id))):
+        of_objects = sop_instance.c.id.in_([known.analyses[analysis_id] for analysis_id in batch])
         rows.extend(connection.execute(query.where(key.in_(batch), of_objects)).mappings())
     return rows
+
+
+def _reports_known(connection: Connection, known: Known) -> list[StoredReport]:
+    found = []
+    for row in _of_analyses(connection, known, _reports_query(current=False), analysis.c.id):
+        stored = stored_report(row, known.links[row["id"]])
+        override = row["analysis_character_set_override"]
+        found.append(
+            replace(
+                stored,
+                is_current=True,
+                state=State(row["analysis_state"]),
+                reason_code=None,
+                standing=_PREVAILED,
+                character_set_override=override,
+            )
+        )
+    for batch in batches(known.waiting):
+        columns = sop_instance.c
+        for row in connection.execute(sa.select(sop_instance).where(columns.id.in_(batch))).mappings():
+            state = known.waiting[row["id"]]
+            found.append(
+                StoredReport(
+                    object_id=row["id"],
+                    sop_instance_uid=row["sop_instance_uid"],
+                    study_instance_uid=row["study_instance_uid"],
+                    version=row["version"],
+                    is_current=True,
+                    state=state,
+                    reason_code=row["reason_code"] if state is State.FAILED else None,
+                    received_at=row["received_at"],
+                    report=None,
+                    analysis=None,
+                    analysed_at=None,
+                )
+            )
+    return sorted(found, key=lambda stored: stored.object_id)
 
 
 def _findings(connection: Connection, rows: Sequence[RowMapping]) -> list[StoredFinding]:
@@ -212,30 +254,26 @@ def _reports(connection: Connection, rows: Sequence[RowMapping]) -> list[StoredR
 
 def _links(connection: Connection, object_ids: Collection[int]) -> defaultdict[int, tuple[StudyLink, ...]]:
     """The studies of each object by their strongest link, its own first."""
-    strength = [*BELONGS, COMPARISON]
     columns = report_study.c
-    kinds: defaultdict[int, dict[str, str]] = defaultdict(dict)
+    links: defaultdict[int, list[tuple[str, str]]] = defaultdict(list)
     for batch in batches(object_ids):
-        rows = connection.execute(sa.select(report_study).where(columns.object_id.in_(batch)))
-        for row in sorted(rows, key=lambda r: (strength.index(r.kind), r.study_instance_uid)):
-            kinds[row.object_id].setdefault(row.study_instance_uid, row.kind)
-    found: defaultdict[int, tuple[StudyLink, ...]] = defaultdict(tuple)
-    for object_id, studies in kinds.items():
-        found[object_id] = tuple(StudyLink(uid, kind) for uid, kind in studies.items())
-    return found
+        for row in connection.execute(sa.select(report_study).where(columns.object_id.in_(batch))):
+            links[row.object_id].append((row.study_instance_uid, row.kind))
+    return defaultdict(tuple, {object_id: study_links(found) for object_id, found in links.items()})
 
 
-def _require_study(connection: Connection, uid: str, as_of: dt.datetime | None = None) -> None:
-    own = [sop_instance.c.study_instance_uid == uid]
-    linked = [sop_instance.c.id.in_(_belonging(uid))]
-    received = [] if as_of is None else [sop_instance.c.received_at <= as_of]
-    held = is_uid(uid) and any(
-        connection.scalar(sa.select(sa.exists().where(*condition, *received))) for condition in (own, linked)
-    )
+def _require_study(connection: Connection, uid: str) -> None:
+    own = sop_instance.c.study_instance_uid == uid
+    linked = sop_instance.c.id.in_(_belonging(uid))
+    held = is_uid(uid) and any(connection.scalar(sa.select(sa.exists().where(found))) for found in (own, linked))
     if not held:
-        raise NotFoundError(f"nothing is held under study {uid if is_uid(uid) else '(not a well-formed UID)'}")
+        raise NotFoundError(f"nothing is held under study {_shown(uid)}")
 
 
 def _require_instance(connection: Connection, uid: str) -> None:
     if not (is_uid(uid) and connection.scalar(sa.select(sa.exists().where(sop_instance.c.sop_instance_uid == uid)))):
-        raise NotFoundError(f"nothing is held under SOP instance {uid if is_uid(uid) else '(not a well-formed UID)'}")
+        raise NotFoundError(f"nothing is held under SOP instance {_shown(uid)}")
+
+
+def _shown(uid: str) -> str:
+    return uid if is_uid(uid) else "(not a well-formed UID)"

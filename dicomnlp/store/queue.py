@@ -256,7 +256,6 @@ def _save_analyses(
             "study_instance_uid": held[r.object_id].study_instance_uid,
             "sop_instance_uid": held[r.object_id].sop_instance_uid,
             "is_current": held[r.object_id].is_current,
-            "language": r.analysis.language,
             "pipeline": r.pipeline,
             "analysed_at": now,
             **finding_row(f),

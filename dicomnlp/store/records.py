@@ -263,6 +263,7 @@ def finding_row(finding: Finding) -> dict[str, Any]:
         "count": finding.count,
         "levels": to_json(finding.levels),
         "image_references": to_json(finding.image_references),
+        "language": finding.language,
     }
 
 
@@ -299,8 +300,8 @@ def stored_finding(row: Row, studies: tuple[StudyLink, ...] = ()) -> StoredFindi
             count=row["count"],
             levels=tuple(row["levels"]),
             image_references=tuple(row["image_references"]),
+            language=row["language"],
         ),
-        language=row["language"],
         pipeline=row["pipeline"],
         analysed_at=row["analysed_at"],
         standing=_standing(row),

@@ -3,6 +3,7 @@
 from sqlalchemy import (
     Boolean,
     Column,
+    Double,
     ForeignKey,
     Index,
     Integer,
@@ -14,9 +15,9 @@ from sqlalchemy import (
     text,
 )
 
-from dicomnlp.store.columns import CleanText, Json, RowId, UTCDateTime
+from dicomnlp.store.columns import Bytes, CleanText, Json, RowId, UTCDateTime
 
-REVISION = "0003"
+REVISION = "0005"
 """The schema that this program speaks: the newest migration."""
 
 LANE_ARRIVAL = 0
@@ -64,6 +65,33 @@ IDENTITY_COLUMNS = (
     "body_part_examined",
 )
 """Fields of model.Identity that are only carried, not used as keys."""
+
+IMAGE_COLUMNS = (
+    "series_instance_uid",
+    "patient_id",
+    "issuer_of_patient_id",
+    "accession_number",
+    "modality",
+    "body_part_examined",
+    "laterality",
+    "image_laterality",
+    "study_date",
+    "study_time",
+    "series_date",
+    "series_time",
+    "acquisition_date",
+    "acquisition_time",
+    "series_number",
+    "instance_number",
+    "number_of_frames",
+    "study_description",
+    "series_description",
+    "protocol_name",
+    "institution_name",
+    "station_name",
+    "manufacturer",
+)
+"""What is kept of an image's header: fields of model.Identity and model.ImageHeader."""
 
 sop_instance = Table(
     "sop_instance",
@@ -138,7 +166,7 @@ ledger = Table(
     Column("study_instance_uid", CleanText),
     Column("transfer_syntax_uid", CleanText),
     Column("sha256", CleanText, nullable=False),
-    Column("size", Integer, nullable=False),
+    Column("size", Bytes, nullable=False),
     Column("outcome", CleanText, nullable=False),
     Column("status", Integer, nullable=False),
     Column("reason_code", CleanText),
@@ -146,6 +174,27 @@ ledger = Table(
     Index(None, "received_at"),
     Index(None, "outcome", "reason_code", "id"),
     Index(None, "object_id"),
+)
+
+# no key of another table: a row stands by itself, and nothing of a report depends on it
+image = Table(
+    "image",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("sop_instance_uid", CleanText, nullable=False),
+    Column("sop_class_uid", CleanText, nullable=False),
+    Column("study_instance_uid", CleanText, nullable=False),
+    *(Column(name, CleanText, nullable=False) for name in IMAGE_COLUMNS),
+    Column("transfer_syntax_uid", CleanText, nullable=False),
+    Column("sha256", CleanText, nullable=False),
+    Column("size", Bytes, nullable=False),
+    Column("door", CleanText, nullable=False),
+    Column("calling_ae_title", CleanText, nullable=False),
+    Column("received_at", UTCDateTime, nullable=False),
+    Column("last_seen_at", UTCDateTime, nullable=False),
+    Column("seen_count", Integer, nullable=False),
+    UniqueConstraint("sop_instance_uid"),
+    Index(None, "study_instance_uid", "series_instance_uid"),
 )
 
 analysis = Table(
@@ -314,6 +363,20 @@ study_assignment = Table(
     Column("assigned_at", UTCDateTime, nullable=False),
     Column("undone_at", UTCDateTime),
     Index(None, "object_id"),
+    Index(None, "study_instance_uid"),
+)
+
+# by UID, not by row: what is decided of a report and a note holds for every version of both
+rejection_revocation = Table(
+    "rejection_revocation",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("sop_instance_uid", CleanText, nullable=False),
+    Column("note_sop_instance_uid", CleanText, nullable=False),
+    Column("revoked_at", UTCDateTime, nullable=False),
+    Column("undone_at", UTCDateTime),
+    Index(None, "sop_instance_uid"),
+    Index(None, "note_sop_instance_uid"),
 )
 
 patient_merge = Table(
@@ -335,4 +398,13 @@ patient_merge = Table(
     ),
     Index(None, "old_patient_id", "issuer_of_patient_id"),
     Index(None, "new_patient_id", "issuer_of_patient_id"),
+)
+
+traffic = Table(
+    "traffic",
+    metadata,
+    Column("calling_ae_title", CleanText, primary_key=True),
+    Column("measure", CleanText, primary_key=True),
+    Column("label", CleanText, primary_key=True),
+    Column("value", Double, nullable=False),
 )

@@ -9,7 +9,7 @@ from sqlalchemy.engine import Connection
 
 from dicomnlp.model import Outcome, State, is_uid, to_json
 from dicomnlp.store.database import Database, read_revision
-from dicomnlp.store.schema import LANE_REPROCESS, analysis, ledger, sop_instance
+from dicomnlp.store.schema import LANE_REPROCESS, analysis, image, ledger, sop_instance
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,8 @@ class Status:
     received_last_hour: int
     received_last_day: int
     analysed_last_hour: int
+    images: int
+    """Of which the header is held."""
     original_bytes: int
     database_bytes: int
     pipelines: dict[str, int]
@@ -109,6 +111,7 @@ def read_status(database: Database) -> Status:
             received_last_hour=received[1],
             received_last_day=received[2],
             analysed_last_hour=_count_since(connection, analysis.c.analysed_at, now - dt.timedelta(hours=1)),
+            images=connection.scalar(sa.select(sa.func.count()).select_from(image)) or 0,
             original_bytes=int(sum(size for _, _, size in states)),
             database_bytes=_database_bytes(connection),
             pipelines=dict(pipelines),

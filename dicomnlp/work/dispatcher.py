@@ -24,21 +24,24 @@ from typing import Any
 
 from distributed import KilledWorker
 
+from dicomnlp.analyse import languages
 from dicomnlp.config import Settings
-from dicomnlp.errors import DatabaseError
+from dicomnlp.errors import DatabaseError, LanguagePackError
 from dicomnlp.logs import Event, describe, log
 from dicomnlp.model import Processed, State, StoredObject
 from dicomnlp.store.database import Database
 from dicomnlp.store.queue import take_pending
 from dicomnlp.store.reprocess import Run, read_run
 from dicomnlp.work.engine import ANSWER_SECONDS, Engine, EngineError, Function
-from dicomnlp.work.process import process
+from dicomnlp.work.process import Reading, process
 from dicomnlp.work.saving import Saver
 
 POLL_SECONDS = 0.1
 """Between two looks for pending objects when there is nothing else to do: part of a new report's latency."""
 TASKS_PER_WORKER = 2
 """One that runs and one that waits, so that a worker isn't idle while its result travels."""
+DATABASE_SECONDS = 60.0
+"""A database server that needs longer for an answer, because it is suspended, is given up, and asked again later."""
 DRAIN_SECONDS = 10.0
 """What tasks in flight may take to end after a stop."""
 WATCH_SECONDS = 0.5
@@ -109,6 +112,7 @@ def run_dispatcher(
     LanguagePackError
         The pack of the default language can't be used.
     """
+    database.limit_waits(DATABASE_SECONDS)
     with database.hold("dispatcher"):
         Dispatcher(settings, database).run(stop, on_ready)
 
@@ -145,6 +149,20 @@ def work_through(
         Dispatcher(settings, database).run(stop or threading.Event(), lambda _address: None, finished)
 
 
+def _readings(settings: Settings) -> dict[str, Reading]:
+    """What `[[peers]]` says of single senders, what it leaves open filled from the tables of the site."""
+    unknown = {p.language for p in settings.peers} - {"", *languages()}
+    if unknown:
+        raise LanguagePackError(f"peers: no language pack {', '.join(sorted(unknown))}; see `dicomnlp languages`")
+    return {
+        p.ae_title.strip(): Reading(
+            tuple(p.character_set_fallbacks or settings.extract.character_set_fallbacks),
+            p.language or settings.analyse.language,
+        )
+        for p in settings.peers
+    }
+
+
 class Dispatcher:
     """The loop, and all that is known only while it runs.
 
@@ -163,7 +181,7 @@ class Dispatcher:
             process,
             fallbacks=tuple(settings.extract.character_set_fallbacks),
             language=settings.analyse.language,
-            fallbacks_by_ae_title=dict(settings.extract.character_set_fallbacks_by_ae_title),
+            by_ae_title=_readings(settings),
         )
         self._engine: Engine | None = None
         self._workers: set[str] = set()

@@ -1,6 +1,7 @@
 """One object's way from stored bytes to an outcome: a pure function that runs in a worker process."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 
 from dicomnlp.analyse import analyse, pipeline_name
@@ -9,12 +10,25 @@ from dicomnlp.extract import extract
 from dicomnlp.logs import Event, describe, log
 from dicomnlp.model import Processed, Report, State, StoredObject
 
+ANY_OTHER = "*"
+"""In place of a calling AE title: of all senders that aren't named."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How texts are read that don't tell it themselves."""
+
+    fallbacks: tuple[str, ...]
+    """Python codecs tried for text that no declared character set fits."""
+    language: str
+    """Of texts that declare none and whose script doesn't tell."""
+
 
 def process(
     batch: Sequence[StoredObject],
     fallbacks: Sequence[str],
     language: str,
-    fallbacks_by_ae_title: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    by_ae_title: Mapping[str, Reading] = MappingProxyType({}),
 ) -> list[Processed]:
     """Extract and analyse each object of `batch`.
 
@@ -27,8 +41,8 @@ def process(
     language
         The site's: of texts that declare none and whose script doesn't tell. Objects without an analysis are filed
         under its pipeline, so that they too are outdated when it changes.
-    fallbacks_by_ae_title
-        Calling AE title -> the codecs for what it sent, in place of `fallbacks`.
+    by_ae_title
+        Calling AE title, or `ANY_OTHER`, -> what counts for what it sent, in place of `fallbacks` and `language`.
 
     Returns
     -------
@@ -36,19 +50,24 @@ def process(
         One for each object, in order. Never raises: an engine would log the arguments of a failed task, and these
         are reports.
     """
-    return [
-        _process(stored, fallbacks_by_ae_title.get(stored.calling_ae_title.strip(), fallbacks), language)
-        for stored in batch
-    ]
+    usual = Reading(tuple(fallbacks), language)
+    results = []
+    for stored in batch:
+        ae_title = stored.calling_ae_title.strip()
+        # what was imported has no sender
+        named = by_ae_title.get(ae_title, by_ae_title.get(ANY_OTHER)) if ae_title else None
+        results.append(_process(stored, named or usual))
+    return results
 
 
-def _process(stored: StoredObject, fallbacks: Sequence[str], language: str) -> Processed:
+def _process(stored: StoredObject, reading: Reading) -> Processed:
     pipeline = ""
+    language = reading.language
     report: Report | None = None
     override = stored.character_set_override
     try:
         pipeline = pipeline_name(language)
-        report = extract(stored, fallbacks=fallbacks, character_set=override or None)
+        report = extract(stored, fallbacks=reading.fallbacks, character_set=override or None)
         if report.state is not State.PENDING:
             return Processed(stored.object_id, report.state, pipeline, report, character_set_override=override)
         analysis = analyse(report.narrative, language=report.language or None, default_language=language)

@@ -1,10 +1,12 @@
 """findings, report, status, failures, reprocess, db and check on a small database without a service."""
 
 import csv
+import dataclasses
 import io
 import json
 
 import pytest
+from support.records import make_record
 from support.service import ROOT_UID, make_report, write_report
 from typer.testing import CliRunner
 
@@ -49,6 +51,32 @@ def test_findings_are_a_table_for_people(run):
     shown = run("findings", STUDY).stdout
     for word in ("Pleural effusion", "present", "left", "12 mm", "Pneumothorax", "absent"):
         assert word in shown
+
+
+def test_findings_tell_of_the_images_of_the_study_on_standard_error(run, folder):
+    """How many, in how many series, of what."""
+    from dicomnlp import config
+    from dicomnlp.model import Identity, ImageHeader
+    from dicomnlp.store.database import Database
+    from dicomnlp.store.intake import record_arrivals
+
+    assert "image" not in run("findings", STUDY).stderr
+    database = Database.open(config.load(folder / "config.toml"))
+    for number, part in enumerate(("CHEST", "CHEST", "ABDOMEN"), 1):
+        uid = f"1.2.3.{number}"
+        identity = Identity(
+            sop_instance_uid=uid,
+            study_instance_uid=STUDY,
+            series_instance_uid=f"1.2.4.{number}",
+            modality="CT",
+            body_part_examined=part,
+        )
+        record = make_record(uid, study=STUDY)
+        image = ImageHeader(identity, record.sha256, 5)
+        record_arrivals(database, [dataclasses.replace(record, identity=identity, image=image)])
+    database.close()
+    assert "3 images in 3 series: CT CHEST, CT ABDOMEN" in run("findings", STUDY).stderr
+    assert json.loads(run("status", "--json").stdout)["images"] == 3
 
 
 def test_findings_filter_by_assertion_and_concept(run):

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 from support.bounded import GIGABYTE, costs_of_reading
+from support.damage import damage, harm
 
 from dicomnlp.errors import ObjectError
 from dicomnlp.extract import extract, read_identity, report_to_json
@@ -132,26 +133,6 @@ def test_bytes_lost_within_the_content_are_never_lost_without_a_sign(sr, describ
     report = read(data[:first] + data[first + count :], syntax)
     if report is not None and not report.warnings:
         assert texts_in(report) == [text for one in described for text in texts_of(one)]
-
-
-kinds = st.sampled_from(["change", "insert", "remove", "repeat"])
-damage = st.lists(st.tuples(kinds, st.floats(0, 1), st.binary(min_size=1, max_size=12)), min_size=1, max_size=6)
-
-
-def harm(data, steps):
-    """`data` with each step of damage done to it."""
-    damaged = bytearray(data)
-    for kind, where, what in steps:
-        place = int(where * len(damaged))
-        if kind == "change":
-            damaged[place : place + len(what)] = what
-        elif kind == "insert":
-            damaged[place:place] = what
-        elif kind == "remove":
-            del damaged[place : place + len(what)]
-        else:
-            damaged[place:place] = damaged[place : place + 50 * len(what)]
-    return bytes(damaged)
 
 
 @settings(max_examples=250, **QUICK)

@@ -9,7 +9,7 @@ import threading
 import time
 import warnings
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,11 @@ from pynetdicom.pdu_primitives import A_ASSOCIATE, ImplementationClassUIDNotific
 
 from dicomnlp import config
 from dicomnlp.receive.acceptor import Acceptor
-from dicomnlp.receive.association import Timeouts
+from dicomnlp.receive.house import House
 from dicomnlp.receive.intake import Intake
 from dicomnlp.receive.listener import bind
+from dicomnlp.receive.pdu import Timeouts
+from dicomnlp.receive.traffic import Traffic
 from dicomnlp.store.admin import upgrade
 from dicomnlp.store.database import Database
 
@@ -233,7 +235,9 @@ class Running:
         listening = bind(settings.listener)
         self.port = listening.getsockname()[1]
         self.stop = threading.Event()
-        acceptor = Acceptor(listening, settings.listener, self.intake, timeouts)
+        self.traffic = Traffic(self.database)
+        house = House(settings, self.intake, self.traffic)
+        acceptor = Acceptor(listening, house, timeouts)
         self.thread = threading.Thread(target=acceptor.serve, args=(self.stop,), daemon=True)
         self.thread.start()
         self.peers: list[Peer] = []
@@ -269,6 +273,7 @@ class Running:
         self.thread.join(20)
         assert not self.thread.is_alive()
         self.intake.close()
+        self.traffic.close()
         self.database.close()
 
 
@@ -282,9 +287,9 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def settings(tmp_path: Path, empty_database: Path) -> Callable[..., config.Settings]:
-    """Settings with a fresh database and any free port; keywords are keys of [listener]."""
+    """Settings with a fresh database and any free port; keywords are keys of [listener], but for `peers`."""
 
-    def make(**listener: Any) -> config.Settings:
+    def make(*, peers: Sequence[config.PeerSettings] = (), **listener: Any) -> config.Settings:
         path = tmp_path / "dicomnlp.db"
         shutil.copy(empty_database, path)
         # a port of 0 is no configuration that a user could write
@@ -295,6 +300,7 @@ def settings(tmp_path: Path, empty_database: Path) -> Callable[..., config.Setti
             warnings.simplefilter("ignore")
             return config.Settings.model_construct(
                 listener=chosen,
+                peers=list(peers),
                 database=config.DatabaseSettings(
                     url=f"sqlite:///{path}", large_object_directory=tmp_path / "objects", lock_timeout_seconds=0.3
                 ),
@@ -309,7 +315,9 @@ def start(settings: Callable[..., config.Settings]) -> Iterator[Callable[..., Ru
     started: list[Running] = []
 
     def start_one(*, timeouts: Timeouts | None = None, **listener: Any) -> Running:
-        running = Running(settings(**listener), timeouts or Timeouts(artim=2.0, network=5.0, drain=1.0))
+        running = Running(
+            settings(**listener), timeouts or Timeouts(artim=2.0, network=5.0, drain=1.0, half_close=0.05)
+        )
         started.append(running)
         return running
 

@@ -15,15 +15,15 @@ from pynetdicom.pdu_primitives import (
     UserIdentityNegotiation,
 )
 
-from dicomnlp.receive.association import Timeouts
 from dicomnlp.receive.contexts import STORAGE_SOP_CLASSES, TRANSFER_SYNTAXES
 from dicomnlp.receive.negotiation import MAXIMUM_REQUEST_LENGTH
+from dicomnlp.receive.pdu import Timeouts
 
 SR, EXPLICIT = "1.2.840.10008.5.1.4.1.1.88.11", "1.2.840.10008.1.2.1"
 VERIFICATION = "1.2.840.10008.1.1"
 CT = "1.2.840.10008.5.1.4.1.1.2"
 JPEG = "1.2.840.10008.1.2.4.50"
-QUICK = Timeouts(artim=0.3, network=0.4, drain=0.3)
+QUICK = Timeouts(artim=0.3, network=0.4, message=0.4, drain=0.3, half_close=0.05)
 
 
 def test_each_offered_sop_class_is_accepted_in_each_transfer_syntax(start):
@@ -357,8 +357,8 @@ def test_abort_by_the_peer_ends_the_connection(start, eventually):
 
 
 def test_stop_lets_an_association_finish_its_object(start, objects):
-    """New connections are refused meanwhile, and what was under way is answered."""
-    running = start(timeouts=Timeouts(artim=2, network=5, drain=5))
+    """New associations are told to come later meanwhile (2/3/1), and what was under way is answered."""
+    running = start(timeouts=Timeouts(artim=2, network=5, drain=5, half_close=0.05))
     peer = running.peer()
     peer.associate()
     data_set = objects.data_set()
@@ -366,8 +366,10 @@ def test_stop_lets_an_association_finish_its_object(start, objects):
     peer.send(peer.data_pdu(3, peer.command(sop_instance_uid=data_set.SOPInstanceUID)))
     running.stop.set()
     time.sleep(0.4)
-    with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", running.port))
+    late = running.peer()
+    late.send(late.request())
+    kind, body = late.receive()
+    assert (kind, tuple(body[1:])) == (3, (2, 3, 1))
     peer.send(peer.data_pdu(2, data))
     assert peer.respond().Status == 0
     peer.release()

@@ -1,6 +1,7 @@
 """A database with objects in it, and a client that asks the application without a server."""
 
 import asyncio
+import dataclasses
 import datetime as dt
 import hashlib
 import shutil
@@ -21,6 +22,7 @@ from dicomnlp.model import (
     Door,
     Finding,
     Identity,
+    ImageHeader,
     IntakeRecord,
     Narrative,
     Processed,
@@ -88,6 +90,13 @@ class Archive:
         save_processed(self.database, [make_processed(receipt.object_id, study, instance, text)])
         return receipt.object_id
 
+    def index(self, instance: str, *, series: str, **header: str) -> None:
+        """Keep the header of an image of the study."""
+        record = make_record(STUDY, instance, data=b"", keep=True)
+        identity = dataclasses.replace(record.identity, series_instance_uid=series, modality="MG")
+        image = ImageHeader(identity, record.sha256, 10**10, **header)
+        record_arrivals(self.database, [dataclasses.replace(record, identity=identity, image=image)])
+
     def fail(self, object_id: int) -> None:
         """Let the analysis of an object fail."""
         save_processed(self.database, [Processed(object_id, State.FAILED, PIPELINE, reason_code="unreadable")])
@@ -134,6 +143,7 @@ def make_processed(object_id: int, study: str, instance: str, text: str) -> Proc
             assertion=assertion,
             is_negated=assertion is Assertion.ABSENT,
             cues=cues,
+            language="en",
         )
 
     cue = Cue("No", text.index("No "), text.index("No ") + 2, "NEGATED_EXISTENCE")

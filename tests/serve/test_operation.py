@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from dicomnlp.errors import DatabaseError
 from dicomnlp.store.database import Database
+from dicomnlp.store.pressure import HINDRANCES
 from dicomnlp.store.status import read_status
 
 
@@ -50,7 +51,7 @@ def test_ready_with_database_schema_and_dispatcher(client, database):
     with database.hold("dispatcher"):
         response = client.get("/readyz")
     assert response.status_code == 200
-    assert response.json() == {"status": "ready", "checks": {"database": "ok", "dispatcher": "ok"}}
+    assert response.json() == {"status": "ready", "checks": {"database": "ok", "dispatcher": "ok", "intake": "ok"}}
 
 
 def test_not_ready_without_a_dispatcher(client):
@@ -60,7 +61,7 @@ def test_not_ready_without_a_dispatcher(client):
     assert response.headers["content-type"] == "application/problem+json"
     document = response.json()
     assert document["reason_code"] == "not_ready"
-    assert document["checks"] == {"database": "ok", "dispatcher": "not_running"}
+    assert document["checks"] == {"database": "ok", "dispatcher": "not_running", "intake": "ok"}
     assert "dicomnlp work" in document["detail"]
     assert len(document["missing"]) == 1
 
@@ -70,22 +71,47 @@ def test_not_ready_without_a_database(make_client, settings):
     response = make_client(lambda: Database.open(settings)).get("/readyz")
     assert response.status_code == 503
     document = response.json()
-    assert document["checks"] == {"database": "database_missing", "dispatcher": "unknown"}
+    assert document["checks"] == {"database": "database_missing", "dispatcher": "unknown", "intake": "unknown"}
     assert "dicomnlp db upgrade" in document["detail"]
     assert "dicomnlp.db" not in response.text
 
 
-def test_not_ready_when_the_disk_is_full(client, database, monkeypatch):
-    """Less than 16 MB: everything can be read, and the next object is refused."""
-    usage = shutil.disk_usage(".")
+def _paused(client):
+    """The reason codes of which the metrics say that no objects are taken."""
+    families = text_string_to_metric_families(client.get("/metrics").text)
+    samples = [s for f in families if f.name == "dicomnlp_intake_paused" for s in f.samples]
+    assert {s.labels["reason_code"] for s in samples} == set(HINDRANCES)
+    return [s.labels["reason_code"] for s in samples if s.value]
+
+
+def test_not_ready_when_the_disk_is_full(client, database, settings, monkeypatch):
+    """Less than the watermark: everything can be read, and the next object is refused; the metrics say so too."""
+    usage, least = shutil.disk_usage("."), settings.database.minimum_free_bytes
     monkeypatch.setattr("dicomnlp.serve.readiness.KEEP_SECONDS", -1.0)
     with database.hold("dispatcher"):
-        monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=16777215))
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=least - 1))
         response = client.get("/readyz")
         assert response.status_code == 503
-        assert response.json()["checks"] == {"database": "database_full", "dispatcher": "ok"}
+        assert response.json()["checks"] == {"database": "ok", "dispatcher": "ok", "intake": "disk_full"}
         assert "disk space" in response.json()["missing"][0]
-        monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=16777216))
+        assert _paused(client) == ["disk_full"]
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=least))
+        assert client.get("/readyz").status_code == 200
+        assert _paused(client) == []
+
+
+def test_not_ready_after_a_disk_has_failed_a_commit(client, database, settings, monkeypatch):
+    """Whichever process found it: red until that has ended."""
+    monkeypatch.setattr("dicomnlp.serve.readiness.KEEP_SECONDS", -1.0)
+    monkeypatch.setattr("dicomnlp.store.fence.KEEP_SECONDS", -1.0)
+    listener = Database.open(settings)
+    listener.fence.prepare()
+    with database.hold("dispatcher"):
+        assert client.get("/readyz").status_code == 200
+        listener.fence.close_store()
+        assert client.get("/readyz").json()["checks"]["intake"] == "store_read_only"
+        assert _paused(client) == ["store_read_only"]
+        listener.close()
         assert client.get("/readyz").status_code == 200
 
 
@@ -97,7 +123,7 @@ def test_not_ready_when_the_database_may_not_be_written(client, database, monkey
     response = client.get("/readyz")
     assert response.status_code == 503
     document = response.json()
-    assert document["checks"] == {"database": "database_read_only", "dispatcher": "not_running"}
+    assert document["checks"] == {"database": "database_read_only", "dispatcher": "not_running", "intake": "ok"}
     assert len(document["missing"]) == 2
     assert "Permission" in document["missing"][0]
 

@@ -8,8 +8,19 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from dicomnlp.serve import gate, web
 from dicomnlp.serve.problems import KINDS
+from dicomnlp.store.traffic import Count, add_traffic
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "http-api.md"
+TRAFFIC = [
+    ("associations", "released"),
+    ("association_seconds", ""),
+    ("bytes", ""),
+    ("rejections", "local_limit_exceeded"),
+    ("objects", "stored"),
+    ("refusals", "unreadable"),
+    ("store_seconds", ""),
+    ("store_seconds_bucket", "0.01"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +59,7 @@ def test_page_lists_every_metric_with_its_labels(page, client, archive):
     object_id = archive.receive(instance="1.2.3.10").object_id
     archive.fail(object_id)
     client.get("/healthz")
+    add_traffic(archive.database, {Count("PACS", measure, label): 1.0 for measure, label in TRAFFIC})
     found = {}
     for family in text_string_to_metric_families(client.get("/metrics").text):
         for sample in family.samples:

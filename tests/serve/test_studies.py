@@ -299,3 +299,17 @@ def test_changes_of_a_report_are_answered(client, archive):
     assert client.get(path, headers={"If-None-Match": response.headers["etag"]}).status_code == 304
     assert client.get("/api/v1/reports/1.2.3.4/changes").json()["reason_code"] == "not_found"
     assert client.get("/api/v1/reports/Doe/changes").json()["reason_code"] == "malformed_uid"
+
+
+def test_image_series_of_a_study_are_told_by_their_headers(client, archive):
+    """Grouped by series, in the order of their numbers; a study of which no image came is not found."""
+    assert client.get(f"/api/v1/studies/{archive.study}/series").status_code == 404
+    archive.index("1.2.3.1", series="1.2.4", series_number="10", laterality="")
+    for instance in ("1.2.3.2", "1.2.3.3"):
+        archive.index(instance, series="1.2.5", series_number="9", laterality="L")
+    answered = client.get(f"/api/v1/studies/{archive.study}/series")
+    told = [(s["series_instance_uid"], s["modality"], s["laterality"], s["images"]) for s in answered.json()["series"]]
+    assert told == [("1.2.5", "MG", "L", 2), ("1.2.4", "MG", "", 1)]
+    again = client.get(f"/api/v1/studies/{archive.study}/series", headers={"If-None-Match": answered.headers["ETag"]})
+    assert again.status_code == 304
+    assert client.get("/api/v1/status").json()["images"] == 3

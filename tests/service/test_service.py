@@ -196,3 +196,47 @@ def test_several_listener_processes_share_the_port(tmp_path):
         assert running.wait_until_analysed()["analysed"] == 6
     finally:
         assert running.stop() == 0
+
+
+def test_hangup_puts_another_configuration_into_effect_without_ending_anything(tmp_path):
+    """The supervisor passes SIGHUP on to its parts; web and work start afresh if it concerns them."""
+    running = Service(tmp_path).start()
+    family = {p.pid for p in psutil.Process(running.process.pid).children()}
+
+    def await_event(event, component):
+        deadline = time.monotonic() + 30
+        while not any(
+            x["event"] == event and x.get("component") == component
+            for x in map(json.loads, filter(lambda line: line.startswith("{"), lines()))
+        ):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+    def lines():
+        return running.stderr.read_text()[seen:].splitlines()
+
+    try:
+        text = running.config.read_text()
+        seen = len(running.stderr.read_text())
+        running.config.write_text(text + "[listner]\n")
+        running.process.send_signal(signal.SIGHUP)
+        await_event("configuration_refused", "supervisor")
+        running.config.write_text(text.replace('"debug"', '"info"') + '[[peers]]\nae_title = "NOBODY"\n')
+        running.process.send_signal(signal.SIGHUP)
+        for component in ("listen", "work", "web"):
+            await_event("configuration_reloaded", component)
+        for component in ("work", "web"):
+            await_event("ready", component)
+        # SENDER is no peer any more
+        assert running.send([make_report(1, TEXT)]) == [None]
+        running.config.write_text(text)
+        seen = len(running.stderr.read_text())
+        running.process.send_signal(signal.SIGHUP)
+        for component in ("work", "web"):
+            await_event("ready", component)
+        assert running.send([make_report(1, TEXT)]) == [0]
+        assert running.wait_until_analysed()["analysed"] == 1
+        assert "component_died" not in running.stderr.read_text()
+        assert {p.pid for p in psutil.Process(running.process.pid).children()} == family
+    finally:
+        assert running.stop() == 0

@@ -78,6 +78,41 @@ def test_chain_ends_the_same_in_all_24_orders(empty, chain, found, stands):
         assert len(told) == 4
 
 
+CHEST = "Infiltrate in the right lower lobe with a small effusion."
+ABDOMEN = "Gallstones without cholecystitis, pancreas unremarkable."
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_draft_of_another_procedure_is_not_superseded(empty, order):
+    """Two drafts under one accession number and title, and the final of one: told apart by their words."""
+    documents = (
+        dataclasses.replace(PRELIMINARY, text=CHEST),
+        Document(7, preliminary_flag="PRELIMINARY", concepts=("cholelithiasis",), text=ABDOMEN),
+        dataclasses.replace(FINAL, text=CHEST),
+    )
+    database = empty()
+    arrive(database, *(documents[i] for i in order))
+    assert current(database) == [(2, "pulmonary_nodule"), (7, "cholelithiasis")]
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_rejected_rejection_gives_the_report_back(empty, order):
+    """The note was wrong, and another note says so."""
+    documents = (FINAL, NOTE_ON_FINAL, Document(7, title=REJECTED_FOR_QUALITY, rejects=(6,)))
+    database = empty()
+    arrive(database, *(documents[i] for i in order))
+    assert current(database) == [(2, "pulmonary_nodule")]
+    assert standings(database)[6] == ("withdrawn", 7, "rejected_for_quality_reasons")
+
+
+def test_note_whose_new_version_names_another_report_gives_the_first_back(database):
+    """Other bytes under the note's UID: what counts is what they say."""
+    arrive(database, FINAL, REJECTED, NOTE_ON_FINAL)
+    assert current(database) == [(4, "cardiomegaly")]
+    arrive(database, dataclasses.replace(NOTE_ON_FINAL, rejects=(4,), data=b"another"))
+    assert current(database) == [(2, "pulmonary_nodule")]
+
+
 def test_chain_that_comes_at_once_ends_the_same(database):
     """In one transaction each for arrival and analysis."""
     chain = (ADDED, NOTE_ON_FINAL, FINAL, PRELIMINARY)

@@ -9,7 +9,7 @@ from support.records import STUDY
 
 from dicomnlp.errors import NotFoundError
 from dicomnlp.model import State
-from dicomnlp.store import queries, queue, reprocess
+from dicomnlp.store import merges, quarantine, queries, queue, reprocess
 from dicomnlp.store.intake import record_arrivals
 
 OTHER_STUDY = "1.2.826.0.1.3680043.10.1511.1.2"
@@ -48,8 +48,10 @@ def test_each_stage_of_a_chain_is_known_as_it_was(database):
         known(database, before)
     [report] = queries.reports_of_study(database, STUDY, as_of=moments[1])
     assert report.sop_instance_uid == FINAL.uid
-    # known then, but what it is now is told
-    assert report.standing.status == "withdrawn"
+    # withdrawn now, not then
+    assert (report.standing.status, report.standing.superseded_by, report.is_current) == ("prevailing", None, True)
+    [found] = queries.findings_of_study(database, STUDY, as_of=moments[1])
+    assert found.standing.status == "prevailing"
 
 
 def test_filters_hold_in_the_past_too(database):
@@ -65,7 +67,87 @@ def test_received_is_held_but_known_only_when_analysed(database):
     received = now()
     queue.save_processed(database, [FINAL.processed(receipt.object_id)])
     assert known(database, received) == []
+    [report] = queries.reports_of_study(database, STUDY, as_of=received)
+    assert (report.state, report.report, report.standing.status, report.analysed_at) == ("pending", None, None, None)
     assert known(database, now()) == ["pulmonary_nodule"]
+    [report] = queries.reports_of_study(database, STUDY, as_of=now())
+    assert (report.state, report.standing.status) == ("analysed", "prevailing")
+
+
+def test_failure_is_known_from_when_it_failed(database):
+    """Before that it waited; what is read at last doesn't change what was known."""
+    [receipt] = record_arrivals(database, [FINAL.record])
+    waited = now()
+    read = FINAL.processed(receipt.object_id)
+    queue.save_processed(
+        database, [dataclasses.replace(read, state=State.FAILED, analysis=None, report=None, reason_code="cut_short")]
+    )
+    failed = now()
+    for moment, expected in ((waited, ("pending", None)), (failed, ("failed", "cut_short"))):
+        [report] = queries.reports_of_study(database, STUDY, as_of=moment)
+        assert (report.state, report.reason_code) == expected
+
+
+def test_report_that_is_processed_again_is_told_as_it_was(database):
+    """Waiting now, analysed then."""
+    arrive(database, FINAL)
+    before = now()
+    reprocess.start_run(database, reprocess.Selection(uids=(FINAL.uid,)))
+    [report] = queries.reports_of_study(database, STUDY, as_of=before)
+    assert (report.state, report.standing.status) == ("analysed", "prevailing")
+    assert report.analysed_at is not None
+
+
+def test_version_that_was_replaced_is_listed_in_its_time(database):
+    """The newer one waits: between the two, one report each time."""
+    arrive(database, FINAL)
+    before = now()
+    corrected = dataclasses.replace(FINAL, data=b"corrected")
+    record_arrivals(database, [dataclasses.replace(corrected.record, received_at=now())])
+    listed = [queries.reports_of_study(database, STUDY, as_of=m) for m in (before, now())]
+    assert [[(r.version, r.state) for r in reports] for reports in listed] == [[(1, "analysed")], [(2, "pending")]]
+
+
+def test_link_by_accession_number_is_known_from_when_a_study_had_it(database):
+    """Before the other study came, the report was of its own study alone; the links that are shown say so too."""
+    arrive(database, Document(1, accession_numbers=("A-1", "A-2")))
+    alone = now()
+    arrive(database, Document(2, study=OTHER_STUDY, accession_number="A-2", concepts=("mass",)))
+    both = now()
+    with pytest.raises(NotFoundError):
+        known(database, alone, OTHER_STUDY)
+    assert known(database, both, OTHER_STUDY) == ["mass", "pulmonary_nodule"]
+    for moment, kinds in ((alone, ["own"]), (both, ["own", "accession"])):
+        [report] = queries.reports_of_study(database, STUDY, as_of=moment)
+        assert [link.kind for link in report.studies] == kinds
+
+
+def test_link_by_accession_number_goes_by_the_patients_of_then(database):
+    """Linked while the two were one patient, and not before or after."""
+    arrive(database, Document(1, accession_numbers=("A-2",)))
+    arrive(database, Document(2, study=OTHER_STUDY, accession_number="A-2", patient_id="T-2", concepts=("mass",)))
+    moments = [now()]
+    merges.merge_patients(database, "T-2", "T-1")
+    moments.append(now())
+    merges.unmerge_patients(database, "T-2", "T-1")
+    moments.append(now())
+    assert [known(database, m, OTHER_STUDY) for m in moments] == [["mass"], ["mass", "pulmonary_nodule"], ["mass"]]
+
+
+def test_assigned_object_was_of_its_study_while_assigned(database):
+    """In quarantine before and after, in the study between."""
+    lost = Document(1, study="", accession_number="")
+    [receipt] = record_arrivals(database, [lost.record])
+    moments = [now()]
+    quarantine.assign_study(database, lost.uid, STUDY)
+    queue.save_processed(database, [lost.processed(receipt.object_id)])
+    moments.append(now())
+    quarantine.undo_assignment(database, lost.uid)
+    moments.append(now())
+    for moment in (moments[0], moments[2]):
+        with pytest.raises(NotFoundError):
+            known(database, moment)
+    assert known(database, moments[1]) == ["pulmonary_nodule"]
 
 
 def test_earlier_pipeline_and_version_are_known_as_they_were(database):

@@ -11,6 +11,7 @@ REPORT = ("LN", "11528-7", "Radiology Report")
 CT = ("LN", "18747-6", "CT Report")
 MR = ("LN", "18755-9", "MRI Report")
 DOSE = ("DCM", "113701", "X-Ray Radiation Dose Report")
+EXPIRED = ("DCM", "113039", "Data Retention Policy Expired")
 NOTE = ("DCM", "113037", "Rejected for Patient Safety Reasons")
 
 
@@ -92,6 +93,71 @@ def test_flags_tell_what_is_preliminary(flags, expected):
     assert is_preliminary(*flags) is expected
 
 
+CHEST = "Infiltrate in the right lower lobe with a small effusion. Heart size normal."
+CHEST_AGAIN = "Infiltrate in the right lower lobe, no effusion after all. Heart size normal."
+ABDOMEN = "Gallstones without cholecystitis. Pancreas and kidneys unremarkable."
+
+
+def draft(name, text="", at="", **said):
+    """A preliminary report, written at this time of one day."""
+    return facts(name, preliminary_flag="PRELIMINARY", text=text, content_date_time=at and f"20261122{at}", **said)
+
+
+def final(name, text="", at="", **said):
+    """A final report, written at this time of one day."""
+    return facts(name, preliminary_flag="FINAL", text=text, content_date_time=at and f"20261122{at}", **said)
+
+
+@pytest.mark.parametrize(
+    ("documents", "expected"),
+    [
+        # it says which one it is the final form of
+        ((draft("p", CHEST), draft("q", CHEST), final("f", CHEST, predecessors=("p",))), {"p": LOST, "q": STANDS}),
+        # what it names isn't held: as if it named nothing
+        ((draft("p"), final("f", predecessors=("x",))), {"p": LOST}),
+        # two procedures, one title: the final report says again what its own draft said
+        ((draft("p", CHEST), draft("q", ABDOMEN), final("f", CHEST_AGAIN)), {"p": LOST, "q": STANDS}),
+        (
+            (draft("p", CHEST), draft("q", ABDOMEN), final("f", CHEST_AGAIN), final("g", ABDOMEN)),
+            {"p": LOST, "q": "superseded by g"},
+        ),
+        # two drafts of one report that don't name each other
+        ((draft("p", CHEST), draft("q", CHEST_AGAIN), final("f", CHEST)), {"p": LOST, "q": LOST}),
+        # drafts that name each other are one report, whatever the final says
+        (
+            (draft("p", CHEST), draft("q", ABDOMEN, predecessors=("p",)), final("f", "-")),
+            {"p": "superseded by q", "q": LOST},
+        ),
+        # rewritten beyond recognition: still the final form of one
+        ((draft("p", CHEST), draft("q", ABDOMEN), final("f", "Normal heart.")), {"p": LOST, "q": STANDS}),
+        # one draft alone needs no likeness
+        ((draft("p", CHEST), final("f", "Normal.")), {"p": LOST}),
+        (
+            (draft("p", "右肺下叶见结节。"), draft("q", "肝脏未见异常。"), final("f", "右肺下叶结节。")),
+            {"p": LOST, "q": STANDS},
+        ),
+        # one procedure is done with when the next is reported
+        (
+            (draft("p", at="100000"), final("f", at="103000"), draft("q", at="110000")),
+            {"p": LOST, "q": STANDS},
+        ),
+        (
+            (draft("p", at="100000"), final("f", at="103000"), draft("q", at="110000"), final("g", at="113000")),
+            {"p": LOST, "q": "superseded by g"},
+        ),
+        # the same second, or an unknown time, tells nothing
+        ((draft("p", at="103000"), final("f", at="103000")), {"p": LOST}),
+        ((draft("p", at="110000"), final("f")), {"p": LOST}),
+        # the draft of an amendment is later, and isn't heard until it is final
+        ((final("f", at="103000"), draft("p", at="110000", predecessors=("f",))), {"f": STANDS, "p": LOST}),
+    ],
+)
+def test_final_report_supersedes_only_drafts_of_itself(documents, expected):
+    """Several preliminary reports under one accession number and title, in every order of arrival."""
+    decided = decide(*documents)
+    assert {name: decided[name] for name in expected} == expected
+
+
 def test_reports_without_a_relation_all_prevail():
     """Two finals, a draft of another study, one without any flag."""
     documents = (
@@ -143,11 +209,43 @@ def test_addendum_supersedes_only_what_it_repeats(said, expected):
 
 
 def test_rejected_report_takes_its_claims_with_it():
-    """What it had superseded stands again; notes reject no notes, and nothing that is not held."""
-    note = facts("n", title=NOTE, rejects=("f", "x", "m"), has_text=False)
-    other = facts("m", title=NOTE, rejects=("n",), has_text=False)
-    assert decide(P, F, note, other) == {"f": "withdrawn by n", "m": STANDS, "n": STANDS, "p": STANDS}
+    """What it had superseded stands again; nothing comes of a note on what is not held."""
+    note = facts("n", title=NOTE, rejects=("f", "x"), has_text=False)
+    assert decide(P, F, note) == {"f": "withdrawn by n", "n": STANDS, "p": STANDS}
     assert prevail((F, note))[ord("f")].reason_code == "rejected_for_patient_safety_reasons"
+
+
+def note(name, *rejects, title=NOTE):
+    """A rejection note."""
+    return facts(name, title=title, rejects=rejects, has_text=False)
+
+
+@pytest.mark.parametrize(
+    ("notes", "expected"),
+    [
+        ((note("m", "f"), note("n", "m")), {"f": STANDS, "m": "withdrawn by n"}),
+        # rejecting the note that rejects the note: the first counts again
+        ((note("m", "f"), note("n", "m"), note("o", "n")), {"f": "withdrawn by m", "m": STANDS}),
+        # one of two is rejected
+        ((note("m", "f"), note("o", "f"), note("n", "m")), {"f": "withdrawn by o", "m": "withdrawn by n"}),
+        # both in one note: the report is rejected by the note that rejects the note
+        ((note("m", "f"), note("n", "f", "m")), {"f": "withdrawn by n", "m": "withdrawn by n"}),
+        # each other: nobody's word counts more, and what is withdrawn stays so
+        ((note("m", "f", "n"), note("n", "m")), {"f": "withdrawn by m", "m": STANDS, "n": STANDS}),
+        # a ring, and one from outside that breaks it
+        (
+            (note("m", "f", "n"), note("n", "m"), note("o", "n")),
+            {"f": "withdrawn by m", "m": STANDS, "n": "withdrawn by m"},
+        ),
+        # that a note is kept no longer doesn't make it wrong
+        ((note("m", "f"), note("n", "m", title=EXPIRED)), {"f": "withdrawn by m", "m": STANDS}),
+        ((note("m", "f"), note("n", "f", "m", title=EXPIRED)), {"f": "withdrawn by m", "m": STANDS}),
+    ],
+)
+def test_rejected_rejection_note_gives_the_report_back(notes, expected):
+    """By a note for quality, safety or a wrong worklist entry, in every order of arrival."""
+    decided = decide(F, *notes)
+    assert {name: decided[name] for name in expected} == expected
 
 
 def test_rejection_titles_are_those_of_dicom():

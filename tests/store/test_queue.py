@@ -84,7 +84,7 @@ def test_saved_result_is_found_as_it_was_given(database, ids):
     assert queue.save_processed(database, [given]) == 1
     [stored] = queries.findings_of_study(database, STUDY)
     assert stored.finding == given.analysis.findings[0]
-    assert (stored.pipeline, stored.language, stored.sop_instance_uid) == ("en-1", "en", instance_uid(0))
+    assert (stored.pipeline, stored.sop_instance_uid) == ("en-1", instance_uid(0))
     [report] = queries.reports_of_instance(database, instance_uid(0))
     assert report.report.identity.patient_id == "T-1"
     for name in (

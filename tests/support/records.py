@@ -108,6 +108,7 @@ def make_finding(concept="pulmonary_nodule", text="nodule", start=16, assertion=
         measurements=(Measurement((6.0, 4.5), "mm", "size", Temporality.CURRENT, "6 mm", 12, 16),),
         critical=True,
         item_path="1.2.1",
+        language="en",
     )
 
 

@@ -7,12 +7,13 @@ from dataclasses import replace
 import pydicom
 import pytest
 import structlog
+from pydicom.dataset import Dataset
 from support.service import make_report
 
-from dicomnlp.analyse import pipeline_name
+from dicomnlp.analyse import analyse, pipeline_name
 from dicomnlp.model import Assertion, State, StoredObject
 from dicomnlp.work import process as module
-from dicomnlp.work.process import process
+from dicomnlp.work.process import Reading, process
 
 EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
 CANARY = "Wolpertinger"
@@ -41,6 +42,27 @@ def test_report_is_analysed_and_each_finding_knows_its_content_item():
     for finding in result.analysis.findings:
         assert result.report.narrative.text[finding.start : finding.end] == finding.text
         assert finding.item_path in paths
+
+
+def test_passage_in_a_language_without_pack_is_named_and_not_read_as_the_report_s():
+    """TID 1204: the content item declares it; what surrounds it is read."""
+    dataset = make_report(8, "FINDINGS: No pleural effusion.")
+    passage, language = Dataset(), Dataset()
+    passage.RelationshipType, passage.ValueType, passage.TextValue = "CONTAINS", "TEXT", "A nodule in the lung."
+    passage.ConceptNameCodeSequence = dataset.ContentSequence[0].ConceptNameCodeSequence
+    language.RelationshipType, language.ValueType = "HAS CONCEPT MOD", "CODE"
+    for sequence, (value, scheme) in {
+        "ConceptNameCodeSequence": ("121049", "DCM"),
+        "ConceptCodeSequence": ("tlh", "RFC5646"),
+    }.items():
+        code = Dataset()
+        code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = value, scheme, "x"
+        setattr(language, sequence, [code])
+    passage.ContentSequence = [language]
+    dataset.ContentSequence.append(passage)
+    [result] = process([make_stored(8, dataset)], FALLBACKS, "en")
+    assert [(f.concept.id, f.language) for f in result.analysis.findings] == [("pleural_effusion", "en")]
+    assert result.analysis.warnings == ("language_not_supported at 1.2",)
 
 
 def test_object_without_text_is_filed_under_the_default_pipeline():
@@ -111,10 +133,26 @@ def test_character_set_is_guessed_by_what_the_sender_is_known_to_send():
     stored = make_stored(1, dataset)
     # z with dot, c with acute, l with stroke in cp1250; as cp1252 they are other letters
     data = stored.data.replace(b"XXX", "¿æ³".encode("cp1252"))
-    by_ae_title = {"POLAND": ("cp1250",), "FRANCE": ("cp1252",)}
+    by_ae_title = {"POLAND": Reading(("cp1250",), "en"), "FRANCE": Reading(("cp1252",), "en")}
     texts = {}
     for title in ("POLAND", " POLAND ", "FRANCE"):
         sent = replace(stored, data=data, calling_ae_title=title)
         [result] = process([sent], FALLBACKS, "en", by_ae_title)
         texts[title] = (result.report.narrative.text[-4:], result.report.character_set.used)
     assert texts == {"POLAND": ("żćł.", "cp1250"), " POLAND ": ("żćł.", "cp1250"), "FRANCE": ("¿æ³.", "cp1252")}
+
+
+def test_a_sender_s_language_decides_where_the_text_does_not(monkeypatch):
+    """ "*" is any sender that isn't named; an import has none, and is read as the site says."""
+    asked = []
+
+    def note(narrative, *, language, default_language):
+        asked.append(default_language)
+        return analyse(narrative, language=language, default_language="en")
+
+    monkeypatch.setattr(module, "analyse", note)
+    monkeypatch.setattr(module, "pipeline_name", lambda language: language)
+    stored = make_stored(1, make_report(1, "No pleural effusion."))
+    by_ae_title = {"PEKING": Reading(FALLBACKS, "zh"), "*": Reading(FALLBACKS, "fr")}
+    process([replace(stored, calling_ae_title=title) for title in ("PEKING", "X", "")], FALLBACKS, "en", by_ae_title)
+    assert asked == ["zh", "fr", "en"]

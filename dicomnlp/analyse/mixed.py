@@ -1,0 +1,194 @@
+"""Reports in several languages: each passage is read by the pack of the language that its content items declare."""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from dicomnlp.analyse.engine import Engine, load_engine
+from dicomnlp.analyse.language import choose_language
+from dicomnlp.errors import LanguageNotSupportedError
+from dicomnlp.model import (
+    Analysis,
+    Communication,
+    Cue,
+    Finding,
+    Measurement,
+    Narrative,
+    PatientStatement,
+    Recommendation,
+    Score,
+    Section,
+    Segment,
+)
+
+_Placed = TypeVar("_Placed", Communication, Cue, Finding, Measurement, PatientStatement, Recommendation, Score)
+_Stretch = TypeVar("_Stretch", Section, Segment)
+
+NOT_SUPPORTED = "language_not_supported"
+"""Warning, with the place, for a passage that no pack reads: nothing is found in it, which mustn't look like health."""
+MAX_WARNINGS = 100
+"""After which `further_warnings` stands for the others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """Characters [start, end) of a narrative, in one language."""
+
+    start: int
+    end: int
+    language: str | None
+    """Code of the pack that reads it; None where none does."""
+    path: str
+    """Of the content item that it begins with, "" at the beginning of the text."""
+
+
+def analyse_by_passage(
+    narrative: Narrative, declared: str, default_language: str, targets: Sequence[tuple[int, int]]
+) -> Analysis:
+    """What `narrative` says, each passage read by the pack of its own language.
+
+    Parameters
+    ----------
+    narrative
+        The prose; its segments say where the declared language changes (PS3.16 TID 1204).
+    declared, default_language
+        Of the report, as `choose_language` takes them.
+    targets
+        As `Engine.analyse` takes them; each is judged in the passage that it begins in, and ends with it at the latest.
+
+    Returns
+    -------
+    Analysis
+        In the report's own language, which also counts the labels; what other packs found stands between, each
+        finding with its language. The warnings name passages that no pack reads.
+
+    Raises
+    ------
+    LanguageNotSupportedError
+        No pack reads the report's own language.
+    """
+    own_text = "".join(narrative.text[s.start : s.end] for s in narrative.segments if not s.language)
+    main = load_engine(choose_language(own_text, declared, default_language))
+    passages = passages_of(narrative, main.pack.language)
+    if [p.language for p in passages] == [main.pack.language]:
+        return main.analyse(narrative, targets)
+    parts: list[tuple[int, Analysis]] = []
+    warnings: list[str] = []
+    for passage in passages:
+        if passage.language is None:
+            warnings.append(f"{NOT_SUPPORTED} at {passage.path}")
+            continue
+        inside = [t for t in targets if passage.start <= t[0] < passage.end]
+        if targets and not inside:
+            continue
+        parts.append((passage.start, _analyse(narrative, passage, inside)))
+    return _joined(main, parts, warnings)
+
+
+def passages_of(narrative: Narrative, own: str) -> list[Passage]:
+    """The passages that together cover the text, in order; `own` reads what declares no language of its own.
+
+    What stands between two content items belongs to the first.
+    """
+    passages = [Passage(0, len(narrative.text), own, "")]
+    codes: dict[str, str | None] = {"": own}
+    for segment in narrative.segments:
+        if segment.language not in codes:
+            codes[segment.language] = _code(segment.language)
+        code = codes[segment.language]
+        last = passages[-1]
+        if code == last.language:
+            continue
+        if segment.start > last.start:
+            passages[-1] = replace(last, end=segment.start)
+            passages.append(Passage(segment.start, len(narrative.text), code, segment.path))
+        else:
+            passages[-1] = replace(last, language=code, path=segment.path)
+    return passages
+
+
+def _code(declared: str) -> str | None:
+    try:
+        return choose_language("", declared)
+    except LanguageNotSupportedError:
+        return None
+
+
+def _analyse(narrative: Narrative, passage: Passage, targets: Sequence[tuple[int, int]]) -> Analysis:
+    """What the passage says by its own pack; offsets count from its start."""
+    assert passage.language is not None
+    start, end = passage.start, passage.end
+    inside = Narrative(
+        narrative.text[start:end],
+        tuple(_section_within(s, start, end) for s in _between(narrative.sections, start, end)),
+        tuple(_segment_within(s, start, end) for s in _between(narrative.segments, start, end)),
+    )
+    return load_engine(passage.language).analyse(inside, [(a - start, min(b, end) - start) for a, b in targets])
+
+
+def _between(records: Sequence[_Stretch], start: int, end: int) -> Sequence[_Stretch]:
+    """Those that reach between `start` and `end`; `records` stand in order and apart."""
+    return records[bisect_right(records, start, key=_end) : bisect_left(records, end, key=_start)]
+
+
+def _start(record: Section | Segment) -> int:
+    return record.start
+
+
+def _end(record: Section | Segment) -> int:
+    return record.end
+
+
+def _section_within(section: Section, start: int, end: int) -> Section:
+    """`section` as far as it is between `start` and `end`: one that goes on from before has no heading there."""
+    return Section(
+        section.name,
+        section.title,
+        max(section.start, start) - start,
+        min(section.end, end) - start,
+        min(max(section.body_start, start), end) - start,
+    )
+
+
+def _segment_within(segment: Segment, start: int, end: int) -> Segment:
+    return replace(segment, start=max(segment.start, start) - start, end=min(segment.end, end) - start)
+
+
+def _joined(main: Engine, parts: Sequence[tuple[int, Analysis]], warnings: Sequence[str]) -> Analysis:
+    sections = tuple(
+        replace(s, start=s.start + by, end=s.end + by, body_start=s.body_start + by)
+        for by, part in parts
+        for s in part.sections
+    )
+    findings = tuple(_finding_at(f, by) for by, part in parts for f in part.findings)
+    found = [warning for _, part in parts for warning in part.warnings]
+    return Analysis(
+        language=main.pack.language,
+        pipeline=main.pipeline,
+        sections=sections,
+        findings=findings,
+        measurements=tuple(_at(m, by) for by, part in parts for m in part.measurements),
+        recommendations=tuple(_at(r, by) for by, part in parts for r in part.recommendations),
+        scores=tuple(_at(s, by) for by, part in parts for s in part.scores),
+        communications=tuple(_at(c, by) for by, part in parts for c in part.communications),
+        demographics=tuple(_at(d, by) for by, part in parts for d in part.demographics),
+        labels=main.labels(findings, {s.name for s in sections}),
+        warnings=tuple(dict.fromkeys([*found, *_few(warnings)])),
+    )
+
+
+def _few(warnings: Sequence[str]) -> Sequence[str]:
+    return warnings if len(warnings) <= MAX_WARNINGS else [*warnings[:MAX_WARNINGS], "further_warnings"]
+
+
+def _finding_at(finding: Finding, by: int) -> Finding:
+    return replace(
+        _at(finding, by),
+        cues=tuple(_at(c, by) for c in finding.cues),
+        measurements=tuple(_at(m, by) for m in finding.measurements),
+    )
+
+
+def _at(record: _Placed, by: int) -> _Placed:
+    return replace(record, start=record.start + by, end=record.end + by)
