@@ -225,7 +225,7 @@ class ListReader:
         start = site.start
         after = next((s for s in sites if s.start >= end), None)
         own = any(self._named(SITE, head[a:b], ()) for a in range(len(head)) for b in range(a + 1, len(head) + 1))
-        if own and not (after and self._parents[site.identifier] == self._parents[after.identifier] is not None):
+        if own and (after is None or not self._alike(site.identifier, after.identifier)):
             return None
         before = start
         while before > 0 and before - 1 in adjectives:
@@ -235,6 +235,11 @@ class ListReader:
             return None
         identifier = self._named(CONCEPT, (), head)
         return None if identifier is None else Match(identifier, start, end, (start, end))
+
+    def _alike(self, one: str, other: str) -> bool:
+        """Whether two sites are of one whole, or one is of the other."""
+        wholes = self._parents[one], self._parents[other]
+        return wholes[0] == wholes[1] is not None or one == wholes[1] or other == wholes[0]
 
     def _named(self, kind: str, words: Sequence[str], head: Sequence[str]) -> str | None:
         return next((i for k, i in self._meanings((*words, *head)) if k == kind), None)
