@@ -1,8 +1,8 @@
 """Whole reports of CT, MR, PET/CT and plain films, and what a radiologist reads in each.
 
 A file of ``reports/`` is a report, a line of dashes, and a finding a row: words, assertion, concept, site, side,
-degree, course and sizes, ``-`` for none. What normal statements imply is left out. A row that begins with ``?`` is one that the
-rules don't read as a radiologist would: it stands for what is found, and only its words are compared.
+degree, course and sizes, ``-`` for none. What normal statements imply is left out. A row that begins with ``?`` is one
+that the rules don't read as a radiologist would: it stands for what is found, and only its words are compared.
 """
 
 from pathlib import Path
