@@ -111,7 +111,7 @@ class Clause:
                 # between the parts of two composed findings: "Liver: Mildly enlarged, echogenic"
                 touching = [min(touching, key=lambda i: self._from_predicate(word, self.targets[i]))]
             if touching and nouns:
-                # in "opacity right lower lobe, likely infarct" the lobe is of both, though the infarct is composed of it
+                # "opacity right lower lobe, likely infarct": the lobe is of both, though the infarct is composed of it
                 touching += [
                     i for i, t in enumerate(self.targets) if t.predicate[1] == word.start and i not in touching
                 ]
