@@ -251,6 +251,8 @@ def create_engine(settings: Settings) -> Engine:
     engine = sa.create_engine(
         url,
         creator=lambda: sqlite3.connect(address, uri=True, timeout=timeout, check_same_thread=False),
+        # the connection that wrote last: each other one would have to read again what has changed
+        pool_use_lifo=True,
         **common,
     )
 
