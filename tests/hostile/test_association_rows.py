@@ -303,6 +303,11 @@ def test_no_address_can_have_memory_for_all(listener):
         with RawPeer(listener.port) as small:
             small.associate()
             assert small.store(report("778"), sop_instance_uid="2.25.778") == 0
+        for peer in gone:
+            peer.socket.settimeout(30)
+        # who waits for ten seconds in vain is told so
+        assert min(gone, key=peers.index).status() == 0xA700
+    assert ("refused", 0xA700, "too_much_at_a_time") in listener.ledger()
     with RawPeer(listener.port) as after:
         after.associate(context(1), context(3, IMPLICIT))
         assert after.store(report("779", padding=5_000_000), sop_instance_uid="2.25.779") == 0
