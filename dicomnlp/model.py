@@ -19,6 +19,9 @@ from typing import Any
 from dicomnlp.plain_values import to_json as to_json
 from dicomnlp.plain_values import utc_text as utc_text
 from dicomnlp.statements import (
+    PIPELINE_SEPARATOR as PIPELINE_SEPARATOR,
+)
+from dicomnlp.statements import (
     Analysis as Analysis,
 )
 from dicomnlp.statements import (

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 
 from dicomnlp.terms import Acuity, Assertion, Change, Laterality, RecommendationKind, SectionName, Severity, Temporality
 
+PIPELINE_SEPARATOR = "&"
+"""Between the pipelines of a report that several packs read, passage by passage."""
+
 
 @dataclass(frozen=True, slots=True)
 class Section:
@@ -180,7 +183,8 @@ class Analysis:
 
     language: str
     pipeline: str
-    """Pack, version and digest of everything that can change the answer: "en-2026.1+3f9c0d21a4b7"."""
+    """Pack, version and digest of everything that can change the answer: "en-2026.1+3f9c0d21a4b7"; of several packs
+    in the order of these names, joined by `PIPELINE_SEPARATOR`."""
     sections: tuple[Section, ...] = ()
     findings: tuple[Finding, ...] = ()
     measurements: tuple[Measurement, ...] = ()

@@ -117,6 +117,8 @@ class AttributeReader:
         levels, image_references
             Its levels and references to images.
         """
+        if not targets:
+            return []
         marks = (matches.degrees, matches.acuities, matches.courses, matches.counts)
         if not (any(marks) or matches.sites or matches.sides or measurements or levels or image_references):
             return [(_NOTHING,)] * len(targets)
@@ -230,7 +232,12 @@ class AttributeReader:
             # the label of the line counts where the sentence names no site of its own
             said = Match(target.identifier, *target.predicate, target.predicate)
             outside = [s for s in outside if ":" not in clause.words[s.end : said.start]] or outside
-        return nearest(said, outside or inside)
+        found = nearest(said, outside or inside)
+        if target.of is not None and found is not None:
+            of = [s for s in outside if s.start < target.of[1] and target.of[0] < s.end]
+            if of and found not in of and not any(self._alike(found, s) for s in of):
+                return nearest(said, of)  # "hypodensities in the right kidney and spleen" made of the spleen
+        return found
 
     def _of_another(
         self,
@@ -284,6 +291,7 @@ class AttributeReader:
     ) -> tuple[Attributes, ...]:
         """`common`, and the same for each further site of a list: "in the liver, spleen and right kidney"."""
         near = sorted((s for s in sites if not in_name(s, target)), key=lambda m: m.start)
+        site = next((s for s in near if (s.start, s.end) == (site.start, site.end)), site)
         if site not in near:
             return (common,)
         run = [near[0]]
@@ -299,22 +307,31 @@ class AttributeReader:
         if site not in run or not clause.words_of(run[0].start, run[-1].end, self._coordinators):
             return (common,)
         instances = [common]
-        for n, other in enumerate(run):
-            if other.identifier in {instance.anatomy for instance in instances}:
+        owned = [self._own_side(clause, other, matches) for other in run]
+        several = sum(side is not None for side in owned) > 1
+        for n, (listed_site, own) in enumerate(zip(run, owned, strict=True)):
+            other = self._meant(target, listed_site) or listed_site
+            if other.identifier in {instance.anatomy for instance in instances} | self._within[site.identifier]:
                 continue
             if target.of is not None and not self._alike(site, other):
                 continue  # "heart and liver are enlarged": the liver isn't what makes it cardiomegaly
-            beside = next((s.identifier for s in matches.sides if 0 <= other.start - s.end <= _BESIDE), None)
-            own = self._side_of(clause, other, matches.sites) or (Laterality(beside) if beside else None)
             of_first = any(0 <= site.start - s.end <= _BESIDE for s in matches.sides if site.start > target.start)
             of_first = of_first or self._side_of(clause, site, matches.sites) is common.laterality
             # "the left thalamus and pons" are both left, "the left thalamus and the pons" are not
-            bare = all(
-                word in self._coordinators | self._separators for word in clause.words[run[n - 1].end : other.start]
+            between = clause.words[run[n - 1].end : other.start]
+            bare = (
+                not several
+                and other.start > site.start
+                and all(word in self._coordinators | self._separators for word in between)
             )
             side = own or (common.laterality if bare or not of_first else None)
             instances.append(replace(common, anatomy=other.identifier, laterality=side))
         return tuple(instances)
+
+    def _own_side(self, clause: Clause, site: Match, matches: Matches) -> Laterality | None:
+        """The side of a site of a list: its own, or the one right before it."""
+        beside = next((s.identifier for s in matches.sides if 0 <= site.start - s.end <= _BESIDE), None)
+        return self._side_of(clause, site, matches.sites) or (Laterality(beside) if beside else None)
 
     def _sizes(self, target: Match, degree: Match, words: Sequence[str]) -> bool:
         """Whether the word tells how large the finding is, and no degree of it: "a small cyst"."""
@@ -377,7 +394,7 @@ class AttributeReader:
 
     def _instances(self, clause: Clause, target: Match, matches: Matches, common: Attributes) -> tuple[Attributes, ...]:
         """`common`, or two where two sides with their own degrees stand before the finding."""
-        following = self._after_each(matches, target, common)
+        following = self._after_each(clause, matches, target, common)
         if following:
             return following
         before = [s for s in matches.sides if target.start - ADJECTIVES <= s.start and s.end <= target.start]
@@ -418,9 +435,13 @@ class AttributeReader:
         return (common,)
 
     @staticmethod
-    def _after_each(matches: Matches, target: Match, common: Attributes) -> tuple[Attributes, ...]:
+    def _after_each(clause: Clause, matches: Matches, target: Match, common: Attributes) -> tuple[Attributes, ...]:
         """Two instances where each side follows with its degree: "moderate on the left and severe on the right"."""
-        after = [s for s in matches.sides if s.start >= target.end]
+        after = [
+            s
+            for s in matches.sides
+            if s.start >= target.end and clause.words_of(s.start - 2, s.start, clause.prepositions)
+        ]
         for one, other in pairwise(after):
             first, second = (before_side(matches.degrees, side, target.end) for side in (one, other))
             opposite = {one.identifier, other.identifier} == {Laterality.LEFT.value, Laterality.RIGHT.value}

@@ -102,12 +102,21 @@ class Clause:
         own: list[list[Match]] = [[] for _ in self.targets]
         if not words:
             return own
+        previous: tuple[Match, int | None] | None = None
         for word in words:
             touching = [i for i, t in enumerate(self.targets) if word.start < t.end and t.start < word.end]
             owner = self._owner(word, nouns=nouns)
+            if nouns and previous is not None and self._lists_on(previous[0], word, previous[1]):
+                owner = previous[1]
+            previous = word, owner
             if len(touching) > 1 and not shared:
                 # between the parts of two composed findings: "Liver: Mildly enlarged, echogenic"
                 touching = [min(touching, key=lambda i: self._from_predicate(word, self.targets[i]))]
+            if touching and nouns:
+                # "opacity right lower lobe, likely infarct": the lobe is of both, though the infarct is composed of it
+                touching += [
+                    i for i, t in enumerate(self.targets) if t.predicate[1] == word.start and i not in touching
+                ]
             for number in touching or ([] if owner is None else [owner]):
                 own[number].append(word)
         if not shared:
@@ -126,6 +135,20 @@ class Clause:
         """Whether a member of a list has a degree, an acuity ... of its own: "right infarct and chronic ischemia"."""
         start = self.targets[number - 1].end if number else self.targets[number].start
         return any(token in self.marked for token in range(start, self.targets[number].start + 1))
+
+    def _lists_on(self, one: Match, other: Match, owner: int | None) -> bool:
+        """Whether `other` goes on with the list of `one`: "foci in the lung, liver and pons are suspicious for"."""
+        between = range(one.end, other.start)
+        if (
+            owner is None
+            or self.targets[owner].start > one.start
+            or not any(self.words[i] in self.joins for i in between)
+        ):
+            return False
+        if not all(self.words[i] in self.joins or i in self.sided | self.marked for i in between):
+            return False
+        following = next((t.start for t in self.targets if t.start >= other.end), None)
+        return following is None or not all(i in self.sided | self.marked for i in range(other.end, following))
 
     def _owner(self, word: Match, *, nouns: bool) -> int | None:
         following = next((i for i, t in enumerate(self.targets) if t.start >= word.end), None)

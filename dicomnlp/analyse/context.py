@@ -5,9 +5,8 @@ medspaCy's rules, modifiers and graph stay the engine. What differs, and why, is
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from dicomnlp.analyse.library import ConText, ConTextGraph, ConTextModifier, ConTextRule, Doc, Span, spacy
 from dicomnlp.analyse.phrases import ANY, NUMBER, PhraseTable
@@ -29,8 +28,7 @@ _Edge = tuple[Span, "ClauseModifier"]
 """A target, and a cue that acts on it."""
 
 
-@dataclass(frozen=True, slots=True)
-class CueMatch:
+class CueMatch(NamedTuple):
     """A cue that acts on a target: its tokens [start, end) and its category."""
 
     start: int

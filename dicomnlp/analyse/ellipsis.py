@@ -44,8 +44,7 @@ class ListReader:
         self._between = self._coordinators | frozenset(words.separators)
         self._prepositions = frozenset(words.prepositions)
         self._stops = self._between | frozenset(words.clause_breaks) | self._prepositions | {"(", ")"}
-        self._within = {i: frozenset(pack.site_lineage(i)) for i in pack.anatomy}
-        self._whole = frozenset(i for i, entry in pack.anatomy.items() if entry.parent is None)
+        self._parents = {i: entry.parent for i, entry in pack.anatomy.items()}
         self._normal = frozenset(i for i, entry in pack.concepts.items() if entry.normal)
 
     def __call__(self, words: Sequence[str], matches: Matches) -> Matches:
@@ -60,21 +59,22 @@ class ListReader:
 
     def _sites(self, words: Sequence[str], matches: Matches) -> tuple[Match, ...]:
         sides = {(side.start, side.end) for side in matches.sides}
-        named = _tokens(matches.concepts)
+        beside = frozenset(token for side in matches.sides for token in range(side.start, side.end))
+        named = frozenset(token for concept in matches.concepts for token in range(*concept.predicate))
         found = {(site.start, site.end): site for site in matches.sites}
         for site in matches.sites:
             heads = [words[start : site.end] for start in range(site.start + 1, site.end)]
             members = [(site.start, site.end)]
-            while (end := self._end_before(words, members[-1][0], frozenset(), first=len(members) == 1)) is not None:
+            while (end := self._end_before(words, members[-1][0], beside, first=len(members) == 1)) is not None:
                 completed = self._completed(SITE, words, end, heads)
                 # "left and right kidneys" are the two of a pair, as "both kidneys" are
                 if completed is None or (completed.start, end) in sides:
                     break
                 span = completed.start, end
-                if not named.isdisjoint(range(*span)) or any(
-                    _overlap(span, other) and span != other for other in found
-                ):
+                if not named.isdisjoint(range(*span)) or any(_crosses(span, other) for other in found):
                     break
+                for part in [other for other in found if _overlap(span, other)]:
+                    del found[part]  # "mesenteric" of "superior mesenteric and celiac arteries"
                 found[span] = completed
                 members.append(span)
             self._share(words, members, found)
@@ -226,7 +226,7 @@ class ListReader:
         start = site.start
         after = next((s for s in sites if s.start >= end), None)
         own = any(self._named(SITE, head[a:b], ()) for a in range(len(head)) for b in range(a + 1, len(head) + 1))
-        if own and not (after and self._within[site.identifier] & self._within[after.identifier] - self._whole):
+        if own and (after is None or not self._alike(site.identifier, after.identifier)):
             return None
         before = start
         while before > 0 and before - 1 in adjectives:
@@ -237,12 +237,22 @@ class ListReader:
         identifier = self._named(CONCEPT, (), head)
         return None if identifier is None else Match(identifier, start, end, (start, end))
 
+    def _alike(self, one: str, other: str) -> bool:
+        """Whether two sites are of one whole, or one is of the other."""
+        wholes = self._parents[one], self._parents[other]
+        return wholes[0] == wholes[1] is not None or one == wholes[1] or other == wholes[0]
+
     def _named(self, kind: str, words: Sequence[str], head: Sequence[str]) -> str | None:
         return next((i for k, i in self._meanings((*words, *head)) if k == kind), None)
 
 
 def _overlap(one: Span, other: Span) -> bool:
     return one[0] < other[1] and other[0] < one[1]
+
+
+def _crosses(one: Span, other: Span) -> bool:
+    """Whether `other` reaches out of `one`."""
+    return _overlap(one, other) and not (one[0] <= other[0] and other[1] <= one[1])
 
 
 def _tokens(matches: Sequence[Match]) -> frozenset[int]:

@@ -283,16 +283,18 @@ class _Line:
 
     def __init__(self, start: int) -> None:
         self._lead: Lead | None = None
-        self._begin = self._end = start
+        self._end = start
+        self._opened = False
         self.previous = start
         """Start of the sentence before."""
 
     def lead(self, text: str, start: int, end: int, reading: SentenceReading) -> Lead | None:
         """The label that holds for the sentence ``text[start:end]``: its own, else that of its line."""
-        if not text[self._begin : start].strip() or "\n" in text[self._end : start]:
+        if not self._opened or "\n" in text[self._end : start]:
             self._lead = reading.lead  # it begins the line, so it holds for the rest of it
         elif reading.lead is not None:
             self._lead = None
+        self._opened = True
         self._end = end
         return reading.lead or self._lead
 

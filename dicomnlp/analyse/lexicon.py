@@ -149,16 +149,20 @@ class Lexicon:
                 else:
                     found[kind].append(Match(identifier, start, end, span))
         if parts:
-            found[CONCEPT] += list(self._composed(lower, parts, found[CONCEPT]))
-        found[SIDE] = [side for side in longest(found[SIDE]) if side.identifier != _NONE]
-        if self._unspaced and found[SITE]:
+            places = frozenset(t for kind in (SITE, SIDE) for m in found[kind] for t in range(m.start, m.end))
+            found[CONCEPT] += list(self._composed(lower, parts, found[CONCEPT], places))
+        if SIDE in found:
+            found[SIDE] = [side for side in longest(found[SIDE]) if side.identifier != _NONE]
+        if self._unspaced and SITE in found:
             found[SITE] = list(longest(found[SITE]))
             said = [s for s in said if not _within(s[1], s[2], found[SITE])]
             found[CONCEPT] = [m for m in found[CONCEPT] if not _within(m.start, m.end, found[SITE])]
         if said:
             found[SITE] = list(longest(found[SITE]))
             found[CONCEPT] = self._with_composed(lower, said, found)
-        return Matches(*(_settled(found[kind], found[IDIOM], head_last=kind == SITE) for kind in _KINDS))
+        idioms = found.pop(IDIOM, [])
+        settled = {kind: _settled(named, idioms, head_last=kind == SITE) for kind, named in found.items()}
+        return Matches(*[settled.get(kind, ()) for kind in _KINDS])
 
     def meanings(self, words: Sequence[str]) -> tuple[tuple[str, str], ...]:
         """What `words` (lower case, respelled) mean as a whole: pairs (kind, identifier); none where no term."""
@@ -206,7 +210,11 @@ class Lexicon:
                     break
 
     def _composed(
-        self, lower: Sequence[str], parts: dict[str, list[tuple[int, int]]], named: list[Match]
+        self,
+        lower: Sequence[str],
+        parts: dict[str, list[tuple[int, int]]],
+        named: list[Match],
+        places: frozenset[int],
     ) -> Iterator[Match]:
         """Composed concepts: what is said, of what stands nearest to it and of what is joined to that.
 
@@ -224,7 +232,7 @@ class Lexicon:
                     # what the label of a line names is what the rest of the sentence speaks of: "Liver: Enlarged"
                     labelled = first == b and first[1] == colon
                     gap = self.gap + _LABEL_GAP if labelled else self.gap
-                    if second[0] < first[1] or _words_in(lower[first[1] : second[0]]) > gap:
+                    if second[0] < first[1] or _words_in(lower, first[1], second[0], places) > gap:
                         continue
                     if not self.breaks.isdisjoint(lower[first[1] + labelled : second[0]]):
                         continue
@@ -263,11 +271,13 @@ def _compared(comparison: Comparison) -> Iterator[tuple[str, list[str]]]:
         yield change.value, [by + how + word for by in comparison.by for how in ("", *comparison.how) for word in words]
 
 
-def _words_in(words: Sequence[str]) -> int:
-    """How many of `words` there are, numbers and the ending of one ("6th") apart."""
+def _words_in(words: Sequence[str], start: int, end: int, places: frozenset[int]) -> int:
+    """How many of the words [start, end) there are, apart from numbers, the ending of one ("6th"), sites and sides."""
     return sum(
-        not word[0].isdigit() and not (i and words[i - 1][0].isdigit() and len(word) == _ORDINAL)
-        for i, word in enumerate(words)
+        not words[i][0].isdigit()
+        and i not in places
+        and not (i > start and words[i - 1][0].isdigit() and len(words[i]) == _ORDINAL)
+        for i in range(start, end)
     )
 
 
@@ -283,19 +293,21 @@ def _gap(match: Match) -> tuple[int, int]:
 
 def _settled(matches: Sequence[Match], idioms: Sequence[Match], *, head_last: bool) -> tuple[Match, ...]:
     """`matches` without overlaps, and without what stands in one of `idioms`."""
-    if not matches or not idioms:
+    if not idioms:
         return longest(matches, head_last=head_last)
     settled = longest([*idioms, *matches], head_last=head_last)
     return tuple(match for match in settled if match.identifier != IDIOM)
 
 
-def longest(matches: Iterable[Match], *, head_last: bool = False) -> tuple[Match, ...]:
+def longest(matches: Sequence[Match], *, head_last: bool = False) -> tuple[Match, ...]:
     """`matches` without overlaps: the longest stays, of equals the closest, then the first; in order of place.
 
     With `head_last` the last of equals stays: "basal ganglia" of "right basal ganglia", not "right basal".
     What is said of two things at once ("heart and mediastinum are normal") stays for both, and so do two things said
     of one ("the liver is enlarged and echogenic").
     """
+    if len(matches) < 2:
+        return tuple(matches)
     in_order = sorted(matches, key=_PLACE)
     if all(one.end <= other.start for one, other in pairwise(in_order)):
         return tuple(in_order)

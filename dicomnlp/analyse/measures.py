@@ -15,6 +15,8 @@ from dicomnlp.model import Measurement, Temporality
 
 _NUMBER = r"(?:(?<!\d )[-\u2212])?(?:\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:[.,]\d+)?|[.,]\d+)"
 _DIGIT = re.compile(r"\d")
+_BEFORE_DIGIT = 2
+"""Characters of a number before its first digit: "-.5"."""
 
 
 class _Bounds(NamedTuple):
@@ -134,7 +136,9 @@ class MeasureReader:
 
     def _quantities(self, text: str) -> Iterator[_Quantity]:
         at = 0
-        while match := self._first.search(text, at):
+        while (digit := _DIGIT.search(text, at)) and (
+            match := self._first.search(text, max(at, digit.start() - _BEFORE_DIGIT))
+        ):
             chain = [match]
             shape = ""
             while True:

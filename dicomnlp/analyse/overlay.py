@@ -232,10 +232,13 @@ _KNOWN = "it may hold " + ", ".join(f"{name}.toml" for name in FILES)
 
 
 def _joined(old: _Site, new: _Site) -> _Site:
-    added: dict[str, tuple[object, ...]] = {}
-    for key in WORDS & type(old).model_fields.keys():
-        added[key] = (*getattr(old, key), *getattr(new, key))
-    return old.model_copy(update=added)
+    return old.model_copy(update=_words_of(old, new))
+
+
+def _words_of(*entries: schema.Table) -> dict[str, tuple[object, ...]]:
+    """The words of all `entries` together; sites have no compositions."""
+    names = [name for name in sorted(WORDS) if hasattr(entries[0], name)]
+    return {name: tuple(word for entry in entries for word in getattr(entry, name)) for name in names}
 
 
 def _dotted(path: Sequence[str | int]) -> str:

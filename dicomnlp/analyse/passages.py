@@ -9,6 +9,7 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import NamedTuple
 
 from dicomnlp.analyse.context import steps
 from dicomnlp.analyse.phrases import PhraseTable, signs
@@ -40,8 +41,7 @@ class Passage:
         return self.text[self.starts[start] : self.ends[end - 1]]
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
+class Hit(NamedTuple):
     """Tokens [start, end) that a phrase of the pack matches, and what the pack says of it."""
 
     kind: str

@@ -108,7 +108,7 @@ class SentenceReader:
             found = [_target(matches.concepts, *tokens.span(a, b)) for a, b in targets]
         else:
             places = [(tokens.starts[m.predicate[0]], tokens.ends[m.predicate[1] - 1]) for m in found]
-        levels = self._details.levels(text, tokens)
+        levels = self._details.levels(text, tokens) if found or ":" in words[:LABEL_AT_MOST] else []
         lead = self._sided(self._details.lead(words, matches, levels))
         if not found:
             refers_back = self._details.refers_back(text)
@@ -152,9 +152,8 @@ class SentenceReader:
         if not stated:
             return self._attributes.read(words, matches, said, measured, levels, images)
         outside = [s for s in matches.sites if not any(m.start <= s.start and s.end <= m.end for m in stated)]
-        findings = iter(
-            self._attributes.read(words, replace(matches, sites=tuple(outside)), said, measured, levels, images)
-        )
+        sited = replace(matches, sites=tuple(outside)) if said else matches
+        findings = iter(self._attributes.read(words, sited, said, measured, levels, images))
         bare = replace(matches, degrees=(), courses=(), acuities=(), counts=())
         statements = iter(self._attributes.read(words, bare, stated, [], levels))
         return [next(statements) if n else next(findings) for n in normal]

@@ -82,6 +82,7 @@ class StatementReader:
     def collect(self, text: str, section: Section, spans: Iterable[tuple[int, int]], into: "Stated") -> None:
         """Add what the sentences of `section` at `spans` of `text` state, each with its place in the text."""
         heading = section.start if section.title and self.names_score(section.title) else None
+        opening = len(text) - len(text.lstrip())
         for start, end in spans:
             read = self.read(text[start:end])
             if heading is not None:
@@ -91,7 +92,7 @@ class StatementReader:
                 into.scores += _placed(read.scores, start)
             if read is NOTHING:
                 continue
-            if not _is_title(text, start, end):
+            if start != opening or not _is_title(text, start, end):
                 into.recommendations += _placed(self._counting(read.requests, section.name), start)
             into.communications += _placed(read.communications, start)
             into.demographics += _placed(read.demographics, start)
@@ -104,8 +105,8 @@ class StatementReader:
 
 
 def _is_title(text: str, start: int, end: int) -> bool:
-    """Whether a report begins with the sentence as its title: "EMERGENT PELVIC US"."""
-    return text[start:end].isupper() and not text[:start].strip() and not text[end:].isupper()
+    """Whether the sentence that a report begins with is its title: "EMERGENT PELVIC US"."""
+    return text[start:end].isupper() and not text[end:].isupper()
 
 
 @dataclass(slots=True)

@@ -84,18 +84,19 @@ def narrative_of(nodes: list[Node], contexts: Contexts, sop_class_uid: str, warn
     children = children_of(nodes)
     only_comments = not holds_prose(sop_class_uid, nodes[0].item.concept)
     excluded = [False] * len(nodes)
-    joined = [False] * len(nodes)
+    sentences: dict[int, list[_Piece]] = {}
+    """By the item that each begins with; the others of its items have none."""
     blocks: list[_Block] = []
     for index, node in enumerate(nodes):
         excluded[index] = node.item.relationship in _CONTEXT or (node.parent >= 0 and excluded[node.parent])
-        if excluded[index] or joined[index]:
+        if excluded[index]:
             continue
         if node.is_continuous and not only_comments:
-            pieces = _sentence(nodes, children[index], contexts)
-            if pieces:
-                for child in children[index]:
-                    joined[child] = _is_part_of_sentence(nodes[child])
-                blocks.append(_block(nodes, index, pieces, contexts, warnings))
+            sentences.update(_sentences(nodes, children[index], contexts))
+            continue
+        if index in sentences:
+            if sentences[index]:
+                blocks.append(_block(nodes, node.parent, tuple(sentences[index]), contexts, warnings))
             continue
         text = _text_of(node)
         if text and (not only_comments or _is_comment(node.item.concept)):
@@ -115,17 +116,20 @@ def _text_of(node: Node) -> str:
     return plain_text(item.value) if is_prose(item.value) else ""
 
 
-def _sentence(nodes: list[Node], children: list[int], contexts: Contexts) -> tuple[_Piece, ...]:
-    """What the items of a CONTINUOUS container read as, in order (PS3.3 C.17.3.2.3).
+def _sentences(nodes: list[Node], children: list[int], contexts: Contexts) -> dict[int, list[_Piece]]:
+    """What the items of a CONTINUOUS container read as, in order (PS3.3 C.17.3.2.3); a container within divides them.
 
-    () when the container is continuous in name only: without any text, or with texts under headings of their own,
+    Empty when the container is continuous in name only: without any text, or with texts under headings of their own,
     as whole reports have it whose writer chose the word at random.
     """
-    pieces: list[_Piece] = []
+    found: dict[int, list[_Piece]] = {}
+    first: int | None = None
     texts = 0
     headings: set[SectionName] = set()
     for child in children:
         item = nodes[child].item
+        if item.value_type == "CONTAINER":
+            first = None
         if not _is_part_of_sentence(nodes[child]):
             continue
         if item.value_type in _NOT_TEXT:
@@ -139,9 +143,11 @@ def _sentence(nodes: list[Node], children: list[int], contexts: Contexts) -> tup
             heading = heading_of(item.concept) if item.concept else None
             if words and heading is not None and heading.section is not None and not heading.is_generic:
                 headings.add(heading.section)
+        found[child] = []
         if words:
-            pieces.append(_Piece(words, item.path, contexts.of[child]))
-    return tuple(pieces) if texts and len(headings) < 2 else ()
+            first = child if first is None else first
+            found[first].append(_Piece(words, item.path, contexts.of[child]))
+    return found if texts and len(headings) < 2 else {}
 
 
 def _is_part_of_sentence(node: Node) -> bool:
@@ -199,9 +205,8 @@ def _block(
     if deciding is not None:
         title, title_path, heading = chain[deciding]
         section = heading.section if heading else None
-        inner = chain[:deciding]
-        outer = [entry for entry in chain[deciding + 1 :] if isinstance(entry[0], _Subject)]
-        labels = [*inner, *outer]
+        # an organ, a side or an examination that the section stands in is part of what its text says
+        labels = [*chain[:deciding], *chain[deciding + 1 :]]
     else:
         named = [i for i, (label, _, heading) in enumerate(chain) if label and heading is None]
         if named:

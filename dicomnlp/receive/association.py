@@ -18,7 +18,6 @@ import dataclasses
 import enum
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 from dicomnlp.config import PeerSettings
@@ -55,6 +54,7 @@ from dicomnlp.receive.pdu import (
     ConnectionClosedError,
     Pace,
     PDUType,
+    Timeouts,
 )
 from dicomnlp.receive.policy import ALARMING
 from dicomnlp.receive.reasons import Reason
@@ -69,24 +69,6 @@ _ESTABLISHED: Final[dict[int, int]] = {
     PDUType.A_RELEASE_RQ: 4,
     PDUType.A_ABORT: 4,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """Deadlines in seconds."""
-
-    artim: float = 10.0
-    """For the A-ASSOCIATE-RQ to be there, and for the peer to close at the end (PS3.8 9.1.5)."""
-    network: float = 60.0
-    """For the next message to begin, and for a PDU that has begun to be complete."""
-    message: float = 30.0
-    """For a message that has begun to go on, and what it may fall behind `bytes_per_second`."""
-    bytes_per_second: float = 1024.0
-    """The least rate of a message that has begun."""
-    half_close: float = 1.0
-    """For the peer to close at the end, before it is shown that this side won't send any more."""
-    drain: float = 10.0
-    """For open associations to end by themselves when the listener stops."""
 
 
 class AssociationState(enum.Enum):

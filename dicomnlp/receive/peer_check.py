@@ -148,7 +148,11 @@ def check_peer(
     proposals = _proposals()
     for begin in range(0, len(proposals), _MAXIMUM_CONTEXTS):
         part = proposals[begin : begin + _MAXIMUM_CONTEXTS]
-        if not _associate(found, host, port, part, tls):
+        # once more when nothing was said: a peer that takes one connection at a time may not be done with the last
+        if not any(_associate(found, host, port, part, tls) or found.problem for _ in range(2)):
+            hint = "does the port speak TLS?" if tls is None else "does it want another certificate?"
+            found.problem = f"no association: the peer aborted, closed the connection or didn't answer; {hint}"
+        if found.problem is not None:
             return found
     found.contexts = _merged(found.contexts)
     if found.echo_status != 0:
@@ -173,7 +177,7 @@ def _associate(
     proposals: Sequence[tuple[str, PresentationContext]],
     tls: Callable[[], ssl.SSLContext] | None,
 ) -> bool:
-    """Open an association, note what it shows, release it; whether there was one."""
+    """Open an association, note what it shows, release it; whether there was one. A rejection is a problem noted."""
     ae = AE(found.calling_ae_title)
     ae.implementation_class_uid = UID(IMPLEMENTATION_CLASS_UID)
     ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
@@ -187,7 +191,7 @@ def _associate(
             tls_args=None if context is None else (context, host),
         )
         if not association.is_established:
-            found.problem = _why_not(association, has_tls=tls is not None)
+            found.problem = _rejection(association)
             return False
         _note(found, association, {context.abstract_syntax: kind for kind, context in proposals})
     return True
@@ -267,16 +271,16 @@ def _merged(contexts: Sequence[ContextFound]) -> list[ContextFound]:
     return merged
 
 
-def _why_not(association: Association, *, has_tls: bool) -> str:
+def _rejection(association: Association) -> str | None:
+    """How an association was rejected; None when it wasn't, and ended otherwise."""
     primitive = association.acceptor.primitive
     # a peer that closes at once after its rejection is taken for one that aborted, but the rejection is there
-    if primitive is not None and primitive.result:
-        pdu = A_ASSOCIATE_RJ()
-        pdu.from_primitive(primitive)
-        numbers = f"{pdu.result}, {pdu.source}, {pdu.reason_diagnostic}"
-        return f"association rejected: {pdu.reason_str.lower()} ({pdu.result_str.lower()}; {numbers})"
-    hint = "does it want another certificate?" if has_tls else "does the port speak TLS?"
-    return f"no association: the peer aborted, closed the connection or didn't answer; {hint}"
+    if primitive is None or not primitive.result:
+        return None
+    pdu = A_ASSOCIATE_RJ()
+    pdu.from_primitive(primitive)
+    numbers = f"{pdu.result}, {pdu.source}, {pdu.reason_diagnostic}"
+    return f"association rejected: {pdu.reason_str.lower()} ({pdu.result_str.lower()}; {numbers})"
 
 
 # --- TLS

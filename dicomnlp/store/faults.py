@@ -30,6 +30,8 @@ _MESSAGES = {
     "see to the disk, then start the service again",
     CONFLICT: "two writers changed the same rows; try again",
 }
+
+
 def database_error(reason_code: str, detail: str = "") -> DatabaseError:
     """The error for a reason, with the driver's own code for the error, which holds nothing of a statement."""
     return DatabaseError(_MESSAGES[reason_code] + (f" ({detail})" if detail else ""), reason_code=reason_code)
@@ -48,10 +50,8 @@ def translate(error: BaseException) -> DatabaseError:
     if isinstance(cause, psycopg.Error):
         return _from_postgresql(cause)
     if isinstance(cause, OSError):
-        kind = (
-            FULL if cause.errno in {errno.ENOSPC, errno.EDQUOT} else READ_ONLY if cause.errno == errno.EIO else FAILED
-        )
-        return database_error(kind, errno.errorcode.get(cause.errno or 0, "OSError"))
+        full = cause.errno in {errno.ENOSPC, errno.EDQUOT}
+        return database_error(FULL if full else FAILED, errno.errorcode.get(cause.errno or 0, "OSError"))
     if isinstance(cause, sqlalchemy.exc.TimeoutError):
         return database_error(LOCKED, "all connections of this process are in use")
     return database_error(FAILED, type(cause).__name__)

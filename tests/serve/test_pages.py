@@ -13,6 +13,7 @@ from dicomnlp.serve.problems import KINDS
 PATHS = {
     "/api/v1/studies/{study_instance_uid}/findings",
     "/api/v1/studies/{study_instance_uid}/reports",
+    "/api/v1/studies/{study_instance_uid}/series",
     "/api/v1/reports/{sop_instance_uid}",
     "/api/v1/reports/{sop_instance_uid}/changes",
     "/api/v1/status",
@@ -84,6 +85,7 @@ def test_answers_are_what_the_schemas_say(client, archive, document):
     """Real bodies against the document."""
     archive.add()
     archive.receive(instance=f"{archive.instance}.2")
+    archive.index(f"{archive.instance}.3", series="1.2.4")
     for path in PATHS - {"/metrics", "/readyz"}:
         asked = path.format(study_instance_uid=archive.study, sop_instance_uid=archive.instance)
         content = document["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]
