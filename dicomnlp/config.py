@@ -251,6 +251,11 @@ class AnalyseSettings(Table):
     language: str = Field(
         "en", description="Language of a text that declares none and whose script does not tell.", min_length=2
     )
+    overlays: str = Field(
+        "",
+        description="Folder of the site's own terms, cues and headings: in it a folder for each language (`zh`), with"
+        " files as a pack has them. Relative to this file. One with a fault is not used: `dicomnlp languages check`.",
+    )
 
 
 class WebSettings(_Address):
@@ -351,6 +356,11 @@ class Settings(BaseSettings):
     def watch_folder(self) -> Path | None:
         """`watch.folder`, absolute; None when no folder is watched."""
         return (self._folder / self.watch.folder).resolve() if self.watch.folder else None
+
+    @property
+    def overlays(self) -> Path | None:
+        """`analyse.overlays`, absolute; None where the site adds nothing to the packs."""
+        return (self._folder / self.analyse.overlays).resolve() if self.analyse.overlays else None
 
     @property
     def large_object_directory(self) -> Path:

@@ -169,6 +169,8 @@ class Event(enum.Enum):
     WORK_PAUSED = ("error", ("reason_code", "error_type", "place"))
     """The dispatcher can't reach the database or the engine; it tries again."""
     PACK_REFUSED = ("error", ("message",))
+    OVERLAY_REFUSED = ("error", ("count", "message"))
+    """What the site adds to a language pack has faults, of which the message is the first: the pack is used alone."""
 
     REQUEST_FAILED = ("error", ("route", "error_type", "place"))
     REQUEST = ("info", ("route", "status", "seconds"))

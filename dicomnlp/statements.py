@@ -60,6 +60,8 @@ class Measurement:
     text: str
     start: int
     end: int
+    comparator: str | None = None
+    """"<", "<=", ">" or ">=" where the text gives a bound: "less than 50% stenosis"."""
 
 
 @dataclass(frozen=True, slots=True)

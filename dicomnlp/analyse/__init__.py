@@ -7,15 +7,25 @@
 
 from collections.abc import Sequence
 
-from dicomnlp.analyse.engine import load_engine
+from dicomnlp.analyse.engine import load_engine, refused_overlays, use_overlays
 from dicomnlp.analyse.language import choose_language, languages
-from dicomnlp.analyse.mixed import analyse_by_passage
+from dicomnlp.analyse.mixed import analyse_by_passage, mixes_scripts
 from dicomnlp.analyse.pack import Pack
 from dicomnlp.analyse.public import analysis_to_json
 from dicomnlp.errors import LanguageNotSupportedError
 from dicomnlp.model import Analysis, Narrative
 
-__all__ = ["Pack", "analyse", "analysis_to_json", "choose_language", "languages", "load_pack", "pipeline_name"]
+__all__ = [
+    "Pack",
+    "analyse",
+    "analysis_to_json",
+    "choose_language",
+    "languages",
+    "load_pack",
+    "pipeline_name",
+    "refused_overlays",
+    "use_overlays",
+]
 
 
 def load_pack(language: str = "en") -> Pack:
@@ -45,7 +55,8 @@ def analyse(
     ----------
     narrative
         The prose of a report; `narrative.sections` are taken as boundaries, and where its segments declare another
-        language, that language's pack reads them.
+        language, that language's pack reads them. Where nothing is declared, paragraphs in another script are read by
+        the pack of that script.
     language
         Declared language (RFC 5646); None or "" to go by the script.
     targets
@@ -65,7 +76,7 @@ def analyse(
     """
     if any(not 0 <= start < end <= len(narrative.text) for start, end in targets):
         raise ValueError("a target must be a non-empty span of the text")
-    if any(segment.language for segment in narrative.segments):
+    if any(segment.language for segment in narrative.segments) or (not language and mixes_scripts(narrative.text)):
         return analyse_by_passage(narrative, language or "", default_language, targets)
     return load_engine(choose_language(narrative.text, language or "", default_language)).analyse(narrative, targets)
 

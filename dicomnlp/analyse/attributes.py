@@ -1,24 +1,45 @@
 """Where a finding is, on which side, how marked, and how it changed.
 
-Each word of the sentence that names a site, a side, a degree or a course is given to one finding: to the one that
-follows when nothing joins or ends a clause between them ("left basilar atelectasis"), else to the one before
-("effusion in the left hemithorax"). Members of a list share what stands before its first or after its last member
-("right upper lobe nodule and mass").
+Which words belong to which finding is settled in `dicomnlp.analyse.clause`. A finding of two sides or several sites is
+as many instances: "small right and large left effusions", "metastases in the liver and spleen".
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from dicomnlp.analyse.clause import (
+    ADJECTIVES,
+    Clause,
+    before_side,
+    ending_at,
+    gap_between,
+    in_name,
+    inside,
+    length_at,
+    nearest,
+)
+from dicomnlp.analyse.counts import NumeralReader
 from dicomnlp.analyse.details import Lead, Place, owner
-from dicomnlp.analyse.lexicon import Match, Matches
+from dicomnlp.analyse.matches import Match, Matches
 from dicomnlp.analyse.pack import Pack
+from dicomnlp.analyse.tokens import tokenize
+from dicomnlp.analyse.topics import Place as TopicPlace
+from dicomnlp.analyse.topics import TopicReader
 from dicomnlp.model import Acuity, Change, Laterality, Measurement, Severity
 
-_ADJECTIVES = 7
-"""Most tokens between a word and the finding that follows it."""
-_LIST_FILLERS = 2
-"""Most tokens beside joins between two members of a list: articles, adjectives."""
+_QUALIFIED = 3
+"""Most tokens between "increased" and what is more: "increased hepatic echogenicity"."""
+_OF_AT_MOST = 3
+"""Most tokens between a part and its whole: "of the main"."""
+_MORE_OR_LESS = frozenset({Change.INCREASED.value, Change.DECREASED.value})
+_BESIDE = 1
+"""Most tokens between a side and the site that it is of: "left anterior pararenal space"."""
+_BETWEEN_SITES = 5
+"""Most tokens between two sites of a list: ", and in the posterior"."""
+_APART = 4
+"""Tokens before a site in which "separate from" may stand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +60,36 @@ class Attributes:
     """Of the first of two sides: its tokens, on which cues act instead of the noun ("no right and mild left ...")."""
 
 
+_NOTHING = Attributes()
+
+
 class AttributeReader:
     """Attaches attributes by the words of one pack."""
 
     def __init__(self, pack: Pack) -> None:
         self._anatomy = pack.anatomy
+        self._within = {i: frozenset(pack.site_lineage(i)) for i in pack.anatomy}
+        self._lineage = {i: tuple(pack.lineage(i)) for i in pack.concepts}
         words = pack.attributes
         self._joins = frozenset(word.lower() for word in words.joins)
         self._breaks = frozenset(word.lower() for word in words.clause_breaks)
         self._prepositions = frozenset(word.lower() for word in words.prepositions)
+        self._coordinators = frozenset(word.lower() for word in words.coordinators)
+        self._separators = frozenset(word.lower() for word in words.separators)
+        self._reaches = frozenset(word.lower() for word in words.reaches)
+        self._comparatives = frozenset(word.lower() for word in words.comparatives)
         self._denials = frozenset(word.lower() for word in words.denials)
         self._asides = frozenset(word.lower() for word in words.asides)
+        self._halts = self._breaks | frozenset(words.phrase_breaks)
+        self._topics = TopicReader(words, pack.anatomy) if words.topics else None
+        self._qualities = frozenset(word.lower() for word in words.qualities)
+        self._numerals = NumeralReader(pack)
+        self._origins = frozenset(word.lower() for word in words.origins)
+        self._adverbs = frozenset(word.lower() for word in words.adverbs)
+        self._apart = [tokenize(phrase.lower()).words for phrase in words.apart]
+        self._amounts = frozenset(word.lower() for word in words.amounts)
+        self._size_words = frozenset(tokenize(words).words for words in words.size_words)
+        self._sized = {i for i in pack.concepts if any(pack.concepts[p].sized for p in pack.lineage(i))}
 
     def read(
         self,
@@ -60,7 +100,9 @@ class AttributeReader:
         levels: Sequence[Place] = (),
         image_references: Sequence[Place] = (),
     ) -> list[tuple[Attributes, ...]]:
-        """The attributes of each of `targets`: one entry, or one for each side of "small right and large left".
+        """The attributes of each of `targets`: one entry, or one for each side or site that is said of it.
+
+        "Small right and large left effusions" are two, and so is "metastases in the liver and spleen".
 
         Parameters
         ----------
@@ -77,57 +119,271 @@ class AttributeReader:
         """
         if not targets:
             return []
-        clause = _Clause(words, targets, self._joins, self._breaks, self._prepositions)
+        marks = (matches.degrees, matches.acuities, matches.courses, matches.counts)
+        if not (any(marks) or matches.sites or matches.sides or measurements or levels or image_references):
+            return [(_NOTHING,)] * len(targets)
+        marked = frozenset(token for kind in marks for m in kind for token in range(m.start, m.end))
+        beside = frozenset(token for m in matches.sides for token in range(m.start, m.end))
+        clause = Clause(words, targets, self._joins, self._breaks, self._halts, self._prepositions, marked, beside)
         owners = self._owners(clause, targets, measurements, matches.sites)
+        said = [span for _, span in measurements] + [(p.start, p.end) for p in (*levels, *image_references)]
+        counts = sorted([*matches.counts, *self._numerals.read(words, targets, said)], key=lambda c: c.start)
         leveled = [Match(place.text, place.start, place.end, (place.start, place.end)) for place in levels]
         at_levels = clause.given(leveled, shared=True, nouns=True)
         shown = [(place, owner(place, targets, self._breaks, words)) for place in image_references]
         acuities = clause.given(matches.acuities, shared=True)
-        sites = clause.given(matches.sites, shared=True, nouns=True)
-        sided = [site for site in matches.sites if self._anatomy[site.identifier].laterality]
-        free = [s for s in matches.sides if not any(_inside(s, site) for site in sided)]
-        sides = clause.given(free, shared=True)
+        topics = self._topics_of(words, matches, targets)
+        if topics is None:
+            sites, sides = self._sites_and_sides(clause, words, matches, measurements)
         # "slightly smaller" tells how far it changed, not how large it is
-        own = [d for d in matches.degrees if not any(c.start == d.end for c in matches.courses)]
-        degrees = clause.given([d for d in own if not self._of_an_aside(clause, d)], shared=False)
-        courses = clause.given(matches.courses, shared=True)
+        named = [c for c in matches.courses if not any(t.start <= c.start and c.end <= t.end for t in targets)]
+        own = [d for d in matches.degrees if not any(c.start == d.end for c in named)]
+        own = [d for d in own if not self._of_an_aside(clause, d) and not self._of_a_quality(clause, d, 0)]
+        degrees = clause.given(own, shared=False)
+        # in "increased interstitial markings" the word is part of the finding's name
+        changes = [c for c in matches.courses if not any(t.start == c.start and c.end < t.end for t in targets)]
+        courses = clause.given(
+            [
+                c
+                for c in changes
+                if c.end - c.start > 1
+                or c.identifier not in _MORE_OR_LESS
+                or not self._of_a_quality(clause, c, _QUALIFIED)
+            ],
+            shared=True,
+        )
         read: list[tuple[Attributes, ...]] = []
         for number, target in enumerate(targets):
-            outside = [s for s in sites[number] if not _inside(s, target)]
-            site = _nearest(target, outside or sites[number])
-            side = self._side(target, sides[number], site, clause)
-            if site and self._anatomy[site.identifier].laterality not in (None, side):
-                site = None  # a list's site is not that of a member on the other side
-            degree = _nearest(target, degrees[number])
-            course = _nearest(target, courses[number])
+            if topics is not None:
+                site, side = topics[number]
+            else:
+                site = self._meant(target, self._site(clause, target, sites[number]))
+                of_site = self._side_of(clause, site, matches.sites)
+                apart = [s for s in sides[number] if not self._of_another(clause, s, number, site, sites[number])]
+                side = self._side(target, apart, site, of_site, clause)
+                if site and self._anatomy[site.identifier].laterality not in (None, Laterality.MIDLINE, side):
+                    site = None  # a list's site is not that of a member on the other side
+            degree = nearest(target, [d for d in degrees[number] if not self._sizes(target, d, words)])
+            course = nearest(target, courses[number])
             common = Attributes(
                 anatomy=site.identifier if site else None,
                 laterality=side,
                 severity=Severity(degree.identifier) if degree else None,
                 change=Change(course.identifier) if course else None,
                 measurements=tuple(m for (m, _), own in zip(measurements, owners, strict=True) if own == number),
-                acuity=Acuity(acuity.identifier) if (acuity := _nearest(target, acuities[number])) else None,
-                count=clause.count(target, matches.counts),
+                acuity=Acuity(acuity.identifier) if (acuity := nearest(target, acuities[number])) else None,
+                count=clause.count(target, counts),
                 levels=tuple(level.identifier for level in at_levels[number]),
                 image_references=tuple(place.text for place, own in shown if own == number),
             )
-            read.append(self._instances(clause, target, matches, common))
+            instances = self._instances(clause, target, matches, common)
+            if topics is None and site and len(instances) == 1:
+                instances = self._at_each_site(clause, target, site, sites[number], matches, common)
+            read.append(instances)
         return read
 
-    def _of_an_aside(self, clause: "_Clause", degree: Match) -> bool:
+    def _sites_and_sides(
+        self,
+        clause: Clause,
+        words: Sequence[str],
+        matches: Matches,
+        measurements: Sequence[tuple[Measurement, tuple[int, int]]],
+    ) -> tuple[list[list[Match]], list[list[Match]]]:
+        """The words for sites and for sides that belong to each finding."""
+        near = [s for s in matches.sites if not self._away_from(s, measurements, words)]
+        sided = [site for site in matches.sites if self._anatomy[site.identifier].laterality]
+        free = [s for s in matches.sides if not any(inside(s, site) for site in sided)]
+        return clause.given(near, shared=True, nouns=True), clause.given(free, shared=True)
+
+    def _of_a_site(self, clause: Clause, end: int, start: int, sites: Sequence[Match]) -> bool:
+        """Whether a phrase after the finding names a site, whose size it then is: "肌层见结节，内膜厚8mm"."""
+        if self._topics is None:
+            return False
+        phrase = max((i + 1 for i in range(end, start) if clause.words[i] in self._halts), default=None)
+        return phrase is not None and any(phrase <= s.start and s.end <= start for s in sites)
+
+    def _topics_of(
+        self, words: Sequence[str], matches: Matches, targets: Sequence[Match]
+    ) -> list[tuple[Match | None, Laterality | None]] | None:
+        """Site and side of each target, in a language that names them first; None in others."""
+        if self._topics is None:
+            return None
+        # what is said of two things at once is said of each of them
+        said = Counter(t.predicate for t in targets)
+        places = [TopicPlace(*t.predicate, t.of if said[t.predicate] > 1 else None) for t in targets]
+        read: list[tuple[Match | None, Laterality | None]] = []
+        for topic in self._topics.topics(words, matches.sites, matches.sides, places):
+            site = topic.whole
+            own = self._anatomy[site.identifier].laterality if site else None
+            read.append((site, topic.side or own))
+        return read
+
+    def _site(self, clause: Clause, target: Match, sites: Sequence[Match]) -> Match | None:
+        """The nearest of the finding's `sites`; one beside its name says more than one in it.
+
+        "The liver and renal stones" is no place of the stones: what is coordinated with a name is not its site.
+        """
+        inside = [s for s in sites if in_name(s, target)]
+        outside = [s for s in sites if not in_name(s, target)]
+        if inside:
+            outside = [s for s in outside if not self._beyond(clause, s, target)]
+        said = target
+        if target.of is not None:
+            # the label of the line counts where the sentence names no site of its own
+            said = Match(target.identifier, *target.predicate, target.predicate)
+            outside = [s for s in outside if ":" not in clause.words[s.end : said.start]] or outside
+        found = nearest(said, outside or inside)
+        if target.of is not None and found is not None:
+            of = [s for s in outside if s.start < target.of[1] and target.of[0] < s.end]
+            if of and found not in of and not any(self._alike(found, s) for s in of):
+                return nearest(said, of)  # "hypodensities in the right kidney and spleen" made of the spleen
+        return found
+
+    def _of_another(
+        self,
+        clause: Clause,
+        side: Match,
+        number: int,
+        site: Match | None,
+        sites: Sequence[Match],
+    ) -> bool:
+        """Whether a side after the finding's site is that of the list's next site, or of the next finding's."""
+        if site is None or side.start < site.end:
+            return False
+        targets = clause.targets
+        if number + 1 < len(targets) and site.end <= targets[number + 1].start <= side.start:
+            return True
+        listed = clause.words_of(site.end, side.start, self._coordinators | self._separators)
+        return listed and any(0 <= s.start - side.end <= _BESIDE for s in sites)
+
+    def _meant(self, target: Match, site: Match | None) -> Match | None:
+        """`site` as its words are meant beside the finding: "cervical lymphadenopathy" is not in the spine."""
+        if site is None or not self._anatomy[site.identifier].instead:
+            return site
+        instead = self._anatomy[site.identifier].instead
+        meant = next((instead[i] for i in self._lineage.get(target.identifier, ()) if i in instead), None)
+        return site if meant is None else replace(site, identifier=meant)
+
+    def _beyond(self, clause: Clause, site: Match, target: Match) -> bool:
+        """Whether a site beside a name that has its own is another's: coordinated with it, or of what comes with it."""
+        between = gap_between(site, target)
+        if site.start < target.start:
+            return clause.words_of(*between, self._coordinators)
+        return clause.words_of(*between, self._joins) and not clause.words_of(*between, self._reaches)
+
+    def _side_of(self, clause: Clause, site: Match | None, sites: Sequence[Match]) -> Laterality | None:
+        """The side of `site`, else that of what it is a part of: "a segmental branch of the right pulmonary artery"."""
+        if site is None:
+            return None
+        of = next((s for s in sites if 0 <= s.start - site.end <= _OF_AT_MOST), None)
+        tied = of is not None and (of.start == site.end or clause.words[site.end] in clause.prepositions)
+        whole = self._anatomy[of.identifier].laterality if of is not None and tied else None
+        return self._anatomy[site.identifier].laterality or whole
+
+    def _at_each_site(
+        self,
+        clause: Clause,
+        target: Match,
+        site: Match,
+        sites: Sequence[Match],
+        matches: Matches,
+        common: Attributes,
+    ) -> tuple[Attributes, ...]:
+        """`common`, and the same for each further site of a list: "in the liver, spleen and right kidney"."""
+        near = sorted((s for s in sites if not in_name(s, target)), key=lambda m: m.start)
+        site = next((s for s in near if (s.start, s.end) == (site.start, site.end)), site)
+        if site not in near:
+            return (common,)
+        run = [near[0]]
+        for one, other in pairwise(near):
+            between = clause.words[one.end : other.start]
+            listed = any(word in self._coordinators or word in self._separators for word in between)
+            apart = one.end <= target.start < other.start or not listed or len(between) > _BETWEEN_SITES
+            if apart or not clause.unbroken(one.end, other.start):
+                if site in run:
+                    break
+                run = []
+            run.append(other)
+        if site not in run or not clause.words_of(run[0].start, run[-1].end, self._coordinators):
+            return (common,)
+        instances = [common]
+        owned = [self._own_side(clause, other, matches) for other in run]
+        several = sum(side is not None for side in owned) > 1
+        for n, (listed_site, own) in enumerate(zip(run, owned, strict=True)):
+            other = self._meant(target, listed_site) or listed_site
+            if other.identifier in {instance.anatomy for instance in instances} | self._within[site.identifier]:
+                continue
+            if target.of is not None and not self._alike(site, other):
+                continue  # "heart and liver are enlarged": the liver isn't what makes it cardiomegaly
+            of_first = any(0 <= site.start - s.end <= _BESIDE for s in matches.sides if site.start > target.start)
+            of_first = of_first or self._side_of(clause, site, matches.sites) is common.laterality
+            # "the left thalamus and pons" are both left, "the left thalamus and the pons" are not
+            between = clause.words[run[n - 1].end : other.start]
+            bare = (
+                not several
+                and other.start > site.start
+                and all(word in self._coordinators | self._separators for word in between)
+            )
+            side = own or (common.laterality if bare or not of_first else None)
+            instances.append(replace(common, anatomy=other.identifier, laterality=side))
+        return tuple(instances)
+
+    def _own_side(self, clause: Clause, site: Match, matches: Matches) -> Laterality | None:
+        """The side of a site of a list: its own, or the one right before it."""
+        beside = next((s.identifier for s in matches.sides if 0 <= site.start - s.end <= _BESIDE), None)
+        return self._side_of(clause, site, matches.sites) or (Laterality(beside) if beside else None)
+
+    def _sizes(self, target: Match, degree: Match, words: Sequence[str]) -> bool:
+        """Whether the word tells how large the finding is, and no degree of it: "a small cyst"."""
+        return target.identifier in self._sized and tuple(words[degree.start : degree.end]) in self._size_words
+
+    def _away_from(
+        self, site: Match, measurements: Sequence[tuple[Measurement, tuple[int, int]]], words: Sequence[str]
+    ) -> bool:
+        """Whether the finding is told to be away from the site: "4 cm from the nipple", "separate from the ovary"."""
+        ends = {end for m, (_, end) in measurements if m.kind == "distance" and end < len(words)}
+        if any(words[end] in self._origins and site.start - end in (1, 2) for end in ends):
+            return True
+        before = words[max(0, site.start - _APART) : site.start]
+        return any(tuple(before[i : i + len(p)]) == tuple(p) for p in self._apart for i in range(len(before)))
+
+    def _of_a_quality(self, clause: Clause, word: Match, reach: int) -> bool:
+        """Whether `word` speaks of a quality that follows it: "mildly displaced", "increased T2 signal"."""
+        for place, after in enumerate(clause.words[word.end : word.end + reach + 1], word.end):
+            if after in clause.breaks or after in clause.joins or after in clause.prepositions:
+                return False
+            if after in self._qualities and (reach > 0 or clause.words[word.end - 1] in self._adverbs):
+                # "mildly calcified" is a degree of the finding, "mildly displaced fracture" isn't
+                return reach > 0 or (place, place + 1) not in {t.predicate for t in clause.targets}
+        return False
+
+    def _of_an_aside(self, clause: Clause, degree: Match) -> bool:
         """Whether the degree is of something that isn't a finding: "a nodule with punctate foci"."""
         before = max((t.end for t in clause.targets if t.end <= degree.start), default=None)
         follows = any(t.start >= degree.end for t in clause.targets)
         return before is not None and not follows and clause.words_of(before, degree.start, self._asides)
 
-    def _side(self, target: Match, sides: Sequence[Match], site: Match | None, clause: "_Clause") -> Laterality | None:
+    def _alike(self, one: Match, other: Match) -> bool:
+        """Whether both sites are parts of one organ."""
+        return any(self._anatomy[i].parent for i in self._within[one.identifier] & self._within[other.identifier])
+
+    def _side(
+        self,
+        target: Match,
+        sides: Sequence[Match],
+        site: Match | None,
+        of_site: Laterality | None,
+        clause: Clause,
+    ) -> Laterality | None:
         """The side named for the finding, else that of its site.
 
         The side that a site names beats a side word that is farther away: "right lung nodule, left unaffected".
         """
-        named = _nearest(target, sides)
-        of_site = self._anatomy[site.identifier].laterality if site else None
-        if named is None or (of_site and site and clause.distance(site, target) < clause.distance(named, target)):
+        named = nearest(target, sides)
+        if named is None:
+            return of_site
+        nearer = site is not None and clause.distance(site, target) < clause.distance(named, target)
+        if of_site not in (None, Laterality.MIDLINE) and nearer:
             return of_site
         if {s.identifier for s in sides} == {Laterality.LEFT.value, Laterality.RIGHT.value}:
             first, second = sides[0], sides[-1]
@@ -136,33 +392,69 @@ class AttributeReader:
                 return Laterality.BILATERAL
         return Laterality(named.identifier)
 
-    def _instances(
-        self, clause: "_Clause", target: Match, matches: Matches, common: Attributes
-    ) -> tuple[Attributes, ...]:
+    def _instances(self, clause: Clause, target: Match, matches: Matches, common: Attributes) -> tuple[Attributes, ...]:
         """`common`, or two where two sides with their own degrees stand before the finding."""
-        before = [s for s in matches.sides if target.start - _ADJECTIVES <= s.start and s.end <= target.start]
+        following = self._after_each(clause, matches, target, common)
+        if following:
+            return following
+        before = [s for s in matches.sides if target.start - ADJECTIVES <= s.start and s.end <= target.start]
+        close = target.start
+        while close and clause.words[close - 1] in self._separators:
+            close -= 1  # "right, and smaller left, effusions"
         for one, other in pairwise(before):
-            degrees = [_ending_at(matches.degrees, side.start) for side in (one, other)]
-            start = other.start - (_length(matches.degrees, other.start))
+            pair = one, other
+            degrees = [ending_at(matches.degrees, side.start) for side in pair]
+            courses = [ending_at(matches.courses, side.start) for side in pair]
+            start = other.start - max(length_at(kind, other.start) for kind in (matches.degrees, matches.courses))
             between = clause.words[one.end : start]
             opposite = {one.identifier, other.identifier} == {Laterality.LEFT.value, Laterality.RIGHT.value}
             denied = bool(between) and between[-1] in self._denials
             listed = bool(between) and all(word in self._joins for word in (between[:-1] if denied else between))
-            if opposite and listed and any(degrees) and not clause.words_of(other.end, target.start, self._joins):
-                return tuple(
-                    replace(
-                        common,
-                        laterality=Laterality(side.identifier),
-                        severity=Severity(degree) if degree else None if denied else common.severity,
-                        said_at=said_at,
-                    )
-                    for side, degree, said_at in zip((one, other), degrees, ((one.start, one.end), None), strict=True)
+            told = any(degrees) or any(courses)
+            if not (opposite and listed and told) or clause.words_of(other.end, close, self._joins):
+                continue
+            # "smaller left" is smaller than the right one, not than before
+            compared = [clause.words[side.start - 1] in self._comparatives for side in pair]
+            changes = [
+                None if less or course is None else Change(course)
+                for less, course in zip(compared, courses, strict=True)
+            ]
+            common_change = None if any(courses) else common.change
+            return tuple(
+                replace(
+                    common,
+                    laterality=Laterality(side.identifier),
+                    severity=Severity(degree) if degree else None if denied else common.severity,
+                    change=change or common_change,
+                    said_at=said_at,
                 )
+                for side, degree, change, said_at in zip(
+                    pair, degrees, changes, ((one.start, one.end), None), strict=True
+                )
+            )
         return (common,)
+
+    @staticmethod
+    def _after_each(clause: Clause, matches: Matches, target: Match, common: Attributes) -> tuple[Attributes, ...]:
+        """Two instances where each side follows with its degree: "moderate on the left and severe on the right"."""
+        after = [
+            s
+            for s in matches.sides
+            if s.start >= target.end and clause.words_of(s.start - 2, s.start, clause.prepositions)
+        ]
+        for one, other in pairwise(after):
+            first, second = (before_side(matches.degrees, side, target.end) for side in (one, other))
+            opposite = {one.identifier, other.identifier} == {Laterality.LEFT.value, Laterality.RIGHT.value}
+            if opposite and first and second:
+                return (
+                    replace(common, laterality=Laterality(one.identifier), severity=Severity(first)),
+                    replace(common, laterality=Laterality(other.identifier), severity=Severity(second)),
+                )
+        return ()
 
     def _owners(
         self,
-        clause: "_Clause",
+        clause: Clause,
         targets: Sequence[Match],
         measurements: Sequence[tuple[Measurement, tuple[int, int]]],
         sites: Sequence[Match],
@@ -181,8 +473,14 @@ class AttributeReader:
                 continue
             if inside is not None:
                 owners.append(inside)
-            elif after is not None and targets[after].start - end < _ADJECTIVES and clause.free(end, after):
+            elif (
+                after is not None
+                and targets[after].start - end < ADJECTIVES
+                and (clause.free(end, after) or self._amount(clause, end, after))
+            ):
                 owners.append(after)
+            elif before is not None and self._of_a_site(clause, targets[before].end, start, sites):
+                owners.append(None)
             elif before is not None and clause.unbroken(targets[before].end, start):
                 owners.append(before)
             elif owners and owners[-1] is not None:
@@ -195,119 +493,9 @@ class AttributeReader:
                 owners.append(None)
         return owners
 
-
-class _Clause:
-    """Which word of a sentence belongs to which finding."""
-
-    def __init__(
-        self,
-        words: Sequence[str],
-        targets: Sequence[Match],
-        joins: frozenset[str],
-        breaks: frozenset[str],
-        prepositions: frozenset[str],
-    ) -> None:
-        self.words = words
-        self.targets = targets
-        self.joins = joins
-        self.breaks = breaks
-        self.prepositions = prepositions
-        self.lists = self._lists()
-
-    def words_of(self, start: int, end: int, kind: frozenset[str]) -> bool:
-        """Whether a word of `kind` is among the tokens [start, end)."""
-        return any(word in kind for word in self.words[start:end])
-
-    def unbroken(self, start: int, end: int) -> bool:
-        """No clause break in the tokens [start, end)."""
-        return not self.words_of(start, end, self.breaks)
-
-    def free(self, start: int, target: int) -> bool:
-        """Neither a clause break nor a join between `start` and the target: nothing but adjectives."""
-        end = self.targets[target].start
-        return self.unbroken(start, end) and not self.words_of(start, end, self.joins | self.prepositions)
-
-    def count(self, target: Match, counts: Sequence[Match]) -> str | None:
-        """How many: the last number word before the target with nothing but adjectives between."""
-        if named := [c for c in counts if _inside(c, target)]:
-            return named[0].identifier
-        number = next((i for i, t in enumerate(self.targets) if t is target), None)
-        near = [c for c in counts if c.end <= target.start and target.start - c.end <= _ADJECTIVES]
-        if number is None or not near or not self.free(near[-1].end, number):
-            return None
-        others = any(near[-1].end <= t.start < target.start for t in self.targets)
-        return None if others else near[-1].identifier
-
-    def distance(self, word: Match, target: Match) -> int:
-        """Tokens between the two, 0 where they touch or overlap."""
-        return max(0, target.start - word.end, word.start - target.end)
-
-    def _lists(self) -> list[list[int]]:
-        """Runs of findings that only joins and a few words set apart."""
-        lists: list[list[int]] = []
-        for number, target in enumerate(self.targets):
-            between = self.words[self.targets[number - 1].end : target.start] if number else []
-            joined = [word for word in between if word in self.joins]
-            if (
-                number
-                and joined
-                and len(between) - len(joined) <= _LIST_FILLERS
-                and not any(word in self.breaks or word in self.prepositions for word in between)
-            ):
-                lists[-1].append(number)
-            else:
-                lists.append([number])
-        return lists
-
-    def given(self, words: Sequence[Match], *, shared: bool, nouns: bool = False) -> list[list[Match]]:
-        """For each finding the words that belong to it, in order of place.
-
-        Nouns (sites) may end a phrase that a preposition ties to the finding before; adjectives go with what follows.
-        """
-        own: list[list[Match]] = [[] for _ in self.targets]
-        if not words:
-            return own
-        for word in words:
-            touching = [i for i, t in enumerate(self.targets) if word.start < t.end and t.start < word.end]
-            owner = self._owner(word, nouns=nouns)
-            for number in touching or ([] if owner is None else [owner]):
-                own[number].append(word)
-        if not shared:
-            return own
-        given = [list(words) for words in own]
-        for members in self.lists:
-            first, last = members[0], members[-1]
-            before = [w for w in own[first] if w.end <= self.targets[first].predicate[0]]
-            after = [w for w in own[last] if w.start >= self.targets[last].predicate[1]]
-            for number in members:
-                if not own[number]:
-                    given[number] = after or before
-        return given
-
-    def _owner(self, word: Match, *, nouns: bool) -> int | None:
-        following = next((i for i, t in enumerate(self.targets) if t.start >= word.end), None)
-        preceding = next((i for i in reversed(range(len(self.targets))) if self.targets[i].end <= word.start), None)
-        behind = preceding is not None and self.unbroken(self.targets[preceding].end, word.start)
-        tied = nouns and behind and self._attached(word)
-        if following is not None and self._modifies(word, following) and not tied:
-            return following
-        if behind:
-            return preceding
-        if following is not None and self.unbroken(word.end, self.targets[following].start):
-            return following
-        return None
-
-    def _modifies(self, word: Match, target: int) -> bool:
-        """`word` stands before the target with nothing but adjectives, or "in", between."""
-        end = self.targets[target].start
-        near = end - word.end <= _ADJECTIVES
-        return near and self.unbroken(word.end, end) and not self.words_of(word.end, end, self.joins)
-
-    def _attached(self, word: Match) -> bool:
-        """A preposition ties `word` to what is before it: "of the posterior right upper lobe"."""
-        before = self.words[max(0, word.start - 4) : word.start]
-        last_join = max((i for i, w in enumerate(before) if w in self.joins), default=-1)
-        return any(w in self.prepositions for w in before[last_join + 1 :])
+    def _amount(self, clause: Clause, end: int, target: int) -> bool:
+        """Whether a size that ends before `end` is of the finding that follows: "3 mm of retrolisthesis"."""
+        return clause.words[end] in self._amounts and clause.free(end + 1, target)
 
 
 def led(attributes: Attributes, lead: Lead | None) -> Attributes:
@@ -323,20 +511,3 @@ def led(attributes: Attributes, lead: Lead | None) -> Attributes:
         laterality=attributes.laterality or lead.laterality,
         levels=lead.levels or attributes.levels,
     )
-
-
-def _nearest(target: Match, words: Sequence[Match]) -> Match | None:
-    """The nearest of `words`; before the finding rather than after it."""
-    return min(words, key=lambda w: (max(0, target.start - w.end, w.start - target.end), w.start), default=None)
-
-
-def _inside(word: Match, whole: Match) -> bool:
-    return whole.start <= word.start and word.end <= whole.end
-
-
-def _ending_at(matches: Sequence[Match], place: int) -> str | None:
-    return next((m.identifier for m in matches if m.end == place), None)
-
-
-def _length(matches: Sequence[Match], place: int) -> int:
-    return next((m.end - m.start for m in matches if m.end == place), 0)

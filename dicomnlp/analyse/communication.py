@@ -11,8 +11,8 @@ from dicomnlp.analyse.passages import Hit, Passage, Phrases
 from dicomnlp.analyse.statement_schema import CommunicationFile, DemographicsFile
 from dicomnlp.model import Communication, PatientStatement
 
-_NAME_AT_MOST = 4
-"""Words of a name."""
+_TOLD = frozenset({"tells", "fails", "intends", "acknowledges"})
+"""Kinds of phrases one of which a sentence of a communication has."""
 _AGE_GAP = 4
 """Most tokens between an age and a sex."""
 _OLDEST = 120
@@ -30,16 +30,22 @@ class CommunicationReader:
     """
 
     def __init__(self, rules: CommunicationFile) -> None:
-        kinds = ("tells", "fails", "intends", "acknowledges", "not_of", "titles", "roles", "methods", "credentials")
-        self._phrases = Phrases("communication.toml", [(kind, 0, getattr(rules, kind)) for kind in kinds])
+        kinds = ("tells", "fails", "intends", "acknowledges", "not_of", "titles", "roles", "credentials")
+        entries = [(kind, 0, getattr(rules, kind)) for kind in kinds]
+        self._phrases = Phrases("communication.toml", entries, needed=_TOLD)
+        # apart from the verbs, whose gaps reach over them: "communicated by secure message to"
+        self._methods = Phrases("communication.toml", [("methods", 0, rules.methods)])
+        self._not_names = frozenset(rules.not_names)
+        self._agents = frozenset(rules.agents)
         self._particles = frozenset(rules.particles)
+        self._name_words = rules.name_words
         self._time = re.compile("|".join(f"(?:{time})" for time in rules.times), re.IGNORECASE)
 
     def read(self, passage: Passage) -> tuple[Communication, ...]:
         """The communication that `passage`, one sentence, tells of; none or one."""
         hits = self._phrases.find(passage.words)
         kinds = {hit.kind for hit in hits}
-        if kinds.isdisjoint({"tells", "fails", "intends", "acknowledges"}) or "not_of" in kinds:
+        if kinds.isdisjoint(_TOLD) or "not_of" in kinds:
             return ()
         verbs = [h for h in hits if h.kind in ("tells", "fails", "intends")]
         recipient = self._recipient(passage, hits, verbs)
@@ -47,7 +53,7 @@ class CommunicationReader:
         acknowledged = "acknowledges" in kinds
         if not (recipient or (verbs and times) or acknowledged):
             return ()
-        method = next((h for h in hits if h.kind == "methods"), None)
+        method = next(iter(self._methods.find(passage.words)), None)
         start, end = passage.span(0, len(passage.words))
         return (
             Communication(
@@ -72,19 +78,25 @@ class CommunicationReader:
             if hit.kind not in ("titles", "credentials"):
                 continue
             # some words are both: "RN Jane Doe", "Jane Doe, RN"
-            start = self._name_before(passage, hit.start) if hit.kind == "credentials" else hit.start
+            start = self._name_before(passage, hit.start, verbs) if hit.kind == "credentials" else hit.start
             end = self._name(passage, hit.end) if start == hit.start else hit.end
             if (start, end) != (hit.start, hit.end):
                 people.append((start, end))
         if not people:
             return None
         verb = verbs[0].start if verbs else 0
+        told = [p for p in people if self._agents.isdisjoint(passage.words[max(0, p[0] - 2) : p[0]])]
+        if not told:
+            return None
+        people = told
         start, end = min(people, key=lambda p: (p[0] < verb, abs(p[0] - verb)))
         # name and credentials are found apart: "Dr. John Smith, MD"
         end = max((e for s, e in people if start <= s <= end + 1), default=end)
         return passage.said(start, end)
 
     def _is_name(self, passage: Passage, at: int) -> bool:
+        if passage.words[at] in self._not_names:
+            return False
         first = passage.text[passage.starts[at]]
         return (first.isalpha() and not first.islower()) or passage.words[at] in self._particles
 
@@ -92,7 +104,7 @@ class CommunicationReader:
         """Where the name that begins at token `at`, or after a full stop there, ends; `at` if there is none."""
         start = at
         count = 0
-        while at < len(passage.words) and count < _NAME_AT_MOST:
+        while at < len(passage.words) and count < self._name_words:
             if passage.words[at] == "." and (at == start or len(passage.words[at - 1]) == 1):
                 at += 1
             elif self._is_name(passage, at):
@@ -102,12 +114,13 @@ class CommunicationReader:
                 break
         return at if count else start
 
-    def _name_before(self, passage: Passage, at: int) -> int:
+    def _name_before(self, passage: Passage, at: int, verbs: Sequence[Hit]) -> int:
         start = at
+        first = max((v.end for v in verbs if v.end <= at), default=0)
         if at and passage.words[at - 1] == ",":
             at -= 1
         count = 0
-        while at and count < _NAME_AT_MOST and self._is_name(passage, at - 1):
+        while at > first and count < self._name_words and self._is_name(passage, at - 1):
             at -= 1
             count += 1
         return at if count else start
@@ -131,9 +144,11 @@ class DemographicsReader:
         kinds = ("female", "male", "patient", "before", "bare", "not_of")
         entries += [(kind, 0, getattr(rules, kind)) for kind in kinds]
         entries += [(f"letter {sex}", 0, words) for sex, words in rules.letters.items()]
-        self._phrases = Phrases("demographics.toml", entries)
+        stated = {kind for kind, *_ in entries} - {"patient", "not_of"}
+        self._phrases = Phrases("demographics.toml", entries, needed=stated)
         self._numbers = rules.numbers
         self._between = frozenset(rules.between)
+        self._sex_first = rules.sex_first
 
     def read(self, passage: Passage) -> tuple[PatientStatement, ...]:
         """Ages and sexes that `passage`, one sentence, states of the patient."""
@@ -146,6 +161,8 @@ class DemographicsReader:
             if age is not None:
                 years, start, end = age
                 sex, last = self._sex_after(passage, hits, end)
+                if sex is None and self._sex_first:
+                    sex, start = self._sex_before(passage, hits, start)
                 named = any(h.kind == "before" and h.end in (start, start - 1) for h in hits)
                 if hit.kind == "bare" and sex is None and not named:
                     continue
@@ -195,6 +212,14 @@ class DemographicsReader:
             if sex and hit.start >= end and len(between) <= _AGE_GAP and self._between.issuperset(between):
                 return sex, hit.end
         return None, end
+
+    def _sex_before(self, passage: Passage, hits: Sequence[Hit], start: int) -> tuple[str | None, int]:
+        for hit in reversed(hits):
+            sex = {"female": "F", "male": "M"}.get(hit.kind)
+            between = passage.words[hit.end : start]
+            if sex and hit.end <= start and len(between) <= _AGE_GAP and self._between.issuperset(between):
+                return sex, hit.start
+        return None, start
 
     def _sex_alone(self, passage: Passage, hits: Sequence[Hit]) -> PatientStatement | None:
         """A sex beside the word patient: "this female patient", "patient is a man"."""

@@ -5,9 +5,8 @@ medspaCy's rules, modifiers and graph stay the engine. What differs, and why, is
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from dicomnlp.analyse.library import ConText, ConTextGraph, ConTextModifier, ConTextRule, Doc, Span, spacy
 from dicomnlp.analyse.phrases import ANY, NUMBER, PhraseTable
@@ -16,16 +15,20 @@ from dicomnlp.analyse.tokens import tokenize
 from dicomnlp.errors import LanguagePackError
 
 NEGATED, UNCERTAIN, HISTORICAL = "NEGATED_EXISTENCE", "POSSIBLE_EXISTENCE", "HISTORICAL"
-HYPOTHETICAL, FAMILY = "HYPOTHETICAL", "FAMILY"
-CATEGORIES = frozenset({NEGATED, UNCERTAIN, HISTORICAL, HYPOTHETICAL, FAMILY})
+HYPOTHETICAL, FAMILY, AFFIRMED = "HYPOTHETICAL", "FAMILY", "POSITIVE_EXISTENCE"
+CATEGORIES = frozenset({NEGATED, UNCERTAIN, HISTORICAL, HYPOTHETICAL, FAMILY, AFFIRMED})
 _PLACEHOLDER = "\u00a4"
 """Every word of a document that spaCy sees: its string store grows for ever, and must keep nothing of a report."""
+PHRASE_ENDS = frozenset(",;:。!?")
 _LENGTHS = 512
 """Documents kept, one for each length of a sentence."""
 
 
-@dataclass(frozen=True, slots=True)
-class CueMatch:
+_Edge = tuple[Span, "ClauseModifier"]
+"""A target, and a cue that acts on it."""
+
+
+class CueMatch(NamedTuple):
     """A cue that acts on a target: its tokens [start, end) and its category."""
 
     start: int
@@ -44,14 +47,26 @@ class ClauseModifier(ConTextModifier):  # type: ignore[misc]  # medspaCy is unty
         A document as long as the sentence.
     words
         The sentence's tokens, in lower case.
+    named
+        Of each token, whether a mention covers it.
     """
 
-    def __init__(self, rule: ConTextRule, start: int, end: int, doc: Doc, words: Sequence[str]) -> None:
-        super().__init__(rule, start, end, doc)
+    def __init__(
+        self, rule: ConTextRule, start: int, end: int, doc: Doc, words: Sequence[str], named: Sequence[bool]
+    ) -> None:
+        # medspaCy would look for the sentence in the document, which here is one: a third of ConText's time
+        unlimited = {"FORWARD": (end, len(words)), "BACKWARD": (0, start)}.get(rule.direction, (0, len(words)))
+        super().__init__(rule, start, end, doc, *(unlimited if rule.max_scope is None else ()))
         self._words = words
+        self._named = named
 
     def limit_scope(self, other: "ClauseModifier") -> bool:
-        """A terminating cue ends only the scopes of the side it is meant for; a cue that looks away ends none."""
+        """A terminating cue ends only the scopes of the side it is meant for.
+
+        A cue that looks away ends none, nor does one that acts on a few mentions alone.
+        """
+        if self.direction == "TERMINATE" or other.rule.metadata["only_of"]:
+            return False
         if other.direction == "TERMINATE":
             looking = "forward" if other > self else "backward"
             if other.rule.metadata["stops"] not in ("both", looking) or self.category in other.rule.metadata["spares"]:
@@ -84,12 +99,31 @@ class ClauseModifier(ConTextModifier):  # type: ignore[misc]  # medspaCy is unty
         words = self._words[between.start : between.stop]
         if forward and _leaves_bracket(words):
             return False
-        if self._words[target.end - 1] in self.rule.metadata["not_of"]:
+        last = self._words[target.end - 1]
+        only_of: frozenset[str] = self.rule.metadata["only_of"]
+        if last in self.rule.metadata["not_of"] or (only_of and last not in only_of):
             return False
         stopped_by: frozenset[str] = self.rule.metadata["stopped_by"]
         if not self.rule.metadata["unless_listed"].isdisjoint(words):
             stopped_by -= {","}
+        if forward and "," in words and self._lists_on(end + words.index(",") + 1, target.end):
+            stopped_by -= {","}
         return stopped_by.isdisjoint(words)
+
+    def _lists_on(self, start: int, end: int) -> bool:
+        """Whether nothing but a list of findings stands between a comma and the end of a mention's phrase."""
+        lists: frozenset[str] = self.rule.metadata["lists"]
+        if not lists:
+            return False
+        while end < len(self._words) and self._words[end] not in PHRASE_ENDS:
+            end += 1
+        joined = False
+        for place in range(start, end):
+            if not self._named[place]:
+                if self._words[place] not in lists and self._words[place] != ",":
+                    return False
+                joined = joined or self._words[place] in lists
+        return joined and self._named[start]
 
 
 def _leaves_bracket(words: Sequence[str]) -> bool:
@@ -136,16 +170,45 @@ class ClauseConText(ConText):  # type: ignore[misc]  # medspaCy is untyped
         doc = self._document(len(words))
         # equal spans are one target; ConText compares targets by place
         graph = ConTextGraph(targets=[Span(doc, a, b, label="TARGET") for a, b in sorted(set(spans))])
-        graph.modifiers = [ClauseModifier(rule, start, end, doc, words) for rule, start, end in matches]
+        named = [False] * len(words)
+        for a, b in spans:
+            named[a:b] = [True] * (b - a)
+        graph.modifiers = [ClauseModifier(rule, start, end, doc, words, named) for rule, start, end in matches]
         graph.update_scopes()
         graph.apply_modifiers()
         acting: dict[tuple[int, int], set[CueMatch]] = {}
-        for target, modifier in graph.edges:
+        for target, modifier in _nearest(graph.edges, words):
             if modifier.category in CATEGORIES:
                 start, end = modifier.modifier_span
                 cue = CueMatch(start, end, modifier.category)
                 acting.setdefault((target.start, target.end), set()).add(cue)
         return [tuple(sorted(acting.get(span, ()), key=lambda c: (c.start, c.end, c.category))) for span in spans]
+
+
+def _nearest(edges: Iterable[_Edge], words: Sequence[str]) -> Iterator[_Edge]:
+    """`edges` without those of cues that act on the nearest mention alone, and what a list joins to it."""
+    chosen: dict[int, list[_Edge]] = {}
+    for target, modifier in edges:
+        if modifier.rule.metadata["nearest"]:
+            chosen.setdefault(id(modifier), []).append((target, modifier))
+        else:
+            yield target, modifier
+    for acting in chosen.values():
+        start, end = acting[0][1].modifier_span
+        joins: frozenset[str] = acting[0][1].rule.metadata["nearest"]
+        acting.sort(key=lambda edge: max(start - edge[0].end, edge[0].start - end))
+        reached: list[Span] = []
+        for target, modifier in acting:
+            if reached and not any(_joined(words, target, other, joins) for other in reached):
+                break
+            reached.append(target)
+            yield target, modifier
+
+
+def _joined(words: Sequence[str], one: Span, other: Span, joins: frozenset[str]) -> bool:
+    first, second = (one, other) if one.start <= other.start else (other, one)
+    between = words[first.end : second.start]
+    return second.start < first.end or (bool(between) and (between[-1] in joins or between[0] in joins))
 
 
 def _fits(match: tuple[ConTextRule, int, int], words: Sequence[str]) -> bool:
@@ -225,6 +288,9 @@ def _metadata(group: CueGroup) -> dict[str, Any]:
         "stopped_by": frozenset(group.stopped_by),
         "unless_listed": frozenset(group.unless_listed),
         "not_of": frozenset(group.not_of),
+        "only_of": frozenset(group.only_of),
+        "lists": frozenset(group.lists),
+        "nearest": frozenset(group.nearest),
         "before": frozenset(group.before),
     }
 

@@ -8,13 +8,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dicomnlp.analyse.lexicon import Match, Matches
+from dicomnlp.analyse.lexicon import LABEL_AT_MOST
+from dicomnlp.analyse.matches import Match, Matches
 from dicomnlp.analyse.schema import AttributesFile
-from dicomnlp.analyse.tokens import Tokens
+from dicomnlp.analyse.tokens import WORD, WORD_ENDS, Tokens
 from dicomnlp.model import Laterality
-
-_LABEL_AT_MOST = 8
-"""Tokens of the longest label of a line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +47,7 @@ class DetailReader:
     def __init__(self, words: AttributesFile) -> None:
         self._levels = _one(words.levels)
         self._images = _one(words.image_references)
-        self._refers = re.compile(rf"(?:{'|'.join(map(re.escape, words.refers))})(?!\w)", re.IGNORECASE)
+        self._refers = re.compile(rf"(?:{'|'.join(map(re.escape, words.refers))}){WORD_ENDS}", re.IGNORECASE)
         self._goes_on = bool(words.refers)
 
     def levels(self, text: str, tokens: Tokens) -> list[Place]:
@@ -67,8 +65,8 @@ class DetailReader:
     @staticmethod
     def lead(words: Sequence[str], matches: Matches, levels: Sequence[Place]) -> Lead | None:
         """The label that the sentence begins with, None where it has none."""
-        end = next((i for i, word in enumerate(words[:_LABEL_AT_MOST]) if word == ":"), 0)
-        if not end or any(m.start < end for m in matches.concepts):
+        end = next((i for i, word in enumerate(words[:LABEL_AT_MOST]) if word == ":"), 0)
+        if not end or any(m.predicate[0] < end for m in matches.concepts):
             return None
         named = [place for place in levels if place.end <= end]
         # "L4-L5" is a level of all that is said there, not the site of each
@@ -97,7 +95,7 @@ def owner(place: Place, targets: Sequence[Match], breaks: frozenset[str], words:
 
 def _one(patterns: Sequence[str]) -> "re.Pattern[str] | None":
     joined = "|".join(f"(?:{pattern})" for pattern in patterns)
-    return re.compile(rf"(?<![\w.])(?:{joined})(?!\w)") if patterns else None
+    return re.compile(rf"(?<![.])(?<!{WORD})(?:{joined}){WORD_ENDS}") if patterns else None
 
 
 def _places(pattern: "re.Pattern[str] | None", text: str, tokens: Tokens) -> list[Place]:

@@ -4,20 +4,25 @@ import hashlib
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
-from functools import cache
+from dataclasses import dataclass, replace
+from functools import cache, lru_cache
+from operator import attrgetter
 from pathlib import Path
 
 from dicomnlp.analyse.attributes import led
 from dicomnlp.analyse.context import FAMILY, HISTORICAL, HYPOTHETICAL, NEGATED, UNCERTAIN
 from dicomnlp.analyse.details import Lead
 from dicomnlp.analyse.labels import Labeller
+from dicomnlp.analyse.language import COMMON_SHARE, common_share
 from dicomnlp.analyse.library import VERSIONS
+from dicomnlp.analyse.overlay import Fault, languages_of, lay
 from dicomnlp.analyse.pack import LABELS, LANGUAGES, Pack, concept_of, read_pack
 from dicomnlp.analyse.reading import TARGET, Mention, SentenceReader, SentenceReading
+from dicomnlp.analyse.schema import Case
 from dicomnlp.analyse.sections import SectionFinder
 from dicomnlp.analyse.sentences import SentenceSplitter
 from dicomnlp.analyse.statements import Stated, StatementReader
+from dicomnlp.analyse.tokens import WORD
 from dicomnlp.errors import LanguagePackError
 from dicomnlp.model import (
     Analysis,
@@ -33,16 +38,12 @@ from dicomnlp.model import (
     Segment,
 )
 
-_WITHOUT_ATTRIBUTES = frozenset({Assertion.ABSENT, Assertion.HYPOTHETICAL, Assertion.FAMILY})
+_WITHOUT_ATTRIBUTES = (Assertion.ABSENT, Assertion.HYPOTHETICAL, Assertion.FAMILY)
 
 _NOWHERE = Segment(0, 0, "")
 
-_WORDS = re.compile(r"[^\W\d_]+")
-_SAMPLE = 20_000
-"""Characters by which the language is judged."""
-_FEWEST_WORDS = 12
-_COMMON_SHARE = 0.12
-"""Of 3,120 English reports at hand four have fewer common words; of other languages' sentences nearly all."""
+_TITLES = 256
+"""Headings that a process keeps with what they assume."""
 
 
 class Engine:
@@ -54,30 +55,41 @@ class Engine:
         The language's data.
     cache
         Whether to keep results of sentences.
+    overlay
+        Folder that `pack` holds the words of, beside its own.
     """
 
-    def __init__(self, pack: Pack, *, cache: bool = True) -> None:
+    def __init__(self, pack: Pack, *, cache: bool = True, overlay: Path | None = None) -> None:
         self.pack = pack
-        self.pipeline = f"{pack.language}-{pack.about.version}+{digest(pack.folder)}"
+        base = pack.folder.parent / pack.about.base if pack.about.base else None
+        self.pipeline = f"{pack.language}-{pack.about.version}+{digest(pack.folder, base, overlay)}"
         self._sections = SectionFinder(pack.sections)
         self._sentences = SentenceSplitter(pack.sentences, pack.about.limits.sentence_characters)
         self._reader = SentenceReader(pack, cache=cache)
         limits = "|".join(r"\s+".join(map(re.escape, phrase.split())) for phrase in pack.about.exceptions)
-        self._exceptions = re.compile(rf"\b(?:{limits})\b", re.IGNORECASE) if limits else None
+        self._exceptions = re.compile(rf"(?<!{WORD})(?:{limits})(?!{WORD})", re.IGNORECASE) if limits else None
         self.labels = Labeller(pack)
         """What findings count for in the label sets; concepts are the same in all languages."""
+        self._fold = pack.about.folding
         self._common = frozenset(pack.about.common_words)
         self._complaints = frozenset(word.lower() for word in pack.context.complaints)
+        self._questions = {name: frozenset(words) for name, words in pack.context.questions.items()}
         self._concepts = {i: concept_of(i, entry) for i, entry in pack.concepts.items()}
         self._concepts[TARGET] = Concept(TARGET, None, None, "Span given by the caller")
         self._sites = {i: concept_of(i, entry) for i, entry in pack.anatomy.items()}
         self._statements = StatementReader(pack, self._sites, cache=cache)
+        self._titled = lru_cache(_TITLES)(self._title_assumes)
+        self._implying = {i for i, entry in pack.concepts.items() if entry.implies}
         self._critical = {i for i in pack.concepts if pack.critical(i)}
 
     def analyse(self, narrative: Narrative, targets: Sequence[tuple[int, int]] = ()) -> Analysis:
         """What the narrative says; with `targets` these spans are the findings, whatever the lexicon knows."""
-        text = narrative.text
-        sections = self._sections.find(narrative)
+        # folded one to one, so that offsets stay true; what is shown is the text as written
+        shown = narrative.text
+        text = shown if shown.isascii() else shown.translate(self._fold)
+        sections = self._sections.find(replace(narrative, text=text))
+        if text != shown:
+            sections = tuple(_titled(section, text, shown) for section in sections)
         findings: list[Finding] = []
         measurements: list[Measurement] = []
         stated = Stated()
@@ -85,25 +97,27 @@ class Engine:
         for section in sections:
             line = _Line(section.body_start)
             sentences = list(self._sentences.split(text, section.body_start, section.end))
-            self._statements.collect(text, section, sentences, stated)
+            self._statements.collect(shown, section, sentences, stated)
             for start, end in sentences:
                 inside = [t for t in open_targets if t[0] < end and t[1] > start]
-                open_targets = [t for t in open_targets if t not in inside]
-                here = tuple((max(a, start) - start, min(b, end) - start) for a, b in inside)
-                reading = self._reader.read(text[start:end], here)
+                if inside:
+                    open_targets = [t for t in open_targets if t not in inside]
+                here = tuple([(max(a, start) - start, min(b, end) - start) for a, b in inside])
+                reading = self._reader.read(shown[start:end], here)
                 lead = line.lead(text, start, end, reading)
                 measurements += [_shifted(m, start) for m in reading.measurements]
                 if targets and not inside:
                     continue
                 found = [self._finding(narrative, section, start, end, m, lead) for m in reading.mentions]
                 if inside:
-                    found = [_at(f, text, _whole(f, inside)) for f in found]
+                    found = [_at(f, shown, _whole(f, inside)) for f in found]
                 if reading.refers_back and findings and findings[-1].end > line.previous:
                     findings[-1] = _measured(findings[-1], reading, start)
+                    self._course(findings, line.previous, reading.change)
                 findings += found if targets else self._with_implied(found)
                 line.previous = start
         findings += [self._unplaced(narrative, sections, target) for target in open_targets]
-        findings.sort(key=lambda f: (f.start, f.end))
+        findings.sort(key=attrgetter("start", "end"))
         return Analysis(
             language=self.pack.language,
             pipeline=self.pipeline,
@@ -123,10 +137,7 @@ class Engine:
 
         German has the script of English: next to nothing is found in it, which must not pass for a clean report.
         """
-        words = _WORDS.findall(text[:_SAMPLE].lower())
-        if len(words) < _FEWEST_WORDS or not self._common:
-            return True
-        return sum(word in self._common for word in words) >= _COMMON_SHARE * len(words)
+        return common_share(text, self._common) >= COMMON_SHARE
 
     def _finding(
         self, narrative: Narrative, section: Section, start: int, end: int, mention: Mention, lead: Lead | None
@@ -137,6 +148,9 @@ class Engine:
         assertion = mention.assertion or self._uncued(section, text[slice(*place)], measured=bool(read.measurements))
         if assertion is Assertion.POSSIBLE and self._assumed(section) is Assertion.HYPOTHETICAL:
             assertion = Assertion.HYPOTHETICAL  # "Indication: possible pneumonia" asks
+        questions = self._questions.get(section.name, ())
+        if assertion is Assertion.POSSIBLE and any(c.text.lower() in questions for c in mention.cues):
+            assertion = Assertion.HYPOTHETICAL  # "Clinical details: cough, ?pneumonia"
         entry = self.pack.concepts.get(mention.concept)
         if entry is not None and entry.assertion == "absent" and assertion is Assertion.PRESENT and not entry.implies:
             assertion = Assertion.ABSENT
@@ -183,13 +197,17 @@ class Engine:
         """What a mention without cues is in its section: an indication asks, a comparison remembers."""
         if measured and section.name in self.pack.context.present_when_measured:
             return Assertion.PRESENT
-        title = " ".join((section.title or "").lower().split())
-        assumed = self.pack.context.titles.get(title) or self._assumed(section)
+        assumed = self._titled(section.title) or self._assumed(section)
         last = words.lower().rsplit(maxsplit=1)[-1] if words.strip() else ""
         return Assertion.PRESENT if last in self._complaints else assumed
 
+    def _title_assumes(self, title: str | None) -> Assertion | None:
+        return self.pack.context.titles.get(" ".join((title or "").lower().split()))
+
     def _with_implied(self, found: Sequence[Finding]) -> list[Finding]:
         """`found`, each with what it says is absent, unless the same sentence says that it is there after all."""
+        if not any(f.concept.id in self._implying for f in found):
+            return list(found)
         said = {
             concept
             for f in found
@@ -197,6 +215,24 @@ class Engine:
             for concept in self.pack.lineage(f.concept.id)
         }
         return [f for one in found for f in (one, *(i for i in self._implied(one) if i.concept.id not in said))]
+
+    def _course(self, findings: list[Finding], previous: int, change: Change | None) -> None:
+        """Give `change` to the finding of the sentence at `previous`, where that speaks of one alone.
+
+        What "has resolved" would be absent after all; a sentence's cues don't act in another, so it is left as it is.
+        """
+        if change is None or change is Change.RESOLVED:
+            return
+        meant = [
+            i
+            for i, f in enumerate(findings)
+            if f.start >= previous
+            and f.assertion in (Assertion.PRESENT, Assertion.POSSIBLE)
+            and not (f.concept.id in self.pack.concepts and self.pack.concepts[f.concept.id].normal)
+        ]
+        if len({(findings[i].start, findings[i].end) for i in meant}) == 1:
+            for i in meant:
+                findings[i] = replace(findings[i], change=findings[i].change or change)
 
     def _implied(self, finding: Finding) -> Iterable[Finding]:
         """What a normal statement says is absent ("lungs are clear")."""
@@ -248,15 +284,25 @@ class _Line:
     def __init__(self, start: int) -> None:
         self._lead: Lead | None = None
         self._end = start
+        self._opened = False
         self.previous = start
         """Start of the sentence before."""
 
     def lead(self, text: str, start: int, end: int, reading: SentenceReading) -> Lead | None:
         """The label that holds for the sentence ``text[start:end]``: its own, else that of its line."""
-        if reading.lead is not None or "\n" in text[self._end : start]:
-            self._lead = reading.lead
+        if not self._opened or "\n" in text[self._end : start]:
+            self._lead = reading.lead  # it begins the line, so it holds for the rest of it
+        elif reading.lead is not None:
+            self._lead = None
+        self._opened = True
         self._end = end
-        return self._lead
+        return reading.lead or self._lead
+
+
+def _titled(section: Section, text: str, shown: str) -> Section:
+    """`section`, found in folded `text`, with its title as written."""
+    at = text.find(section.title, section.start, section.body_start) if section.title else -1
+    return section if at < 0 else replace(section, title=shown[at : at + len(section.title or "")])
 
 
 def _measured(finding: Finding, reading: SentenceReading, start: int) -> Finding:
@@ -282,6 +328,8 @@ def _shifted(measurement: Measurement, by: int) -> Measurement:
 
 def _origin(narrative: Narrative, place: int) -> Segment:
     """Where the character at `place` came from: a content item, of whom it speaks and who says it."""
+    if not narrative.segments:
+        return _NOWHERE
     i = bisect_right(narrative.segments, place, key=lambda s: s.start) - 1
     if i < 0 or place >= narrative.segments[i].end:
         return _NOWHERE
@@ -289,30 +337,104 @@ def _origin(narrative: Narrative, place: int) -> Segment:
 
 
 @cache
-def digest(folder: Path) -> str:
+def digest(folder: Path, *others: Path | None) -> str:
     """Twelve hexadecimal digits over everything that can change the answer of the pack in `folder`.
 
-    That is the pack's and the label sets' data, the source of analyse and extract, and the versions of spaCy and
-    medspaCy.
+    That is the pack's data, those of `others` (its base, an overlay) and the label sets', the source of analyse and
+    extract, and the versions of spaCy and medspaCy.
     """
     package = Path(__file__).parents[1]
     code = [p for part in ("analyse", "extract") for p in sorted((package / part).rglob("*.py"))]
+    data = [p for of in (folder, *others) if of is not None for p in sorted(of.rglob("*.toml"))]
     seen = hashlib.sha256(repr(sorted(VERSIONS.items())).encode())
-    for path in [*sorted(folder.glob("*.toml")), *sorted(LABELS.glob("*.toml")), *code]:
+    for path in [*data, *sorted(LABELS.glob("*.toml")), *code]:
         seen.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return seen.hexdigest()[:12]
 
 
-@cache
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The engine of a language as it is used, and why the site's overlay of it isn't."""
+
+    engine: Engine
+    faults: tuple[Fault, ...] = ()
+
+
+@dataclass(slots=True)
+class _Process:
+    """What holds for the life of a process."""
+
+    overlays: Path | None = None
+
+
+_PROCESS = _Process()
+
+
+def use_overlays(folder: Path | None) -> None:
+    """Lay what the site added to the packs over them, from here on: `folder` holds a folder for each language."""
+    if folder != _PROCESS.overlays:
+        _PROCESS.overlays = folder
+        loaded.cache_clear()
+
+
+def refused_overlays() -> dict[str, tuple[Fault, ...]]:
+    """Language -> what is wrong in the site's overlay of it; languages whose overlay is used, or none, aren't there."""
+    folder = _PROCESS.overlays
+    if folder is None:
+        return {}
+    if not folder.is_dir():
+        return {"": (Fault(folder.name, None, "there is no such folder"),)}
+    found: dict[str, tuple[Fault, ...]] = {}
+    for language in languages_of(folder):
+        if not (LANGUAGES / language / "pack.toml").exists():
+            found[language] = (Fault(language, None, "there is no language pack of that name"),)
+        elif faults := loaded(language).faults:
+            found[language] = faults
+    return found
+
+
 def load_engine(language: str) -> Engine:
     """The engine of `language`, read, checked and tried on the pack's own cases; one per process.
+
+    The site's overlay is in it where that has no fault; see `loaded`.
 
     Raises
     ------
     LanguagePackError
         The pack is malformed, or fails its own cases.
     """
-    return checked(Engine(read_pack(LANGUAGES / language)))
+    return loaded(language).engine
+
+
+@cache
+def loaded(language: str) -> Loaded:
+    """As `load_engine`, with what is wrong in the overlay."""
+    pack = read_pack(LANGUAGES / language)
+    folder = _PROCESS.overlays / language if _PROCESS.overlays is not None else None
+    if folder is not None and folder.is_dir():
+        engine, faults = overlaid(pack, folder)
+        if engine is not None and not faults:
+            return Loaded(checked(engine))
+        return Loaded(checked(Engine(pack)), faults)
+    return Loaded(checked(Engine(pack)))
+
+
+def overlaid(pack: Pack, folder: Path) -> tuple[Engine | None, tuple[Fault, ...]]:
+    """`pack` with the overlay in `folder`, tried on the cases of both, and all that is wrong.
+
+    None where what is left of the overlay can't be read with at all.
+    """
+    laid = lay(pack, folder)
+    try:
+        engine = Engine(laid.pack, overlay=folder)
+    except LanguagePackError as error:
+        return None, (*laid.faults, Fault(folder.name, None, str(error)))
+    faults = [
+        Fault(file, line, wrong) for case, file, line in laid.cases if (wrong := failure(engine, case)) is not None
+    ]
+    broken = [wrong for case in pack.cases if (wrong := failure(engine, case)) is not None]
+    faults += [Fault(folder.name, None, f"with this overlay the pack fails its own case {wrong}") for wrong in broken]
+    return engine, (*laid.faults, *faults)
 
 
 def checked(engine: Engine) -> Engine:
@@ -323,22 +445,25 @@ def checked(engine: Engine) -> Engine:
     LanguagePackError
         Names each case that fails.
     """
-    failed = []
-    for case in engine.pack.cases:
-        start = case.text.find(case.span)
-        if start < 0:
-            failed.append(f"{case.text!r}: {case.span!r} isn't in it")
-            continue
-        target = start, start + len(case.span)
-        finding = engine.analyse(Narrative(case.text), targets=() if case.concept else (target,)).findings
-        here = [f for f in finding if f.start < target[1] and f.end > target[0]]
-        if case.concept:
-            here = [f for f in here if f.concept.id == case.concept]
-        got = [(f.assertion, f.laterality, f.change) for f in here]
-        want = (case.assertion, case.laterality, case.change)
-        if not any(all(w is None or w is g for w, g in zip(want, have, strict=True)) for have in got):
-            said = ", ".join(f"{a.value}" for a, _, _ in got) or "nothing"
-            failed.append(f"{case.text!r}: {case.span!r} should be {case.assertion.value}, came out as {said}")
+    failed = [wrong for case in engine.pack.cases if (wrong := failure(engine, case)) is not None]
     if failed:
         raise LanguagePackError(f"language pack {engine.pack.language} fails its own cases: " + "; ".join(failed))
     return engine
+
+
+def failure(engine: Engine, case: Case) -> str | None:
+    """Why `case` fails, None where it passes."""
+    start = case.text.find(case.span)
+    if start < 0:
+        return f"{case.text!r}: {case.span!r} isn't in it"
+    target = start, start + len(case.span)
+    finding = engine.analyse(Narrative(case.text), targets=() if case.concept else (target,)).findings
+    here = [f for f in finding if f.start < target[1] and f.end > target[0]]
+    if case.concept:
+        here = [f for f in here if f.concept.id == case.concept]
+    got = [(f.assertion, f.laterality, f.change) for f in here]
+    want = (case.assertion, case.laterality, case.change)
+    if any(all(w is None or w is g for w, g in zip(want, have, strict=True)) for have in got):
+        return None
+    said = ", ".join(a.value for a, _, _ in got) or "nothing"
+    return f"{case.text!r}: {case.span!r} should be {case.assertion.value}, came out as {said}"

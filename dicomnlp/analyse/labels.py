@@ -7,10 +7,13 @@ from dicomnlp.analyse.pack import Pack
 from dicomnlp.analyse.schema import LabelSet, LabelSource
 from dicomnlp.model import Assertion, Finding, SectionName
 
-COUNTED = frozenset({SectionName.FINDINGS, SectionName.IMPRESSION, SectionName.ADDENDUM, SectionName.COMMUNICATION})
+COUNTED = (SectionName.FINDINGS, SectionName.IMPRESSION, SectionName.ADDENDUM, SectionName.COMMUNICATION)
 """Sections that say what is seen; a label never comes from what was asked or remembered."""
 _ORDER = (Assertion.PRESENT, Assertion.POSSIBLE, Assertion.ABSENT)
 """The strongest statement wins."""
+_RAISED = (Assertion.PRESENT.value, Assertion.POSSIBLE.value)
+
+_NOWHERE: frozenset[str] = frozenset()
 
 Labels = dict[str, dict[str, str | None]]
 """Label set -> label -> present, possible, absent or None."""
@@ -28,36 +31,33 @@ class Labeller:
     def __init__(self, pack: Pack) -> None:
         self._sets = pack.label_sets
         self._elsewhere = {labels.set: frozenset(labels.elsewhere) for labels in pack.label_sets}
+        self._within = {site: frozenset(pack.site_lineage(site)) for site in pack.anatomy}
         self._counts_for = _turned_round(pack)
 
     def __call__(self, findings: Iterable[Finding], sections: Iterable[SectionName]) -> Labels:
         """The labels of a report, by its findings of the patient and by which sections it has."""
-        said: dict[tuple[str, str], set[Assertion]] = defaultdict(set)
+        said: dict[str, dict[str, int]] = {labels.set: {} for labels in self._sets}
         for finding in findings:
-            if finding.section not in COUNTED or not _is_of_patient(finding.subject):
+            if finding.section not in COUNTED or finding.assertion not in _ORDER or not _is_of_patient(finding.subject):
                 continue
-            site = finding.anatomy.id if finding.anatomy else None
+            strength = _ORDER.index(finding.assertion)
+            # a part is at its whole: what is in the right upper lobe is in the lung
+            sites = self._within[finding.anatomy.id] if finding.anatomy else _NOWHERE
             for labels, label, source in self._counts_for.get(finding.concept.id, ()):
-                if site in self._elsewhere[labels] or (source.at and site not in source.at):
+                if not sites.isdisjoint(self._elsewhere[labels]) or (source.at and sites.isdisjoint(source.at)):
                     continue
                 if not source.denies or finding.assertion is Assertion.ABSENT:
-                    said[labels, label].add(finding.assertion)
-        speaks = not COUNTED.isdisjoint(sections)
-        return {labels.set: self._set(labels, said, speaks=speaks) for labels in self._sets}
+                    said[labels][label] = min(strength, said[labels].get(label, strength))
+        speaks = any(name in COUNTED for name in sections)
+        return {labels.set: self._set(labels, said[labels.set], speaks=speaks) for labels in self._sets}
 
     @staticmethod
-    def _set(
-        labels: LabelSet, said: Mapping[tuple[str, str], set[Assertion]], *, speaks: bool
-    ) -> dict[str, str | None]:
+    def _set(labels: LabelSet, said: Mapping[str, int], *, speaks: bool) -> dict[str, str | None]:
         values: dict[str, str | None] = dict.fromkeys(labels.labels)
-        for (name, label), found in said.items():
-            if name == labels.set:
-                values[label] = next((a.value for a in _ORDER if a in found), None)
+        values.update((label, _ORDER[strength].value) for label, strength in said.items())
         for label, rule in labels.nothing_else.items():
             raised = any(
-                value in {Assertion.PRESENT, Assertion.POSSIBLE}
-                for other, value in values.items()
-                if other != label and other not in rule.besides
+                value in _RAISED for other, value in values.items() if other != label and other not in rule.besides
             )
             values[label] = Assertion.PRESENT.value if speaks and not raised else None
         return values

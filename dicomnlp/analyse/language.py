@@ -1,14 +1,22 @@
-"""Which language a report is in: the declared one, else by its script."""
+"""Which language a report is in: the declared one, else by its script and its commonest words."""
 
 import re
 from functools import cache
 
 from dicomnlp.analyse.pack import LANGUAGES, read_about
 from dicomnlp.analyse.schema import PackFile
+from dicomnlp.analyse.tokens import HAN
 from dicomnlp.errors import LanguageNotSupportedError
 
+_WORD = re.compile(f"([{HAN}])|([^\\W\\d_{HAN}])[^\\W\\d_{HAN}]*")
+"""Han characters and first letters: a Han character is as much as a word of letters."""
+_WORDS = re.compile(f"[{HAN}]|[^\\W\\d_{HAN}]+")
 _SAMPLE = 20_000
 """Characters that are looked at: a report doesn't change its language after so many."""
+_FEWEST_WORDS = 12
+COMMON_SHARE = 0.12
+"""A text with fewer of its words among a language's commonest is hardly in it. Of 3,120 English reports at hand four
+have fewer; of other languages' sentences nearly all."""
 
 
 @cache
@@ -32,8 +40,8 @@ def choose_language(text: str, declared: str = "", default: str = "en") -> str:
     declared
         A language code as the object declares it (RFC 5646: "en-US"), "" where it declares none.
     default
-        The site's language: taken where the script doesn't tell, because several packs read it or because there are
-        no letters.
+        The site's language: taken where the script doesn't tell, because there are no letters or several packs read
+        it, unless the commonest words of another are plainly those of the text.
 
     Raises
     ------
@@ -47,12 +55,33 @@ def choose_language(text: str, declared: str = "", default: str = "en") -> str:
         raise LanguageNotSupportedError(
             f"no language pack for the declared language; there are packs for {', '.join(languages())}",
         )
-    letters = sum(c.isalpha() for c in text[:_SAMPLE])
-    if not letters:
+    words = [han or letter for han, letter in _WORD.findall(text[:_SAMPLE])]
+    if not words:
         return default
-    fitting = [c for c in languages() if len(re.findall(_about(c).script, text[:_SAMPLE])) >= letters / 2]
+    letters = "".join(words)
+    fitting = [c for c in languages() if len(re.findall(_about(c).script, letters)) >= len(words) / 2]
     if not fitting:
         raise LanguageNotSupportedError(
             "the report is in a script that no language pack reads; there are packs for " + ", ".join(languages())
         )
-    return default if default in fitting else fitting[0]
+    if len(fitting) == 1:
+        return fitting[0]
+    # several languages in one script: another than the site's where its commonest words are plainly those of the text
+    shares = {code: common_share(text, _commonest(code)) for code in fitting}
+    likeliest = max(fitting, key=lambda code: (shares[code], code == default))
+    if default not in fitting or shares[likeliest] > max(COMMON_SHARE, 2 * shares[default]):
+        return likeliest
+    return default
+
+
+def common_share(text: str, common: frozenset[str]) -> float:
+    """How much of a text's words are `common`, of 1; 1 as well where it has too few words to tell."""
+    words = _WORDS.findall(text[:_SAMPLE].lower())
+    if len(words) < _FEWEST_WORDS or not common:
+        return 1.0
+    return sum(map(common.__contains__, words)) / len(words)
+
+
+@cache
+def _commonest(language: str) -> frozenset[str]:
+    return frozenset(_about(language).common_words)

@@ -4,52 +4,34 @@ Overlaps are settled here, longest first. A composed concept ("the heart is mild
 that stand near each other in one clause: the part that is said (the predicate) is what cues act on.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+from operator import attrgetter
 
+from dicomnlp.analyse.matches import Match, Matches
 from dicomnlp.analyse.pack import Pack
 from dicomnlp.analyse.phrases import PhraseTable
+from dicomnlp.analyse.schema import Comparison
 from dicomnlp.analyse.tokens import tokenize
+from dicomnlp.analyse.topics import Place, TopicReader
 
-CONCEPT, SITE, PART, IDIOM = "concept", "site", "part", "idiom"
+CONCEPT, SITE, PART, SAID, IDIOM = "concept", "site", "part", "said", "idiom"
 SIDE, DEGREE, COURSE, ACUITY, COUNT = "side", "degree", "course", "acuity", "count"
 _NONE = ""
 """Stands for the side of what names none."""
+LABEL_AT_MOST = 8
+"""Tokens of the longest label of a line."""
+_WORDS = 8192
+"""Words that a process keeps with their spelling."""
+_ORDINAL = 2
+"""Letters of the ending of an ordinal number."""
+_LABEL_GAP = 5
+"""Tokens that a composed concept may reach farther from the label of its line."""
+_PLACE = attrgetter("start")
 _KINDS = (CONCEPT, SITE, SIDE, DEGREE, COURSE, ACUITY, COUNT)
-
-
-@dataclass(frozen=True, slots=True)
-class Match:
-    """Tokens [start, end) that name `identifier`."""
-
-    identifier: str
-    start: int
-    end: int
-    predicate: tuple[int, int]
-    """What the finding's text is and cues act on: of a composed concept the part that is said, else all of it."""
-    of: tuple[int, int] | None = None
-    """Of a composed concept the part that it is said of."""
-
-    @property
-    def tokens(self) -> frozenset[int]:
-        """What it occupies: of a composed concept its two parts, not what stands between them."""
-        if self.of is None:
-            return frozenset(range(self.start, self.end))
-        return frozenset((*range(*self.predicate), *range(*self.of)))
-
-
-@dataclass(frozen=True, slots=True)
-class Matches:
-    """All that the lexicon knows of one sentence, each kind free of overlaps and in order."""
-
-    concepts: tuple[Match, ...]
-    sites: tuple[Match, ...]
-    sides: tuple[Match, ...]
-    degrees: tuple[Match, ...]
-    courses: tuple[Match, ...]
-    acuities: tuple[Match, ...]
-    counts: tuple[Match, ...]
 
 
 class Lexicon:
@@ -67,9 +49,19 @@ class Lexicon:
         self._joins = frozenset(pack.attributes.joins)
         self._inflections = pack.about.inflections
         self._head_before = frozenset(pack.about.head_before)
+        self._spellings = dict(pack.about.spellings)
+        parts = "|".join(map(re.escape, sorted(self._spellings, key=len, reverse=True)))
+        self._variant = re.compile(parts) if parts else None
+        self._whole_words = dict(pack.about.abbreviated)
+        self._respelled = lru_cache(_WORDS)(self._respell)
         # a phrase may belong to several concepts and parts: (kind, identifier)
         self._rules: dict[tuple[tuple[str, ...], bool], dict[tuple[str, str], None]] = {}
         self._compositions: list[tuple[str, str, str]] = []
+        # predicate -> site -> concept, of compositions that name their sites
+        self._said_at: dict[str, dict[str, str]] = defaultdict(dict)
+        self._topics = TopicReader(pack.attributes, pack.anatomy)
+        self._fold = pack.about.folding
+        self._unspaced = pack.about.unspaced
         self._collect(pack)
         self._numbers = {said: number for number, (_, said, _) in enumerate(self._compositions)}
         self._plain: PhraseTable[tuple[tuple[str, str], ...]] = PhraseTable()
@@ -81,8 +73,13 @@ class Lexicon:
     def _collect(self, pack: Pack) -> None:
         for identifier, entry in pack.concepts.items():
             self._add(CONCEPT, identifier, entry.terms, plural=True)
-            self._add(CONCEPT, identifier, entry.cased, cased=True)
+            self._add(CONCEPT, identifier, entry.cased, plural=True, cased=True)
             for number, composition in enumerate(entry.compose):
+                if composition.at:
+                    meant = dict.fromkeys(composition.at, identifier)
+                    for term in composition.change:
+                        self._said_at[term.translate(self._fold).lower()].update(meant)
+                    continue
                 said, of = f"{identifier}.{number}.said", f"{identifier}.{number}.of"
                 self._compositions.append((identifier, said, of))
                 self._add(PART, said, composition.change, plural=True)
@@ -90,6 +87,8 @@ class Lexicon:
         for identifier, site in pack.anatomy.items():
             self._add(SITE, identifier, site.terms, plural=True)
             self._add(SITE, identifier, site.cased, cased=True)
+        for term in self._said_at:
+            self._add(SAID, term, [term], plural=True)
         self._add(IDIOM, IDIOM, pack.about.idioms, plural=True)
         for kind, words in (
             (SIDE, pack.attributes.laterality),
@@ -100,13 +99,20 @@ class Lexicon:
         ):
             for value, terms in words.items():
                 self._add(kind, str(value), terms)
+        if pack.attributes.comparison:
+            for change, compared in _compared(pack.attributes.comparison):
+                self._add(COURSE, change, compared)
+        for side, abbreviations in pack.attributes.cased_sides.items():
+            self._add(SIDE, side.value, abbreviations, cased=True)
         self._add(SIDE, _NONE, pack.attributes.not_sides)
 
     def _add(
         self, kind: str, identifier: str, terms: Iterable[str], *, plural: bool = False, cased: bool = False
     ) -> None:
         for term in terms:
-            words = tokenize(term).words if cased else tuple(word.lower() for word in tokenize(term).words)
+            words = tokenize(term.translate(self._fold)).words
+            if not cased:
+                words = tuple(self.respelled([word.lower() for word in words]))
             for form in [words, *(self._plurals(words) if plural else ())]:
                 self._rules.setdefault((form, cased), {})[kind, identifier] = None
 
@@ -120,31 +126,102 @@ class Lexicon:
                     yield (*words[:head], stem + replacement, *words[head + 1 :])
                     break
 
+    def respelled(self, lower: Sequence[str]) -> Sequence[str]:
+        """The words as the lexicon spells them: "oesophagus" as "esophagus", "fx" as "fracture"."""
+        return [self._respelled(word) for word in lower]
+
+    def _respell(self, word: str) -> str:
+        word = self._whole_words.get(word, word)
+        return self._variant.sub(lambda part: self._spellings[part.group()], word) if self._variant else word
+
     def __call__(self, words: Sequence[str], lower: Sequence[str]) -> Matches:
-        """What the lexicon knows of a sentence, given its tokens as written and in lower case."""
+        """What the lexicon knows of a sentence, given its tokens as written, and in lower case and respelled."""
         found: dict[str, list[Match]] = defaultdict(list)
         parts: dict[str, list[tuple[int, int]]] = defaultdict(list)
+        said: list[tuple[str, int, int]] = []
         for meanings, start, end in [*self._plain.find(lower), *self._cased.find(words)]:
+            span = start, end
             for kind, identifier in meanings:
-                if kind == PART:
-                    parts[identifier].append((start, end))
+                if kind == SAID:
+                    said.append((identifier, start, end))
+                elif kind == PART:
+                    parts[identifier].append(span)
                 else:
-                    found[kind].append(Match(identifier, start, end, (start, end)))
+                    found[kind].append(Match(identifier, start, end, span))
         if parts:
-            found[CONCEPT] += list(self._composed(lower, parts, found[CONCEPT]))
-        found[SIDE] = [side for side in longest(found[SIDE]) if side.identifier != _NONE]
-        idioms = found[IDIOM]
-        read = (longest([*idioms, *found[kind]]) for kind in _KINDS)
-        return Matches(*(tuple(m for m in kind if m.identifier != IDIOM) for kind in read))
+            places = frozenset(t for kind in (SITE, SIDE) for m in found[kind] for t in range(m.start, m.end))
+            found[CONCEPT] += list(self._composed(lower, parts, found[CONCEPT], places))
+        if SIDE in found:
+            found[SIDE] = [side for side in longest(found[SIDE]) if side.identifier != _NONE]
+        if self._unspaced and SITE in found:
+            found[SITE] = list(longest(found[SITE]))
+            said = [s for s in said if not _within(s[1], s[2], found[SITE])]
+            found[CONCEPT] = [m for m in found[CONCEPT] if not _within(m.start, m.end, found[SITE])]
+        if said:
+            found[SITE] = list(longest(found[SITE]))
+            found[CONCEPT] = self._with_composed(lower, said, found)
+        idioms = found.pop(IDIOM, [])
+        settled = {kind: _settled(named, idioms, head_last=kind == SITE) for kind, named in found.items()}
+        return Matches(*[settled.get(kind, ()) for kind in _KINDS])
+
+    def meanings(self, words: Sequence[str]) -> tuple[tuple[str, str], ...]:
+        """What `words` (lower case, respelled) mean as a whole: pairs (kind, identifier); none where no term."""
+        return next(iter(self._plain.whole(words)), ())
+
+    def _with_composed(
+        self, lower: Sequence[str], said: Sequence[tuple[str, int, int]], found: dict[str, list[Match]]
+    ) -> list[Match]:
+        """The named concepts and what predicates mean at sites.
+
+        A name that says no more than one of several composed ones ("肝内胆管扩张" in "胰管及肝内胆管扩张") goes.
+        """
+        composed = list(self._said_of_sites(lower, said, found[SITE], found[SIDE]))
+        meant: dict[tuple[int, int], set[str]] = defaultdict(set)
+        for match in composed:
+            meant[match.predicate].add(match.identifier)
+        several = [(place, concepts) for place, concepts in meant.items() if len(concepts) > 1]
+        named = [
+            m
+            for m in found[CONCEPT]
+            if not any(m.start <= a and b <= m.end and m.identifier in concepts for (a, b), concepts in several)
+        ]
+        return named + composed
+
+    def _said_of_sites(
+        self, lower: Sequence[str], said: Sequence[tuple[str, int, int]], sites: Sequence[Match], sides: Sequence[Match]
+    ) -> Iterator[Match]:
+        """Concepts that a predicate means at the sites that the sentence says it of."""
+        spans = list(dict.fromkeys((start, end) for _, start, end in said))
+        topics = dict(zip(spans, self._topics.topics(lower, sites, sides, [Place(*s) for s in spans]), strict=True))
+        for term, start, end in said:
+            topic = topics[start, end]
+            meant = self._said_at[term]
+            # "肿大的淋巴结": right after it
+            after = (s for s in sites if 0 <= s.start - end <= 1 and self.breaks.isdisjoint(lower[end : s.start]))
+            for places in ([*reversed(topic.sites), *filter(None, (topic.whole,))], after):
+                reached: dict[str, tuple[int, int]] = {}
+                for site in places:
+                    concept = next((meant[i] for i in self._topics.lineage(site.identifier) if i in meant), None)
+                    if concept is not None:
+                        reached.setdefault(concept, (site.start, site.end))
+                if reached:
+                    in_order = sorted(reached.items(), key=lambda item: item[1])
+                    yield from (Match(c, start, end, (start, end), of, shares=True) for c, of in in_order)
+                    break
 
     def _composed(
-        self, lower: Sequence[str], parts: dict[str, list[tuple[int, int]]], named: list[Match]
+        self,
+        lower: Sequence[str],
+        parts: dict[str, list[tuple[int, int]]],
+        named: list[Match],
+        places: frozenset[int],
     ) -> Iterator[Match]:
         """Composed concepts: what is said, of what stands nearest to it and of what is joined to that.
 
         None reaches over a finding which the words name outright.
         """
         said_of: dict[tuple[int, int], list[Match]] = defaultdict(list)
+        colon = next((i for i, word in enumerate(lower[:LABEL_AT_MOST]) if word == ":"), None)
         for number in sorted(self._numbers[part] for part in parts if part in self._numbers):
             identifier, said, of = self._compositions[number]
             if of not in parts:
@@ -152,9 +229,12 @@ class Lexicon:
             for a in parts[said]:
                 for b in parts[of]:
                     first, second = min(a, b), max(a, b)
-                    if second[0] < first[1] or second[0] - first[1] > self.gap:
+                    # what the label of a line names is what the rest of the sentence speaks of: "Liver: Enlarged"
+                    labelled = first == b and first[1] == colon
+                    gap = self.gap + _LABEL_GAP if labelled else self.gap
+                    if second[0] < first[1] or _words_in(lower, first[1], second[0], places) > gap:
                         continue
-                    if not self.breaks.isdisjoint(lower[first[1] : second[0]]):
+                    if not self.breaks.isdisjoint(lower[first[1] + labelled : second[0]]):
                         continue
                     start, end = first[0], max(first[1], second[1])
                     over = [m for m in named if m.start < end and start < m.end]
@@ -162,10 +242,15 @@ class Lexicon:
                         said_of[a].append(Match(identifier, start, end, a, b))
         for matches in said_of.values():
             reached: list[Match] = []
-            for match in sorted(matches, key=_gap):
+            for match in sorted(matches, key=lambda m: (self._joins_between(lower, m), _gap(m))):
                 if not reached or any(self._joined(lower, match, other) for other in reached):
                     reached.append(match)
             yield from reached
+
+    def _joins_between(self, lower: Sequence[str], match: Match) -> bool:
+        """Whether a word that joins stands between the parts: "ribs, with fractures of the sixth rib" is no pair."""
+        first, second = sorted((match.predicate, match.of or match.predicate))
+        return any(word in self._joins for word in lower[first[1] : second[0]])
 
     def _joined(self, lower: Sequence[str], one: Match, other: Match) -> bool:
         """Whether both are said of the same words, or of two that a list joins ("heart and mediastinum")."""
@@ -175,32 +260,74 @@ class Lexicon:
         return first[1] > second[0] or all(word in self._joins for word in lower[first[1] : second[0]])
 
 
+def _within(start: int, end: int, longer: Iterable[Match]) -> bool:
+    """Whether the tokens are part of a longer name."""
+    return any(m.start <= start and end <= m.end and m.end - m.start > end - start for m in longer)
+
+
+def _compared(comparison: Comparison) -> Iterator[tuple[str, list[str]]]:
+    """Each change, and the phrases that tell it."""
+    for change, words in comparison.change.items():
+        yield change.value, [by + how + word for by in comparison.by for how in ("", *comparison.how) for word in words]
+
+
+def _words_in(words: Sequence[str], start: int, end: int, places: frozenset[int]) -> int:
+    """How many of the words [start, end) there are, apart from numbers, the ending of one ("6th"), sites and sides."""
+    return sum(
+        not words[i][0].isdigit()
+        and i not in places
+        and not (i > start and words[i - 1][0].isdigit() and len(words[i]) == _ORDINAL)
+        for i in range(start, end)
+    )
+
+
 def _gap(match: Match) -> tuple[int, int]:
     """How far apart a composed concept's parts are; of equals the longer comes first."""
+    if match.shares:
+        return -1, 0  # says more than the predicate alone
     if match.of is None:
         return 0, 0
     first, second = min(match.predicate, match.of), max(match.predicate, match.of)
-    return max(second[0] - first[1], 0), -len(match.tokens)
+    return max(second[0] - first[1], 0), -match.size
 
 
-def longest(matches: Iterable[Match]) -> tuple[Match, ...]:
+def _settled(matches: Sequence[Match], idioms: Sequence[Match], *, head_last: bool) -> tuple[Match, ...]:
+    """`matches` without overlaps, and without what stands in one of `idioms`."""
+    if not idioms:
+        return longest(matches, head_last=head_last)
+    settled = longest([*idioms, *matches], head_last=head_last)
+    return tuple(match for match in settled if match.identifier != IDIOM)
+
+
+def longest(matches: Sequence[Match], *, head_last: bool = False) -> tuple[Match, ...]:
     """`matches` without overlaps: the longest stays, of equals the closest, then the first; in order of place.
 
-    What is said of two things at once ("heart and mediastinum are normal") stays for both.
+    With `head_last` the last of equals stays: "basal ganglia" of "right basal ganglia", not "right basal".
+    What is said of two things at once ("heart and mediastinum are normal") stays for both, and so do two things said
+    of one ("the liver is enlarged and echogenic").
     """
-    matches = list(matches)
     if len(matches) < 2:
         return tuple(matches)
+    in_order = sorted(matches, key=_PLACE)
+    if all(one.end <= other.start for one, other in pairwise(in_order)):
+        return tuple(in_order)
     kept: list[Match] = []
     taken: set[int] = set()
     said: set[tuple[int, int]] = set()
-    for match in sorted(matches, key=lambda m: (-len(m.tokens), _gap(m), m.start)):
-        tokens = set(match.tokens)
+    bearers: set[tuple[int, int]] = set()
+    for match in sorted(in_order, key=lambda m: (-m.size, _gap(m), -m.start if head_last else m.start)):
+        tokens = match.tokens
+        if match.shares and match.predicate in said:
+            kept.append(match)
+            continue
         if match.of is not None and match.predicate in said:
-            tokens -= set(range(*match.predicate))
+            tokens = tokens.difference(range(*match.predicate))
+        elif match.of is not None and match.of in bearers:
+            tokens = tokens.difference(range(*match.of))
         if tokens and taken.isdisjoint(tokens):
             kept.append(match)
             taken |= tokens
             if match.of is not None:
                 said.add(match.predicate)
-    return tuple(sorted(kept, key=lambda m: m.start))
+                bearers.add(match.of)
+    return tuple(sorted(kept, key=_PLACE))

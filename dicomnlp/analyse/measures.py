@@ -7,15 +7,30 @@ sequences (T2) never are.
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from dicomnlp.analyse.schema import MeasuresFile, UnitEntry
+from dicomnlp.analyse.tokens import HAN, WORD, WORD_BEGINS, WORD_ENDS
 from dicomnlp.model import Measurement, Temporality
 
-_FREE = r"(?<![\w.,/:])"
-_NUMBER = _FREE + r"(?:(?<!\d )[-\u2212])?(?:\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:[.,]\d+)?|[.,]\d+)"
+_NUMBER = r"(?:(?<!\d )[-\u2212])?(?:\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:[.,]\d+)?|[.,]\d+)"
 _DIGIT = re.compile(r"\d")
-_REACH = 40
-"""Characters before a quantity in which a word decides what it is."""
+_BEFORE_DIGIT = 2
+"""Characters of a number before its first digit: "-.5"."""
+
+
+class _Bounds(NamedTuple):
+    """Where a word begins and ends, and where a number stands free."""
+
+    word: str
+    begins: str
+    ends: str
+    free: str
+
+
+_SPACED = _Bounds(r"\w", r"(?<!\w)", r"(?!\w)", r"(?<![\w.,/:])")
+_UNSPACED = _Bounds(WORD, WORD_BEGINS, WORD_ENDS, rf"(?<![.,/:])(?<!{WORD})")
+"""Dearer to look for, so taken only where words aren't set apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +53,7 @@ class MeasureReader:
 
     def __init__(self, rules: MeasuresFile) -> None:
         self.rules = rules
+        bounds = _UNSPACED if re.search(f"[{HAN}]", repr(rules)) else _SPACED
         self._units: dict[str, UnitEntry] = {}
         self._cased: dict[str, UnitEntry] = {}
         for entry in rules.units:
@@ -46,8 +62,8 @@ class MeasureReader:
         plain = _any([t for e in rules.units if not e.cased for t in e.terms])
         cased = _any([t for e in rules.units if e.cased for t in e.terms])
         unit = rf"(?:(?i:{plain})|{cased})(?![A-Za-z\d/\u00b2\u00b3^])"
-        number = _NUMBER
-        follow = number.removeprefix(_FREE)
+        number = bounds.free + _NUMBER
+        follow = _NUMBER
         axes = rf"(?:\s*\(?(?i:{_any(rules.axes)})\)?){{0,2}}" if rules.axes else ""
         times = rf"\s*(?i:{_any(rules.times)})\s*"
         ranges = rf"\s*(?i:{_any(rules.ranges)})\s*"
@@ -63,46 +79,66 @@ class MeasureReader:
         self._names = {_squeeze(term, cased=False): entry for entry in rules.names for term in entry.terms}
         names = _any([term for entry in rules.names for term in entry.terms])
         link = rf"(?:[\s(]*(?i:{_any(rules.links)}))*[\s(]*"
-        bare = rf"(?P<n>{follow})(?![\w%])(?!{gap}{unit})"
-        self._named = re.compile(rf"(?<!\w)(?P<name>(?i:{names}))(?!\w){link}{bare}")
+        bare = rf"(?P<n>{follow})(?!{bounds.word}|%)(?!{gap}{unit})"
+        self._named = re.compile(rf"{bounds.begins}(?P<name>(?i:{names})){bounds.ends}{link}{bare}")
         again = rf"(?i:{_any([*rules.prior_before, *rules.current_before])})"
         self._again = re.compile(rf"[\s,(]*{again}{link}{bare}")
-        self._not_after = re.compile(rf"\.?\s*(?i:{_any(rules.not_after)})(?!\w)") if rules.not_after else None
-        self._prior_before = _free(rules.prior_before)
-        self._current_before = _free(rules.current_before)
-        link = rf"(?:[\s(~]*(?i:{_any(rules.links)})(?!\w))*[\s(~]*"
-        self._prior_links = re.compile(rf"(?<!\w)(?i:{_any(rules.prior_links)})(?!\w){link}\Z")
+        self._not_after = re.compile(rf"\.?\s*(?i:{_any(rules.not_after)}){bounds.ends}") if rules.not_after else None
+        self._joins = frozenset(word for word in rules.joins if word.isalpha())
+        self._prior_before = _free(bounds, rules.prior_before)
+        self._current_before = _free(bounds, rules.current_before)
+        link = rf"(?:[\s(~]*(?i:{_any(rules.links)}){bounds.ends})*[\s(~]*"
+        self._prior_links = re.compile(rf"{bounds.begins}(?i:{_any(rules.prior_links)}){bounds.ends}{link}\Z")
         dates = "|".join(f"(?:{date})" for date in rules.dates_after) or "(?!)"
-        self._dated = re.compile(rf"[\s,(]*(?:{dates})(?!\w)")
-        self._kinds = [(entry, _free(entry.before)) for entry in rules.kinds]
-        self._prior_after = re.compile(rf"\s*(?i:{_any(rules.prior_after)})(?!\w)") if rules.prior_after else None
-        self._distance_before = _free(rules.distance_before)
+        self._dated = re.compile(rf"[\s,(]*(?:{dates}){bounds.ends}")
+        self._kinds = [(entry, _free(bounds, entry.before)) for entry in rules.kinds]
+        self._prior_after = (
+            re.compile(rf"\s*(?i:{_any(rules.prior_after)}){bounds.ends}") if rules.prior_after else None
+        )
+        self._bounds = {word.lower(): comparator for comparator, words in rules.bounds.items() for word in words}
+        self._bound = re.compile(rf"{bounds.begins}(?P<bound>(?i:{_any(list(self._bounds))}))\s*\Z")
+        self._distance_before = _free(bounds, rules.distance_before)
         after = _any(rules.distance_after)
-        self._distance_after = re.compile(rf"\.?\s*(?i:{after})(?!\w)") if rules.distance_after else None
-        self._change = re.compile(rf"(?<!\w)(?i:{_any(rules.change_words)})") if rules.change_words else None
-        self._from_to = [(_free((a,)), re.compile(rf"(?<!\w)(?i:{re.escape(b)})(?!\w)")) for a, b in rules.from_to]
+        self._distance_after = re.compile(rf"\.?\s*(?i:{after}){bounds.ends}") if rules.distance_after else None
+        self._change = re.compile(rf"{bounds.begins}(?i:{_any(rules.change_words)})") if rules.change_words else None
+        self._from_to = [(_free(bounds, (a,)), _free(bounds, (b,))) for a, b in rules.from_to]
 
     def read(self, text: str) -> tuple[Measurement, ...]:
         """The quantities that `text` states, in order; offsets are into `text`."""
         if not _DIGIT.search(text):
             return ()
         quantities = sorted([*self._quantities(text), *self._named_quantities(text)], key=lambda q: q.start)
+        times = self._times(text, quantities)
         return tuple(
             Measurement(
                 values=q.values,
                 unit=q.unit,
                 kind=self._kind(text, q),
-                temporality=self._temporality(text, q, quantities),
+                temporality=when,
                 text=text[q.start : q.end],
                 start=q.start,
                 end=q.end,
+                comparator=self._comparator(text, q),
             )
-            for q in quantities
+            for q, when in zip(quantities, times, strict=True)
         )
+
+    def _times(self, text: str, quantities: list[_Quantity]) -> list[Temporality]:
+        """When each of `quantities` was measured; what is joined to an older one is as old: "previously 9 and 4 mm"."""
+        times: list[Temporality] = []
+        for i, quantity in enumerate(quantities):
+            time = self._temporality(text, quantity, quantities)
+            between = text[quantities[i - 1].end : quantity.start].split() if i else []
+            if i and times[-1] is Temporality.PRIOR and between and all(word in self._joins for word in between):
+                time = Temporality.PRIOR
+            times.append(time)
+        return times
 
     def _quantities(self, text: str) -> Iterator[_Quantity]:
         at = 0
-        while match := self._first.search(text, at):
+        while (digit := _DIGIT.search(text, at)) and (
+            match := self._first.search(text, max(at, digit.start() - _BEFORE_DIGIT))
+        ):
             chain = [match]
             shape = ""
             while True:
@@ -148,7 +184,7 @@ class MeasureReader:
 
     def _turns(self, text: str, start: int, between: str) -> bool:
         """Whether the quantity at `start` is what something changed from, and `between` leads to what it is now."""
-        before = text[max(0, start - 2 * _REACH) : start].rstrip().lower()
+        before = text[max(0, start - 2 * self.rules.reach) : start].rstrip().lower()
         return any(
             before.endswith(first.lower()) and between.strip(" .").lower() == second.lower() and self._changes(before)
             for first, second in self.rules.from_to
@@ -183,16 +219,25 @@ class MeasureReader:
 
     def _kind(self, text: str, quantity: _Quantity) -> str:
         for entry, named in self._kinds:
-            if entry.unit == quantity.unit and named and named.search(text, *_reach(quantity.start)):
+            if entry.unit == quantity.unit and named and named.search(text, *self._reach(quantity.start)):
                 return entry.kind
         if quantity.kind != "size" or len(quantity.values) > 1:
             return quantity.kind
         after = self._distance_after and self._distance_after.match(text, quantity.end)
-        before = self._distance_before and self._distance_before.search(text, *_reach(quantity.start))
+        before = self._distance_before and self._distance_before.search(text, *self._reach(quantity.start))
         return "distance" if after or before else "size"
 
+    def _reach(self, start: int) -> tuple[int, int]:
+        return max(0, start - self.rules.reach), start
+
+    def _comparator(self, text: str, quantity: _Quantity) -> str | None:
+        """What kind of bound the words right before the quantity make it; None where it is the value itself."""
+        low, high = self._reach(quantity.start)
+        bound = self._bound.search(text[low:high])
+        return self._bounds[" ".join(bound["bound"].lower().split())] if bound else None
+
     def _temporality(self, text: str, quantity: _Quantity, quantities: list[_Quantity]) -> Temporality:
-        low, high = _reach(quantity.start)
+        low, high = self._reach(quantity.start)
         low = max([low, *(q.end for q in quantities if q.end <= quantity.start)])
         prior = self._prior_before.search(text, low, high) if self._prior_before else None
         current = self._current_before.search(text, low, high) if self._current_before else None
@@ -205,21 +250,19 @@ class MeasureReader:
         following = next((q.start for q in quantities if q.start > quantity.start and q.unit == quantity.unit), None)
         for first, second in self._from_to:
             opened = first.search(text, low, high) if first else None
-            changes = self._changes(text[max(0, low - 2 * _REACH) : high])
-            if opened and changes and following is not None and second.search(text, quantity.end):
+            if not opened or following is None or second is None or not second.search(text, quantity.end):
+                continue
+            # "由10mm缩小至6mm" tells the change between the two
+            if self._changes(text[max(0, low - 2 * self.rules.reach) : following]):
                 return Temporality.PRIOR
         return Temporality.CURRENT
 
 
-def _reach(start: int) -> tuple[int, int]:
-    return max(0, start - _REACH), start
-
-
-def _free(words: Sequence[str]) -> "re.Pattern[str] | None":
+def _free(bounds: _Bounds, words: Sequence[str]) -> "re.Pattern[str] | None":
     """A pattern for any of `words` standing free, None where there are none."""
     if not words:
         return None
-    return re.compile(rf"(?<!\w)(?i:{_any(words)})(?!\w)")
+    return re.compile(rf"{bounds.begins}(?i:{_any(words)}){bounds.ends}")
 
 
 def _number(text: str) -> float:

@@ -1,12 +1,17 @@
-"""Reports in several languages: each passage is read by the pack of the language that its content items declare."""
+"""Reports in several languages: each passage is read by the pack of the language that its content items declare.
 
+Where nothing is declared, a report whose paragraphs are in different scripts is read by their packs.
+"""
+
+import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from dicomnlp.analyse.engine import Engine, load_engine
 from dicomnlp.analyse.language import choose_language
+from dicomnlp.analyse.tokens import HAN
 from dicomnlp.errors import LanguageNotSupportedError
 from dicomnlp.model import (
     PIPELINE_SEPARATOR,
@@ -28,6 +33,13 @@ _Stretch = TypeVar("_Stretch", Section, Segment)
 
 NOT_SUPPORTED = "language_not_supported"
 """Warning, with the place, for a passage that no pack reads: nothing is found in it, which mustn't look like health."""
+_LINE = re.compile(r"[^\n\r]+")
+_HAN = re.compile(f"[{HAN}]")
+_LATIN = re.compile(f"[^\\W\\d_{HAN}]{{2,}}")
+_TELLING = 6
+"""Fewest words or Han characters of a line that tells its script: "CT", "T2WI FLAIR" are said in any language."""
+_EVEN = 0.2
+"""Share of the other script up to which a line is plainly in one."""
 MAX_WARNINGS = 100
 """After which `further_warnings` stands for the others."""
 
@@ -70,9 +82,13 @@ def analyse_by_passage(
     LanguageNotSupportedError
         No pack reads the report's own language.
     """
-    own_text = "".join(narrative.text[s.start : s.end] for s in narrative.segments if not s.language)
+    parted = any(s.language for s in narrative.segments)
+    own = [narrative.text[s.start : s.end] for s in narrative.segments if not s.language]
+    own_text = "".join(own) if parted else narrative.text
     main = load_engine(choose_language(own_text, declared, default_language))
     passages = passages_of(narrative, main.pack.language)
+    if not declared and len(passages) == 1:
+        passages = passages_by_script(narrative.text, main.pack.language)
     if [p.language for p in passages] == [main.pack.language]:
         return main.analyse(narrative, targets)
     parts: list[tuple[int, Analysis]] = []
@@ -80,7 +96,7 @@ def analyse_by_passage(
     pipelines = {main.pipeline}
     for passage in passages:
         if passage.language is None:
-            warnings.append(f"{NOT_SUPPORTED} at {passage.path}")
+            warnings.append(f"{NOT_SUPPORTED} at {passage.path or f'character {passage.start}'}")
             continue
         pipelines.add(load_engine(passage.language).pipeline)
         inside = [t for t in targets if passage.start <= t[0] < passage.end]
@@ -88,6 +104,46 @@ def analyse_by_passage(
             continue
         parts.append((passage.start, _analyse(narrative, passage, inside)))
     return _joined(main, sorted(pipelines), parts, warnings)
+
+
+def mixes_scripts(text: str) -> bool:
+    """Whether some paragraphs are in Han characters and others in letters."""
+    return not text.isascii() and len({han for _, _, han in _paragraphs(text)}) > 1
+
+
+def passages_by_script(text: str, own: str) -> list[Passage]:
+    """The passages that together cover the text, in order, each read by the pack of its script; `own` reads the rest.
+
+    A paragraph is a line. One too short to tell belongs to the one before.
+    """
+    passages = [Passage(0, len(text), own, "")]
+    for start, end, _ in _paragraphs(text):
+        code = _code_of(text[start:end], own)
+        last = passages[-1]
+        if code == last.language:
+            continue
+        if start > last.start:
+            passages[-1] = replace(last, end=start)
+            passages.append(Passage(start, len(text), code, ""))
+        else:
+            passages[-1] = replace(last, language=code)
+    return passages
+
+
+def _paragraphs(text: str) -> Iterator[tuple[int, int, bool]]:
+    """(start, end, whether in Han characters) of each line that is plainly in one script."""
+    for line in _LINE.finditer(text):
+        han = len(_HAN.findall(line.group()))
+        words = len(_LATIN.findall(line.group()))
+        if han + words >= _TELLING and not _EVEN < han / (han + words) < 1 - _EVEN:
+            yield line.start(), line.end(), han > words
+
+
+def _code_of(text: str, own: str) -> str | None:
+    try:
+        return choose_language(text, "", own)
+    except LanguageNotSupportedError:
+        return None
 
 
 def passages_of(narrative: Narrative, own: str) -> list[Passage]:

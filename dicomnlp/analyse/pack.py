@@ -19,6 +19,9 @@ from dicomnlp.model import Concept
 LANGUAGES = Path(__file__).parent / "languages"
 LABELS = Path(__file__).parent / "labels"
 
+WORDS = frozenset({"terms", "cased", "compose"})
+"""What a pack doesn't take from its base: the words of a language."""
+
 _File = TypeVar("_File", bound=schema.Table)
 
 
@@ -49,15 +52,23 @@ class Pack:
 
     def lineage(self, concept_id: str) -> Iterator[str]:
         """`concept_id` and its ancestors, nearest first."""
-        seen: str | None = concept_id
-        while seen is not None:
-            yield seen
-            entry = self.concepts.get(seen)
-            seen = entry.parent if entry else None
+        return _lineage(self.concepts, concept_id)
+
+    def site_lineage(self, site_id: str) -> Iterator[str]:
+        """`site_id` and the sites that it is part of, nearest first."""
+        return _lineage(self.anatomy, site_id)
 
     def critical(self, concept_id: str) -> bool:
         """Whether the concept or an ancestor of it is an actionable finding."""
         return any(self.concepts[i].critical is not None for i in self.lineage(concept_id) if i in self.concepts)
+
+
+def _lineage(entries: Mapping[str, schema.ConceptEntry] | Mapping[str, schema.AnatomyEntry], of: str) -> Iterator[str]:
+    seen: str | None = of
+    while seen is not None:
+        yield seen
+        entry = entries.get(seen)
+        seen = entry.parent if entry else None
 
 
 def concept_of(identifier: str, entry: schema.ConceptEntry | schema.AnatomyEntry) -> Concept:
@@ -73,11 +84,13 @@ def read_pack(folder: Path, labels: Path = LABELS) -> Pack:
     LanguagePackError
         A file is missing, isn't TOML, breaks its schema, or refers to a concept that isn't there.
     """
+    about = read_about(folder)
+    base = folder.parent / about.base if about.base else None
     pack = Pack(
         folder=folder,
-        about=read_about(folder),
-        concepts=_read(folder / "concepts.toml", schema.ConceptsFile).concepts,
-        anatomy=_read(folder / "anatomy.toml", schema.AnatomyFile).anatomy,
+        about=about,
+        concepts=_entries(folder, "concepts", schema.ConceptsFile, base).concepts,
+        anatomy=_entries(folder, "anatomy", schema.AnatomyFile, base).anatomy,
         sections=_read(folder / "sections.toml", schema.SectionsFile),
         sentences=_read(folder / "sentences.toml", schema.SentencesFile),
         context=_read(folder / "context.toml", schema.ContextFile),
@@ -87,10 +100,10 @@ def read_pack(folder: Path, labels: Path = LABELS) -> Pack:
         scores=_optional(folder / "scores.toml", statement_schema.ScoresFile),
         communication=_optional(folder / "communication.toml", statement_schema.CommunicationFile),
         demographics=_optional(folder / "demographics.toml", statement_schema.DemographicsFile),
-        cases=_read(folder / "cases.toml", schema.CasesFile).cases,
+        cases=tuple(case for path in files(folder, "cases") for case in _read(path, schema.CasesFile).cases),
         label_sets=tuple(_read(path, schema.LabelSet) for path in sorted(labels.glob("*.toml"))),
     )
-    wrong = list(_inconsistencies(pack))
+    wrong = list(inconsistencies(pack))
     if wrong:
         raise LanguagePackError(f"language pack {folder.name}: " + "; ".join(wrong))
     return pack
@@ -105,14 +118,46 @@ def _optional(path: Path, kind: type[_File]) -> _File | None:
     return _read(path, kind) if path.exists() else None
 
 
+def files(folder: Path, name: str) -> list[Path]:
+    """The files that a pack keeps `name` in: ``name.toml``, and those of a folder of that name."""
+    return [path for path in (folder / f"{name}.toml",) if path.exists()] + sorted((folder / name).glob("*.toml"))
+
+
+def _entries(folder: Path, name: str, kind: type[_File], base: Path | None) -> _File:
+    """The entries of all files of `name`, with what isn't words from those of the same ids in the pack `base`."""
+    entries: dict[str, Any] = {}
+    if base is not None:
+        for path in files(base, name):
+            for identifier, entry in _load(path).get(name, {}).items():
+                entries[identifier] = {key: value for key, value in entry.items() if key not in WORDS}
+    own: set[str] = set()
+    for path in files(folder, name) or [folder / f"{name}.toml"]:
+        for identifier, entry in _load(path).get(name, {}).items():
+            if identifier in own:
+                raise LanguagePackError(f"language pack file {_place(path)}: {identifier} is in another file too")
+            own.add(identifier)
+            entries[identifier] = {**entries.get(identifier, {}), **entry} if isinstance(entry, dict) else entry
+    return _validated({name: entries}, kind, f"{folder.name}/{name}.toml")
+
+
 def _read(path: Path, kind: type[_File]) -> _File:
-    place = f"{path.parent.name}/{path.name}"
+    return _validated(_load(path), kind, _place(path))
+
+
+def _place(path: Path) -> str:
+    return f"{path.parent.name}/{path.name}"
+
+
+def _load(path: Path) -> dict[str, Any]:
     try:
-        data: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise LanguagePackError(f"language pack file {place} is missing") from None
+        raise LanguagePackError(f"language pack file {_place(path)} is missing") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise LanguagePackError(f"language pack file {place} isn't TOML: {error}") from error
+        raise LanguagePackError(f"language pack file {_place(path)} isn't TOML: {error}") from error
+
+
+def _validated(data: dict[str, Any], kind: type[_File], place: str) -> _File:
     try:
         return kind.model_validate(data)
     except ValidationError as error:
@@ -120,24 +165,45 @@ def _read(path: Path, kind: type[_File]) -> _File:
         raise LanguagePackError(f"language pack file {place}: {details}") from error
 
 
-def _inconsistencies(pack: Pack) -> Iterator[str]:
+def inconsistencies(pack: Pack) -> Iterator[str]:
     """What no single file's schema can see."""
     if not any(group.category == "NEGATED_EXISTENCE" for group in pack.context.cues):
         # a pack without them reads every "no fracture" as a fracture
         yield "context.toml: no negation cues"
     for identifier, entry in pack.concepts.items():
         where = f"concepts.toml: {identifier}"
-        if not (entry.terms or entry.cased or entry.compose or _is_parent(pack, identifier)):
+        named = entry.terms or entry.cased or entry.compose
+        if not (named or pack.about.base or _is_parent(pack, identifier)):
             yield f"{where} has no terms and is nobody's parent"
         if (entry.code is None) != (entry.scheme is None):
             yield f"{where} needs both code and scheme, or neither"
         yield from (f"{where} implies {i}, which isn't there" for i in entry.implies if i not in pack.concepts)
-        yield from _broken_lineage(pack, identifier)
+        yield from _broken_lineage("concepts.toml", pack.concepts, identifier)
     for identifier, site in pack.anatomy.items():
         if (site.code is None) != (site.scheme is None):
             yield f"anatomy.toml: {identifier} needs both code and scheme, or neither"
+        yield from _broken_lineage("anatomy.toml", pack.anatomy, identifier)
+        unknown = [c for c in site.instead if c not in pack.concepts] + [
+            other for other in site.instead.values() if other not in pack.anatomy
+        ]
+        yield from (f"anatomy.toml: {identifier} names {other} instead, which isn't there" for other in unknown)
+    yield from _ambiguous(pack)
     for labels in pack.label_sets:
         yield from _unknown_in(labels, pack)
+
+
+def _ambiguous(pack: Pack) -> Iterator[str]:
+    """Compositions that name no site of the pack, or mean two concepts at one."""
+    meant: dict[tuple[str, str], str] = {}
+    for identifier, entry in pack.concepts.items():
+        for composition in entry.compose:
+            for site in composition.at:
+                if site not in pack.anatomy:
+                    yield f"concepts.toml: {identifier} composes at {site}, which isn't a site"
+                for term in composition.change:
+                    other = meant.setdefault((term.lower(), site), identifier)
+                    if other != identifier:
+                        yield f"concepts.toml: {term} at {site} means both {other} and {identifier}"
 
 
 def _unknown_in(labels: schema.LabelSet, pack: Pack) -> Iterator[str]:
@@ -159,15 +225,17 @@ def _is_parent(pack: Pack, identifier: str) -> bool:
     return any(entry.parent == identifier for entry in pack.concepts.values())
 
 
-def _broken_lineage(pack: Pack, identifier: str) -> Iterator[str]:
+def _broken_lineage(
+    file: str, entries: Mapping[str, schema.ConceptEntry] | Mapping[str, schema.AnatomyEntry], identifier: str
+) -> Iterator[str]:
     seen = {identifier}
-    parent = pack.concepts[identifier].parent
+    parent = entries[identifier].parent
     while parent is not None:
-        if parent not in pack.concepts:
-            yield f"concepts.toml: {identifier} descends from {parent}, which isn't there"
+        if parent not in entries:
+            yield f"{file}: {identifier} descends from {parent}, which isn't there"
             return
         if parent in seen:
-            yield f"concepts.toml: {identifier} is its own ancestor"
+            yield f"{file}: {identifier} is its own ancestor"
             return
         seen.add(parent)
-        parent = pack.concepts[parent].parent
+        parent = entries[parent].parent

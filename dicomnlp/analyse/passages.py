@@ -5,17 +5,21 @@ Statements (recommendations, scores, communications, age and sex) are found by p
 ("as recommended") as a longer phrase.
 """
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import NamedTuple
 
 from dicomnlp.analyse.context import steps
-from dicomnlp.analyse.phrases import PhraseTable
+from dicomnlp.analyse.phrases import PhraseTable, signs
 from dicomnlp.analyse.tokens import tokenize
 from dicomnlp.errors import LanguagePackError
 
-MARKS = frozenset(".,;:()[]")
+MARKS = frozenset(".,;:()[]。、")
 """Tokens that a gap of a phrase doesn't step over."""
+_GLUED = re.compile(r"[A-Za-z]\d")
+"""In ASCII, what makes two words of a token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +41,7 @@ class Passage:
         return self.text[self.starts[start] : self.ends[end - 1]]
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
+class Hit(NamedTuple):
     """Tokens [start, end) that a phrase of the pack matches, and what the pack says of it."""
 
     kind: str
@@ -51,6 +54,8 @@ class Hit:
 def passage(text: str) -> Passage:
     """`text` cut into tokens."""
     tokens = tokenize(text)
+    if text.isascii() and _GLUED.search(text) is None:
+        return Passage(text, tokens.lower, tokens.starts, tokens.ends)
     words: list[str] = []
     starts: list[int] = []
     ends: list[int] = []
@@ -76,17 +81,29 @@ class Phrases:
         Its name, for the message of a bad phrase.
     entries
         (kind, number of the entry, phrases); the syntax of a phrase is that of a cue in ``context.toml``.
+    needed
+        Kinds without one of which a sentence says nothing to the reader; most sentences are such, which their words
+        alone tell. None where each kind is enough.
     """
 
-    def __init__(self, file: str, entries: Iterable[tuple[str, int, Sequence[str]]]) -> None:
+    def __init__(
+        self, file: str, entries: Iterable[tuple[str, int, Sequence[str]]], needed: Collection[str] | None = None
+    ) -> None:
         self._table: PhraseTable[tuple[str, int]] = PhraseTable(MARKS)
+        patterns = []
         for kind, number, phrases in entries:
             for phrase in phrases:
-                if not self._table.add_pattern(list(steps(phrase)), (kind, number)):
+                pattern = list(steps(phrase))
+                if not self._table.add_pattern(pattern, (kind, number)):
                     raise LanguagePackError(f"{file}: the phrase {phrase!r} can match nothing, or begins with a gap")
+                if needed is None or kind in needed:
+                    patterns.append(pattern)
+        self._signs = signs(patterns)
 
     def find(self, words: Sequence[str]) -> list[Hit]:
-        """What is in `words`, without overlaps: the longest stays; in order."""
+        """What is in `words`, without overlaps: the longest stays; in order; nothing where nothing needed can be."""
+        if self._signs is not None and self._signs.isdisjoint(words):
+            return []
         hits = [Hit(kind, value, start, end) for (kind, value), start, end in self._table.find(words)]
         if len(hits) < 2:
             return hits

@@ -14,6 +14,27 @@ ANY, NUMBER, END = 0, 1, 2
 """Beside words: any word that isn't a mark, any number, and what ends here. Words are text, none is equal to these."""
 
 _Node = dict[Any, Any]
+_Step = tuple[Sequence[str | int], bool]
+"""What may stand there: words, `ANY` or `NUMBER`; and whether the step may be left out."""
+
+
+def signs(patterns: Iterable[Sequence[_Step]]) -> frozenset[str] | None:
+    """Words one of which is in whatever any of `patterns` matches; None where a pattern asks for no word.
+
+    Phrases of one step leave no choice. Of others, a step that is a sign already is enough, else it's the one of the
+    longest words: they are the rarest.
+    """
+    asked = [
+        [frozenset(map(str, words)) for words, optional in steps if not optional and not {ANY, NUMBER} & set(words)]
+        for steps in patterns
+    ]
+    chosen: set[str] = set()
+    for choices in sorted(asked, key=len):
+        if not choices:
+            return None
+        if not any(words <= chosen for words in choices):
+            chosen |= max(choices, key=lambda words: min(map(len, words)))
+    return frozenset(chosen)
 
 
 class PhraseTable(Generic[Value]):
@@ -37,13 +58,13 @@ class PhraseTable(Generic[Value]):
             node = node.setdefault(word, {})
         node.setdefault(END, []).append(value)
 
-    def add_pattern(self, steps: Sequence[tuple[Sequence[str | int], bool]], value: Value) -> bool:
-        """`value` is found where the steps match, one token each.
+    def add_pattern(self, steps: Sequence[_Step], value: Value) -> bool:
+        """`value` is found where the steps match.
 
         Parameters
         ----------
         steps
-            Pairs (what may stand there: words, `ANY` or `NUMBER`; whether the step may be left out).
+            One for each token.
         value
             What is found.
 
@@ -68,6 +89,16 @@ class PhraseTable(Generic[Value]):
             if value not in values:
                 values.append(value)
         return True
+
+    def whole(self, words: Sequence[str]) -> Sequence[Value]:
+        """The values of the phrase `words`, none where they are no phrase; not for patterns."""
+        node = self._root
+        for word in words:
+            if word not in node:
+                return ()
+            node = node[word]
+        values: Sequence[Value] = node.get(END, ())
+        return values
 
     def find(self, words: Sequence[str]) -> Iterator[tuple[Value, int, int]]:
         """(value, start, end) of each phrase in `words`, every overlap included; in order of start.
@@ -94,8 +125,11 @@ class PhraseTable(Generic[Value]):
         root = self._root
         numbers = NUMBER in root
         for start, word in enumerate(words):
+            number = numbers and word[0].isdigit()
+            if word not in root and not number:
+                continue
             nodes = [root[word]] if word in root else []
-            if numbers and word[0].isdigit():
+            if number:
                 nodes.append(root[NUMBER])
             end = start + 1
             while nodes:

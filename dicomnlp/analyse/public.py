@@ -24,18 +24,18 @@ def analysis_to_json(identifier: str | int | None, narrative: Narrative, analysi
         "sections": [
             {"name": s.name.value, "title": s.title, "start": s.start, "end": s.end} for s in analysis.sections
         ],
-        "findings": [{**_finding(f), "pipeline": analysis.pipeline} for f in analysis.findings],
+        "findings": [_finding(f, analysis.pipeline) for f in analysis.findings],
         "measurements": to_json(analysis.measurements),
         "recommendations": to_json(analysis.recommendations),
         "scores": to_json(analysis.scores),
         "communications": to_json(analysis.communications),
         "demographics": to_json(analysis.demographics),
-        "labels": to_json(analysis.labels),
-        "warnings": to_json(analysis.warnings),
+        "labels": {labels: dict(values) for labels, values in analysis.labels.items()},
+        "warnings": list(analysis.warnings),
     }
 
 
-def _finding(finding: Finding) -> dict[str, Any]:
+def _finding(finding: Finding, pipeline: str) -> dict[str, Any]:
     """What `to_json` gives, field by field: findings are most of a line, and this is most of its cost."""
     return {
         "concept": _concept(finding.concept),
@@ -65,6 +65,7 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "levels": list(finding.levels),
         "image_references": list(finding.image_references),
         "language": finding.language,
+        "pipeline": pipeline,
     }
 
 

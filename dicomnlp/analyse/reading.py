@@ -10,6 +10,7 @@ from functools import lru_cache
 
 from dicomnlp.analyse.attributes import AttributeReader, Attributes
 from dicomnlp.analyse.context import (
+    AFFIRMED,
     FAMILY,
     HISTORICAL,
     HYPOTHETICAL,
@@ -19,16 +20,20 @@ from dicomnlp.analyse.context import (
     CueMatch,
 )
 from dicomnlp.analyse.details import DetailReader, Lead, Place
-from dicomnlp.analyse.lexicon import Lexicon, Match, Matches
+from dicomnlp.analyse.ellipsis import ListReader
+from dicomnlp.analyse.lexicon import LABEL_AT_MOST, Lexicon
+from dicomnlp.analyse.matches import Match, Matches
 from dicomnlp.analyse.measures import MeasureReader
 from dicomnlp.analyse.pack import Pack
 from dicomnlp.analyse.tokens import tokenize
-from dicomnlp.model import Assertion, Cue, Measurement
+from dicomnlp.model import Assertion, Change, Cue, Laterality, Measurement
 
 TARGET = "target"
 """The concept id of a span that the caller asked for and the lexicon doesn't know."""
 CACHE_SIZE = 8192
 """Sentences that a process keeps; at some 2 kB each about 16 MB."""
+_NUMBERING = 2
+"""Most tokens between a finding that labels a line and the colon: "Nodule #1:"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,8 @@ class SentenceReading:
     """What the label that it begins with says of what follows."""
     refers_back: bool = False
     """It names no finding and goes on about the one before: "It measures 4 mm"."""
+    change: Change | None = None
+    """Of such a sentence: how what it goes on about has changed, where it names one course."""
 
 
 class SentenceReader:
@@ -70,12 +77,14 @@ class SentenceReader:
     """
 
     def __init__(self, pack: Pack, *, cache: bool = True) -> None:
-        self._fold = str.maketrans(pack.about.fold)
+        self._fold = pack.about.folding
         self._lexicon = Lexicon(pack)
+        self._lists = ListReader(pack, self._lexicon)
         self._context = ClauseConText(pack.context)
         self._attributes = AttributeReader(pack)
         self._measures = MeasureReader(pack.measures)
         self._details = DetailReader(pack.attributes)
+        self._anatomy = pack.anatomy
         self._normal = frozenset(i for i, entry in pack.concepts.items() if entry.normal)
         self.read = lru_cache(CACHE_SIZE)(self._read) if cache else self._read
 
@@ -83,27 +92,35 @@ class SentenceReader:
         """What `sentence` says; with `targets` (character offsets) these spans are judged, not the lexicon's."""
         text = sentence.translate(self._fold)
         measurements = self._measures.read(text)
+        if text != sentence:
+            measurements = tuple(replace(m, text=sentence[m.start : m.end]) for m in measurements)
         tokens = tokenize(text)
         if not len(tokens):
             return SentenceReading((), measurements)
-        words = [word.lower() for word in tokens.words]
-        matches = self._lexicon(tokens.words, words)
+        words = tokens.lower
+        spelled = self._lexicon.respelled(words)
+        matches = self._lists(spelled, self._lexicon(tokens.words, spelled))
         places = list(targets)
-        found: list[Match] = list(matches.concepts)
+        measured = [(m, tokens.span(m.start, m.end)) for m in measurements]
+        # a unit is no finding: "10.1 METS"
+        found = [m for m in matches.concepts if not any(a < m.start and m.end <= b for _, (a, b) in measured)]
         if targets:
             found = [_target(matches.concepts, *tokens.span(a, b)) for a, b in targets]
         else:
             places = [(tokens.starts[m.predicate[0]], tokens.ends[m.predicate[1] - 1]) for m in found]
-        levels = self._details.levels(text, tokens)
-        lead = self._details.lead(words, matches, levels)
+        levels = self._details.levels(text, tokens) if found or ":" in words[:LABEL_AT_MOST] else []
+        lead = self._sided(self._details.lead(words, matches, levels))
         if not found:
-            return SentenceReading((), measurements, lead, self._details.refers_back(text))
-        measured = [(m, tokens.span(m.start, m.end)) for m in measurements]
+            refers_back = self._details.refers_back(text)
+            courses = {c.identifier for c in matches.courses} if refers_back else set()
+            change = Change(courses.pop()) if len(courses) == 1 else None
+            return SentenceReading((), measurements, lead, refers_back, change)
         levels = [place for place in levels if lead is None or place.start >= lead.end]
         images = self._details.image_references(text, tokens)
         attributes = self._attributed(words, matches, found, measured, levels, images)
         mentions: list[Mention] = []
-        instances = [(m, place, x) for m, place, xs in zip(found, places, attributes, strict=True) for x in xs]
+        read = zip(found, places, attributes, strict=True)
+        instances = _distinct([(m, place, x) for m, place, xs in read for x in xs])
         acting = self._context.cues(words, [x.said_at or match.predicate for match, _, x in instances])
         for (match, (start, end), instance), cues in zip(instances, acting, strict=True):
             spans = [(tokens.starts[c.start], tokens.ends[c.end - 1], c.category) for c in cues]
@@ -111,6 +128,12 @@ class SentenceReader:
             flags = frozenset(c.category for c in cues)
             mentions.append(Mention(match.identifier, start, end, judge(cues), flags, shown, instance))
         return SentenceReading(tuple(mentions), measurements, lead)
+
+    def _sided(self, lead: Lead | None) -> Lead | None:
+        """`lead` with the side of its site: "LAD: 50% stenosis" is on the left."""
+        if lead is None or lead.laterality or not lead.anatomy:
+            return lead
+        return replace(lead, laterality=self._anatomy[lead.anatomy].laterality)
 
     def _attributed(
         self,
@@ -122,18 +145,38 @@ class SentenceReader:
         images: Sequence[Place],
     ) -> list[tuple[Attributes, ...]]:
         """The attributes of each of `found`; normal statements take none from findings, only what is left of sites."""
+        words = _opened(words, found)
         normal = [m.identifier in self._normal for m in found]
         said = [m for m, n in zip(found, normal, strict=True) if not n]
         stated = [m for m, n in zip(found, normal, strict=True) if n]
         if not stated:
             return self._attributes.read(words, matches, said, measured, levels, images)
         outside = [s for s in matches.sites if not any(m.start <= s.start and s.end <= m.end for m in stated)]
-        findings = iter(
-            self._attributes.read(words, replace(matches, sites=tuple(outside)), said, measured, levels, images)
-        )
+        sited = replace(matches, sites=tuple(outside)) if said else matches
+        findings = iter(self._attributes.read(words, sited, said, measured, levels, images))
         bare = replace(matches, degrees=(), courses=(), acuities=(), counts=())
         statements = iter(self._attributes.read(words, bare, stated, [], levels))
         return [next(statements) if n else next(findings) for n in normal]
+
+
+def _distinct(
+    instances: Sequence[tuple[Match, tuple[int, int], Attributes]],
+) -> list[tuple[Match, tuple[int, int], Attributes]]:
+    """`instances`, none twice, and without those of no site where the same words name the same finding at one."""
+    sited = {(m.identifier, place) for m, place, x in instances if x.anatomy}
+    first: dict[tuple[str, tuple[int, int], str | None, Laterality | None], int] = {}
+    for number, (m, place, x) in enumerate(instances):
+        if x.anatomy or (m.identifier, place) not in sited:
+            first.setdefault((m.identifier, place, x.anatomy, x.laterality), number)
+    return [instances[number] for number in first.values()]
+
+
+def _opened(words: Sequence[str], found: Sequence[Match]) -> Sequence[str]:
+    """`words` without the colon after a finding that labels the line: "Nodule 1: 8 mm, left lobe"."""
+    colon = next((i for i, word in enumerate(words[:LABEL_AT_MOST]) if word == ":"), None)
+    if colon is None or not any(colon - _NUMBERING <= m.end <= colon for m in found):
+        return words
+    return [*words[:colon], "", *words[colon + 1 :]]
 
 
 def _target(concepts: Sequence[Match], first: int, last: int) -> Match:
@@ -157,4 +200,6 @@ def judge(cues: Sequence[CueMatch]) -> Assertion | None:
         return Assertion.HYPOTHETICAL
     if HISTORICAL in categories:
         return Assertion.HISTORICAL
-    return Assertion.POSSIBLE if UNCERTAIN in categories else None
+    if UNCERTAIN in categories:
+        return Assertion.POSSIBLE
+    return Assertion.PRESENT if AFFIRMED in categories else None

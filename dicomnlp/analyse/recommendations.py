@@ -15,6 +15,8 @@ from dicomnlp.analyse.statement_schema import RecommendationsFile, TimesFile, Ti
 from dicomnlp.model import Concept, Recommendation, RecommendationKind
 
 _PROCEDURE, _SITE, _PERIOD = "procedure", "site", "period"
+_NEEDED = frozenset({_PROCEDURE, "recommends", "whole"})
+"""Kinds of phrases one of which a sentence that recommends has."""
 _ASKING = frozenset({"recommends", "requests", "hedges", "imperatives"})
 """Kinds of phrases that ask for a procedure."""
 _NUMBERS_AT_MOST = 6
@@ -144,7 +146,7 @@ class RecommendationReader:
         entries = [(kind, 0, words) for kind, words in phrases.items()]
         entries += [(_PROCEDURE, i, entry.terms) for i, entry in enumerate(rules.procedures)]
         entries += [(_PERIOD, i, period.terms) for i, period in enumerate(rules.times.periods)]
-        self._phrases = Phrases("recommendations.toml", entries)
+        self._phrases = Phrases("recommendations.toml", entries, needed=_NEEDED)
         self._periods = [period.days for period in rules.times.periods]
         self._identifiers = list(anatomy)
         self._anatomy = sites
@@ -156,7 +158,7 @@ class RecommendationReader:
         """What `passage`, one sentence, asks for; offsets are into it."""
         hits = self._phrases.find(passage.words)
         kinds = {hit.kind for hit in hits}
-        if "inapplicable" in kinds or kinds.isdisjoint({_PROCEDURE, "recommends", "whole"}):
+        if "inapplicable" in kinds or kinds.isdisjoint(_NEEDED):
             return ()
         sites = self._sites.find(passage.words)
         found: list[Request] = []
@@ -217,7 +219,12 @@ class RecommendationReader:
         return RecommendationKind.RECOMMENDED, True
 
     def _asks(self, clause: "_Clause", head: Hit) -> bool:
-        """Whether a procedure at the beginning of a clause is asked for."""
+        """Whether a procedure at the beginning of a clause is asked for.
+
+        With a colon after it, it is the title of what follows: "Gastric emptying study: Retention 82% at 1 h".
+        """
+        if clause.passage.words[head.end : head.end + 1] == (":",):
+            return False
         if self._procedures[head.value].enough or clause.times:
             return True
         if any(h.kind in ("purposes", "conditions") and h.start >= head.end for h in clause.hits):
@@ -309,7 +316,11 @@ class _Clause:
             self._cover.update((i, "time") for i in range(time.start, time.end))
         procedures = [h for h in hits if h.kind == _PROCEDURE]
         self.denied = [h for h in procedures if self._preceded(h) == "denials"]
-        self.live = [h for h in procedures if self._preceded(h) not in ("denials", "references", "reported")]
+        # "CXR: Tube needs repositioning": the first names what is reported
+        titles = [h for h in procedures[:-1] if passage.words[h.end : h.end + 1] == (":",)]
+        self.live = [
+            h for h in procedures if h not in titles and self._preceded(h) not in ("denials", "references", "reported")
+        ]
 
     def chosen(self, procedures: Sequence[Hit]) -> Hit:
         """The procedure that is meant: the subject of the words that ask, else what follows them, else the first."""

@@ -24,8 +24,9 @@ _GAP = r"(?:\s[^\W\d_][\w-]{0,24}){0,3}?"
 _PRIOR_WITHIN = 6
 """Tokens between a score and the word that dates it."""
 _PRIOR_SCOPE = "prior"
-_WORDLIKE = frozenset({"a", "i"})
-"""Categories that are words as well, when in lower case."""
+_WORD, _GLUED = r"(?a:\w)", r"(?a:[^\W_])"
+"""What goes on into its neighbour; and what does after a category, which then is none. Not `tokens.WORD`: each system
+has a dozen of them, and large sets of characters take a millisecond each to compile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,7 @@ class ScoreReader:
     def __init__(self, rules: ScoresFile) -> None:
         # compiled when a report first names it: all of them would take half of a process's start
         self._system = cache(lambda number: _compiled(rules, rules.systems[number]))
+        self._wordlike = frozenset(rules.wordlike)
         self._meant = [(i, cat) for i, entry in enumerate(rules.systems) for cat in entry.phrases]
         entries: list[tuple[str, int, Sequence[str]]] = [
             (_NAME, i, entry.names) for i, entry in enumerate(rules.systems)
@@ -59,7 +61,7 @@ class ScoreReader:
         entries += [(_PHRASE, i, rules.systems[s].phrases[cat]) for i, (s, cat) in enumerate(self._meant)]
         kinds = ("legends", "prior_before", "current_before", "prior_after")
         entries += [(kind, 0, getattr(rules, kind)) for kind in kinds]
-        self._phrases = Phrases("scores.toml", entries)
+        self._phrases = Phrases("scores.toml", entries, needed={_NAME, _PHRASE})
 
     def names(self, passage: Passage) -> bool:
         """Whether a system is named in `passage`: a heading whose body is the category."""
@@ -95,7 +97,7 @@ class ScoreReader:
         start, end = passage.span(name.start, name.end)
         explained = any(h.kind == "legends" and 0 <= h.start - name.end <= 1 for h in hits)
         match = None if explained else system.after.match(text, end)
-        if match is None or _is_word(text, match):
+        if match is None or (match["value"] in self._wordlike and _is_word(text, match)):
             low = max([start - _LOOK_BACK, 0, *(s.end for s in found)])
             match = system.before.search(text, low, start)
             # "the categories are explained" is no score, "grade 3 by the criteria" is
@@ -138,25 +140,29 @@ class ScoreReader:
 
 
 def _compiled(rules: ScoresFile, entry: ScoreSystem) -> _System:
-    def words(of: Sequence[str], end: str = r"(?!\w)") -> str:
-        parts = [r"[\s-]{1,4}".join(map(re.escape, word.split())) for word in sorted(of, key=len, reverse=True)]
-        return "(?:" + "|".join(parts) + ")" + end if parts else "(?!)"
+    def words(of: Sequence[str], end: str = rf"(?!{_WORD})") -> str:
+        # a Han character needs no boundary: "分类4A"
+        parts = [
+            r"[\s-]{1,4}".join(map(re.escape, word.split())) + (end if word[-1].isascii() else "")
+            for word in sorted(of, key=len, reverse=True)
+        ]
+        return "(?:" + "|".join(parts) + ")" if parts else "(?!)"
 
     value = f"(?P<value>{entry.values})"
     if entry.modifiers:
-        value += f"(?P<modifiers>(?:[\\s/,+-]{{0,3}}(?:{entry.modifiers})(?!\\w)){{0,4}})"
-    ends = rf"(?![^\W_])(?!\.\d)(?!\s*=)(?!\s*-?\s*{words(rules.not_after)})(?!\s*%)"
-    link = rf"(?:[\s:=()\[\]#\u2013-]|(?<!\w){words(rules.links)}"
-    full = rf"{link}|(?<!\w)(?P<version>{rules.version})(?!\w)){{0,{_BETWEEN_AT_MOST}}}?"
+        value += f"(?P<modifiers>(?:[\\s/,+-]{{0,3}}(?:{entry.modifiers})(?!{_WORD})){{0,4}})"
+    ends = rf"(?!{_GLUED})(?!\.\d)(?!\s*=)(?!\s*-?\s*{words(rules.not_after)})(?!\s*%)"
+    link = rf"(?:[\s:=()\[\]#\u2013-]|(?<!{_WORD}){words(rules.links)}"
+    full = rf"{link}|(?<!{_WORD})(?P<version>{rules.version})(?!{_WORD})){{0,{_BETWEEN_AT_MOST}}}?"
     bare = rf"{link}){{0,{_BETWEEN_AT_MOST}}}?"
     joined = words(rules.ranges, end="")
     by = rf"(?P<by>(?:\s*{words(rules.before_name)}){{0,2}})"
-    noun = rf"(?<!\w){words(rules.nouns)}[\s:-]{{1,3}}" if not entry.plain else r"(?<!\w)"
+    noun = rf"(?<!{_WORD}){words(rules.nouns)}[\s:-]{{1,3}}" if not entry.plain else rf"(?<!{_WORD})"
     flags = re.IGNORECASE
     return _System(
         entry,
         after=re.compile(full + value + ends, flags),
-        before=re.compile(rf"{noun}{value}(?![^\W_]){_GAP}[\s,(]{{1,3}}{by}\s{{0,2}}$", flags),
+        before=re.compile(rf"{noun}{value}(?!{_GLUED}){_GAP}[\s,(]{{1,3}}{by}\s{{0,2}}$", flags),
         ranged=re.compile(rf"\s*{joined}\s*{value}{ends}", flags),
         listed=re.compile(rf"\s+{words(rules.lists)}\s+{value}{ends}(?=\s*(?:$|[.,;)]|{words(rules.listed)}))", flags),
         formerly=re.compile(rf"[\s,;(]{{1,3}}{words(rules.prior_before)}{bare}{value}{ends}", flags),
@@ -168,7 +174,7 @@ def _compiled(rules: ScoresFile, entry: ScoreSystem) -> _System:
 def _is_word(text: str, match: "re.Match[str]") -> bool:
     """Whether a category is rather an article or a pronoun: "the density is a concern"."""
     following = text[match.end("value") : match.end("value") + 2]
-    return match["value"] in _WORDLIKE and len(following) == 2 and following[0].isspace() and following[1].isalnum()
+    return len(following) == 2 and following[0].isspace() and following[1].isalnum()
 
 
 def _category(system: _System, match: "re.Match[str]") -> str:

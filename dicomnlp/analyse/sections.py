@@ -6,10 +6,12 @@ the line; in running text only with a colon, after the end of a sentence, writte
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
+from typing import Any
 
 from dicomnlp.analyse.schema import SectionsFile
+from dicomnlp.analyse.tokens import WORD
 from dicomnlp.model import Narrative, Section, SectionName
 
 _LINE_LEAD = (
@@ -18,10 +20,18 @@ _LINE_LEAD = (
 )
 _LINE_TAIL = (
     r"[*_ \t]{0,8}"
-    r"(?:(?P<colon>[:\uff1a][*_]{0,4}|[ \t]?[-\u2013\u2014][ \t]|\.(?=[ \t]{0,20}(?:\n|$)))"
+    r"(?:(?P<colon>[:\uff1a]{1,2}[*_]{0,4}|[ \t]?[-\u2013\u2014][ \t]|\.(?=[ \t]{0,20}(?:\n|$)))"
     r"|(?=[ \t]{0,20}(?:\r?\n|$)))"
 )
-_INLINE_LEAD = r"(?<=[.!?;:,)\]\u3002])\s{1,4}(?-i:(?![a-z]))"
+_INLINE_LEAD = r"\s{1,4}(?-i:(?![a-z]))"
+_LETTERS = r"(?P<letters>[^\W\d_]*)"
+_LINE_OPENS = re.compile(_LINE_LEAD + _LETTERS)
+_INLINE_OPENS = re.compile(_INLINE_LEAD + _LETTERS)
+_UNSPACED_OPENS = re.compile(r"\s{0,4}" + _LETTERS)
+"""What a heading could begin with: few lines and sentences begin with the first letters of one."""
+_MARK = re.compile(r"[.!?;:,)\]\u3002](?=\s)")
+_DECORATED = re.compile(r"[*#_]+[ \t]*$")
+_BLANK = re.compile(r"\s*\n")
 _PARAGRAPH = re.compile(r"[.!?\u3002][ \t]*\r?\n|\n[ \t]{0,80}\r?\n")
 """A line that ends with its sentence, or a blank line."""
 _SENTENCE = re.compile(
@@ -48,16 +58,24 @@ class SectionFinder:
         qualifier = _alternatives(rules.qualifiers)
         join = _alternatives(rules.joins)
         exam = _alternatives(rules.examinations)
-        bracket = r"(?:[ \t]*\([^()\n]{1,40}\))?"
+        # "ADDENDUM (Dr. Lee):", "ADDENDUM 2/14/2023:"
+        bracket = r"(?:[ \t]*\([^()\n]{1,40}\)|[ \t]+#?\d[\d/.\-: ]{0,18}(?=:))?"
         joined = rf"(?:[ \t]*(?:{join})[ \t]*(?:{qualifier}[ \t]+)?(?:{core})){{0,3}}"
         body = rf"(?:{qualifier}[ \t]+){{0,3}}(?:{core}){joined}{bracket}"
-        named = rf"(?P<title>{body})(?!\w)"
+        named = rf"(?P<title>{body})(?!{WORD})"
         examined = rf"(?P<exam>(?:{exam})\b[^:\n.]{{0,60}}(?=:))" if rules.examinations else r"(?P<exam>(?!))"
         self._line = re.compile(_LINE_LEAD + rf"(?:{named}|{examined})" + _LINE_TAIL, re.IGNORECASE)
         self._inline = re.compile(_INLINE_LEAD + named + r"[ \t]*(?P<colon>[:\uff1a])", re.IGNORECASE)
-        self._core = re.compile(rf"(?<!\w)(?:{core})(?!\w)", re.IGNORECASE)
+        self._unspaced = re.compile(f"[{re.escape(rules.inline_after)}]") if rules.inline_after else None
+        self._inline_unspaced = re.compile(r"\s{0,4}" + named + r"[ \t]*(?P<colon>[:\uff1a])", re.IGNORECASE)
+        every = (*self._names, *rules.qualifiers, *rules.examinations)
+        self._first_letters = frozenset(_first_letters(_key(words)) for words in every)
+        self._core = re.compile(rf"(?<!{WORD})(?:{core})(?!{WORD})", re.IGNORECASE)
         nothing = _alternatives(rules.nothing)
         self._nothing = re.compile(rf"{nothing}\.?[ \t]+[-\u2013\u2014][ \t]+(?-i:(?=[^\Wa-z\d_]))", re.IGNORECASE)
+        openings = "|".join(rules.openings)
+        self._opening = re.compile(rf"(?<=[.!?\u3002])\s{{1,4}}(?=(?:{openings})\b)") if openings else None
+        self._exam_sentence = re.compile(rf"\s*(?:{exam})\b[^\n.:]{{0,80}}\.\s(?=\s*\S)", re.IGNORECASE)
         self._exam_line = re.compile(rf"(?:^|(?<=\n))[ \t]*(?:{exam})\b[^\n]{{0,100}}(?=\n|$)", re.IGNORECASE)
 
     def find(self, narrative: Narrative) -> tuple[Section, ...]:
@@ -66,7 +84,10 @@ class SectionFinder:
         if not text.strip():
             return ()
         heads = self._heads(narrative)
-        has_findings = any(name is SectionName.FINDINGS for _, _, _, name in heads)
+        # "Abdomen:" names an examination, or an organ of what runs on without a heading for the findings
+        has_findings = any(
+            name is SectionName.FINDINGS and (title is None or self._core.search(title)) for _, _, title, name in heads
+        )
         sections: list[Section] = []
         first = heads[0][0] if heads else len(text)
         if text[:first].strip():
@@ -93,8 +114,8 @@ class SectionFinder:
         return sorted(found, key=lambda head: head[0])
 
     def _text_heads(self, text: str) -> Iterator[tuple[int, int, str | None, SectionName]]:
-        matches = {m.start("title") if m["title"] else m.start("exam"): m for m in self._line.finditer(text)}
-        for m in self._inline.finditer(text) if ":" in text or "\uff1a" in text else ():
+        matches = {m.start("title") if m["title"] else m.start("exam"): m for m in self._line_heads(text)}
+        for m in self._inline_heads(text) if ":" in text or "\uff1a" in text else ():
             if not m["title"][0].islower():
                 matches.setdefault(m.start("title"), m)
         end = 0
@@ -107,9 +128,37 @@ class SectionFinder:
             if not m["colon"] and not _stands_alone(title):
                 continue
             name = SectionName.FINDINGS if group == "exam" else self._name(title)
-            lead = re.search(r"[*#_]+[ \t]*$", text[max(0, start - 4) : start])
+            lead = _DECORATED.search(text[max(0, start - 4) : start])
             end = m.end()
             yield (start - len(lead.group()) if lead else start), end, title, name
+
+    def _line_heads(self, text: str) -> Iterator["re.Match[str]"]:
+        """What is written as a heading at the beginning of a line."""
+        at = 0
+        while True:
+            if self._may_open(_LINE_OPENS.match(text, at)) and (match := self._line.match(text, at)):
+                yield match
+            at = text.find("\n", at) + 1
+            if not at:
+                return
+
+    def _inline_heads(self, text: str) -> Iterator["re.Match[str]"]:
+        """What is written as a heading after a mark."""
+        end = 0
+        for mark in _MARK.finditer(text):
+            at = mark.end()
+            if at < end or not self._may_open(_INLINE_OPENS.match(text, at)):
+                continue
+            if match := self._inline.match(text, at):
+                yield match
+                end = match.end()
+        for mark in self._unspaced.finditer(text) if self._unspaced else ():
+            opens = self._may_open(_UNSPACED_OPENS.match(text, mark.end()))
+            if opens and (match := self._inline_unspaced.match(text, mark.end())):
+                yield match
+
+    def _may_open(self, opening: "re.Match[str] | None") -> bool:
+        return opening is not None and opening["letters"].lower() in self._first_letters
 
     def _name(self, title: str) -> SectionName:
         if (key := _key(title)) in self._names:
@@ -122,13 +171,16 @@ class SectionFinder:
         at = start
         while at < end:
             line = self._exam_line.match(text, at, end)
-            blank = re.compile(r"\s*\n").match(text, at, end)
+            blank = _BLANK.match(text, at, end)
             if line and len(line.group()) < end:
                 at = min(line.end() + 1, end)
             elif blank and blank.end() > at:
                 at = blank.end()
             else:
                 break
+        named = self._exam_sentence.match(text, at, end)
+        if named and named.group().isupper() and not text[named.end() : end].isupper():
+            at = named.end()
         if text[start:at].strip():
             yield Section(SectionName.EXAM, None, start, at, start)
         if text[at:end].strip():
@@ -143,6 +195,8 @@ class SectionFinder:
         stop = _SENTENCE if name in self.rules.one_sentence else _PARAGRAPH
         gap = self._nothing.match(text, begin, end) or stop.search(text, begin, end)
         cut = gap.end() if gap else end
+        if self._opening and (opening := self._opening.search(text, begin, cut)):
+            cut = opening.end()
         yield Section(name, title, start, cut, body)
         if text[cut:end].strip():
             yield Section(SectionName.FINDINGS, None, cut, end, cut)
@@ -157,7 +211,30 @@ def _key(words: str) -> str:
     return " ".join(words.lower().split())
 
 
-def _alternatives(words: "Iterator[str] | dict[str, SectionName] | tuple[str, ...]") -> str:
-    """A regular expression for any of `words`, longest first, white space of any width between their parts."""
-    parts = sorted({_key(word) for word in words}, key=lambda word: (-len(word), word))
-    return "(?:" + "|".join(r"[ \t]+".join(map(re.escape, part.split())) for part in parts) + ")" if parts else "(?!)"
+def _first_letters(key: str) -> str:
+    return next((key[:i] for i, c in enumerate(key) if not c.isalpha()), key)
+
+
+def _alternatives(words: Iterable[str]) -> str:
+    """A regular expression for any of `words`, the longest that fits, white space of any width between their parts.
+
+    It branches letter by letter: a list of hundreds is tried from its beginning at each place.
+    """
+    tree: dict[str, Any] = {}
+    for word in words:
+        node = tree
+        for letter in _key(word):
+            node = node.setdefault(letter, {})
+        node[""] = {}
+    return _branches(tree) or "(?!)"
+
+
+def _branches(tree: "dict[str, Any]") -> str:
+    branches = [
+        (r"[ \t]+" if letter == " " else re.escape(letter)) + _branches(after)
+        for letter, after in tree.items()
+        if letter
+    ]
+    if branches and "" in tree:
+        branches.append("")
+    return "(?:" + "|".join(branches) + ")" if len(branches) > 1 else "".join(branches)

@@ -9,12 +9,13 @@ from bisect import bisect_left
 from collections.abc import Iterator
 
 from dicomnlp.analyse.schema import SentencesFile
+from dicomnlp.analyse.tokens import HAN
 
 _LINE = re.compile(r"[^\n\r]+")
 _LABEL = re.compile(r"[^\W\d_][\w /&,()'-]{0,50}:(?!\d)")
 _BULLET = re.compile(r"[-*\u2022\u00b7>]\s+")
-_WRAP_AT_LEAST = 50
-"""No printer breaks lines shorter than this, in characters."""
+_HAN = re.compile(f"[{HAN}]")
+_PARTS = re.compile(r"[\d.\s]")
 
 
 class SentenceSplitter:
@@ -36,7 +37,12 @@ class SentenceSplitter:
         self.ends_anywhere = frozenset(rules.ends_anywhere)
         ends = re.escape(rules.ends)
         anywhere = f"|[{re.escape(rules.ends_anywhere)}]+" if rules.ends_anywhere else ""
-        self.end = re.compile(f"[{ends}]+[\"'\u201d\u2019)\\]]*(?=\\s|$){anywhere}")
+        also = f"|{rules.ends_also}" if rules.ends_also else ""
+        self.end = re.compile(f"[{ends}]+[\"'\u201d\u2019)\\]]*(?=\\s|$){anywhere}{also}")
+        self.also = re.compile(rules.ends_also) if rules.ends_also else None
+        self.item = re.compile(rules.inline_items) if rules.inline_items else None
+        self.goes_on = tuple(rules.goes_on)
+        self.wrap_at_least = rules.wrap_at_least
         self.clause = re.compile(f"[{re.escape(rules.clause_marks)}]|\\s")
         self.clause_marks = frozenset(rules.clause_marks)
 
@@ -50,9 +56,10 @@ class SentenceSplitter:
         """Runs of lines that belong together."""
         lines = [m.span() for m in _LINE.finditer(text, start, end) if not m.group().isspace()]
         width = max((b - a for a, b in lines), default=0)
+        full = sum(b - a >= width - 1 for a, b in lines)
         block: tuple[int, int] | None = None
         for a, b in lines:
-            if block is not None and self._goes_on(text, block, (a, b), width):
+            if block is not None and self._goes_on(text, block, (a, b), width, full):
                 block = (block[0], b)
                 continue
             if block is not None:
@@ -61,24 +68,31 @@ class SentenceSplitter:
         if block is not None:
             yield block
 
-    def _goes_on(self, text: str, block: tuple[int, int], line: tuple[int, int], width: int) -> bool:
+    def _goes_on(self, text: str, block: tuple[int, int], line: tuple[int, int], width: int, full: int) -> bool:
         if text.count("\n", block[1], line[0]) > 1:
             return False
         following = text[line[0] : line[1]].lstrip()
         if self.marker.match(following) or _BULLET.match(following) or _LABEL.match(following):
             return False
         previous = text[block[0] : block[1]].rstrip()
-        if previous.endswith((",", "-", "/", "(")):
+        if previous.endswith(self.goes_on):
             return True
         if following[0].islower() or (following[0].isdigit() and not previous.endswith((".", ":"))):
             return True
         if previous[-1] in ".:!?;":
             return previous.endswith(".")  # the full stop decides inside the block
         last_line = previous[previous.rfind("\n") + 1 :]
-        return width >= _WRAP_AT_LEAST and len(last_line) + 1 + len(following.split(maxsplit=1)[0]) > width * 0.85
+        if width < self.wrap_at_least:
+            return False
+        if _HAN.match(following):
+            # characters are set one by one: a line that was broken is full, and hardly the only one
+            return full > 1 and len(last_line) >= width - 1
+        return len(last_line) + 1 + len(following.split(maxsplit=1)[0]) > width * 0.85
 
     def _sentences(self, text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
         cuts = [match.end() for match in self.end.finditer(text, start, end) if self._ends(text, match, start, end)]
+        if self.item is not None:
+            cuts = sorted({*cuts, *(match.start() for match in self.item.finditer(text, start, end))})
         at = start
         for cut in [*cuts, end]:
             a, b = _trim(text, at, cut)
@@ -90,7 +104,7 @@ class SentenceSplitter:
         at = match.start()
         if text[at] == "?" and (at == start or text[at - 1].isspace()):
             return False  # a question mark before a word doubts the word
-        if text[at] in self.ends_anywhere or text[at] != ".":
+        if text[at] in self.ends_anywhere or text[at] != "." or (self.also and self.also.match(text, at)):
             return True
         before = at
         while before > start and not text[before - 1].isspace() and at - before < 40:
@@ -106,7 +120,7 @@ class SentenceSplitter:
             return False  # the number of a list item
         if word in self.abbreviations or (len(word) == 1 and word.isalpha()):
             return False
-        last = re.split(r"[\d.\s]", word)[-1]
+        last = _PARTS.split(word)[-1]
         if last in self.units and not (following.isupper() or (following.isdigit() and word == last)):
             return False
         return not (following in ",;" or (following.islower() and len(word) <= 2))

@@ -151,6 +151,8 @@ class ScoresFile(Table):
     """Regular expression of a version: "v2.1"."""
     not_after: Words
     """What follows a number that is no category: "mm", "months"."""
+    wordlike: Words = ()
+    """Categories that are words as well, when in lower case: "a"."""
     legends: Words
     """After a name, they show that the system is explained, not used: "categories", "lexicon"."""
     prior_before: Words
@@ -186,6 +188,12 @@ class CommunicationFile(Table):
     methods: Words
     times: tuple[Pattern, ...]
     """Regular expressions of a time of day, a date, or a span of minutes, in lower case."""
+    not_names: Words = ()
+    """Words that end a name where all is in capitals."""
+    agents: Words = ()
+    """Words before one who tells: "was informed by Dr. Lee"."""
+    name_words: int = Field(default=4, ge=1, le=8)
+    """Most words of a name."""
     particles: Words = ()
     """Words inside a name that begin in lower case: "van"."""
 
@@ -212,5 +220,7 @@ class DemographicsFile(Table):
     """Ages in words."""
     between: Words
     """Words between age and sex: "african", "pregnant"."""
+    sex_first: bool = False
+    """The sex stands before the age too: "男,45岁"."""
     not_of: Words
     """Words after which an age is another person's or another time's: "mother", "diagnosed"."""

@@ -51,7 +51,7 @@ class StatementReader:
     def __init__(self, pack: Pack, sites: Mapping[str, Concept], *, cache: bool = True) -> None:
         self._rules = pack.recommendations
         # folded one to one, so that offsets stay true; the words shown are those of the text
-        self._fold = str.maketrans(pack.about.fold)
+        self._fold = pack.about.folding
         self._recommendations = (
             RecommendationReader(pack.recommendations, pack.anatomy, sites) if pack.recommendations else None
         )
@@ -63,14 +63,17 @@ class StatementReader:
 
     def _read(self, sentence: str) -> Statements:
         """What `sentence` states."""
-        text = passage(sentence.translate(self._fold))
+        folded = sentence.translate(self._fold)
+        text = passage(folded)
         read = Statements(
             requests=self._recommendations.read(text) if self._recommendations else (),
             scores=self._scores.read(text) if self._scores else (),
             communications=self._communications.read(text) if self._communications else (),
             demographics=self._demographics.read(text) if self._demographics else (),
         )
-        return read if read != NOTHING else NOTHING
+        if read == NOTHING:
+            return NOTHING
+        return read if folded == sentence else _as_written(read, sentence)
 
     def _names_score(self, title: str) -> bool:
         """Whether a heading names a scoring system, so that its body may be a bare category ("BI-RADS: 2")."""
@@ -79,6 +82,7 @@ class StatementReader:
     def collect(self, text: str, section: Section, spans: Iterable[tuple[int, int]], into: "Stated") -> None:
         """Add what the sentences of `section` at `spans` of `text` state, each with its place in the text."""
         heading = section.start if section.title and self.names_score(section.title) else None
+        opening = len(text) - len(text.lstrip())
         for start, end in spans:
             read = self.read(text[start:end])
             if heading is not None:
@@ -88,7 +92,8 @@ class StatementReader:
                 into.scores += _placed(read.scores, start)
             if read is NOTHING:
                 continue
-            into.recommendations += _placed(self._counting(read.requests, section.name), start)
+            if start != opening or not _is_title(text, start, end):
+                into.recommendations += _placed(self._counting(read.requests, section.name), start)
             into.communications += _placed(read.communications, start)
             into.demographics += _placed(read.demographics, start)
 
@@ -99,6 +104,11 @@ class StatementReader:
             yield from (r.recommendation for r in requests if not r.named_only or section in rules.trusted)
 
 
+def _is_title(text: str, start: int, end: int) -> bool:
+    """Whether the sentence that a report begins with is its title: "EMERGENT PELVIC US"."""
+    return text[start:end].isupper() and not text[end:].isupper()
+
+
 @dataclass(slots=True)
 class Stated:
     """What a report states, gathered section by section; offsets are into its text."""
@@ -107,6 +117,20 @@ class Stated:
     scores: list[Score] = field(default_factory=list)
     communications: list[Communication] = field(default_factory=list)
     demographics: list[PatientStatement] = field(default_factory=list)
+
+
+def _as_written(read: Statements, sentence: str) -> Statements:
+    """`read`, which was read in folded text, in the words of `sentence`."""
+
+    def written(statements: Iterable[_Statement]) -> tuple[_Statement, ...]:
+        return tuple(replace(s, text=sentence[s.start : s.end]) for s in statements)
+
+    return Statements(
+        tuple(replace(r, recommendation=next(iter(written([r.recommendation])))) for r in read.requests),
+        written(read.scores),
+        written(read.communications),
+        written(read.demographics),
+    )
 
 
 def _placed(statements: Iterable[_Statement], by: int) -> Iterator[_Statement]:

@@ -57,9 +57,10 @@ def _certificates(settings: Settings) -> Iterator[CheckResult]:
 
 
 def _packs(settings: Settings) -> Iterator[CheckResult]:
-    from dicomnlp.analyse import languages, load_pack, pipeline_name
+    from dicomnlp.analyse import languages, load_pack, pipeline_name, refused_overlays, use_overlays
 
     codes = languages()
+    use_overlays(settings.overlays)
     for code in codes:
         try:
             load_pack(code)
@@ -67,6 +68,9 @@ def _packs(settings: Settings) -> Iterator[CheckResult]:
             yield CheckResult(f"language pack {code}", False, str(error))
         else:
             yield CheckResult(f"language pack {code}", True, pipeline_name(code))
+    for language, faults in refused_overlays().items():
+        for fault in faults:
+            yield CheckResult(f"overlay {language}".strip(), False, str(fault))
     if settings.analyse.language not in codes:
         known = ", ".join(codes)
         yield CheckResult("analyse.language", False, f"no pack of that name; installed: {known}")

@@ -48,6 +48,18 @@ def settings_of(context: typer.Context) -> config.Settings:
     return cast("Context", context.obj).settings()
 
 
+def analysing(context: typer.Context) -> config.Settings:
+    """The settings of a command that analyses, with what the site adds to the language packs laid over them."""
+    from dicomnlp.analyse import refused_overlays, use_overlays
+
+    settings = settings_of(context)
+    use_overlays(settings.overlays)
+    for language, faults in refused_overlays().items():
+        rest = f", and {len(faults) - 1} more; see `dicomnlp languages check`" if len(faults) > 1 else ""
+        err.print(f"overlay {language} isn't used: {faults[0]}{rest}", soft_wrap=True)
+    return settings
+
+
 def open_database(context: typer.Context) -> "Database":
     """The database of the command's settings, as `database_of`."""
     return database_of(settings_of(context))

@@ -10,7 +10,7 @@ import rich.table
 import rich.text
 import typer
 
-from dicomnlp.cli.context import err, out, settings_of, write_line
+from dicomnlp.cli.context import analysing, err, out, write_line
 from dicomnlp.cli.tables import printable
 from dicomnlp.errors import UsageError
 from dicomnlp.model import to_json
@@ -54,7 +54,7 @@ def evaluate(
         task = progress.add_task("evaluating", total=len(reports))
         evaluation = score(
             reports,
-            default_language=settings_of(context).analyse.language,
+            default_language=analysing(context).analyse.language,
             on_report=lambda: progress.advance(task),
         )
     if html is not None:

@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Annotated
 import rich.progress
 import typer
 
-from dicomnlp.cli.context import err, settings_of
+from dicomnlp.cli.context import analysing, err
 from dicomnlp.errors import DicomnlpError, UsageError
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def label(
     label_set = _label_set(labels)
     if out is not None and out.exists() and reports.exists() and out.samefile(reports):
         raise UsageError("--out names the input; give it another file")
-    default_language = settings_of(context).analyse.language
+    default_language = analysing(context).analyse.language
     failed = 0
     with _opened(reports) as rows, _written(out) as writer:
         header = _header(rows)

@@ -15,6 +15,7 @@ from dicomnlp.cli import (
     helping,
     labelling,
     objects,
+    packs,
     queries,
     reprocessing,
     service,
@@ -59,6 +60,7 @@ labelling.register(app)
 evaluation.register(app)
 reprocessing.register(app)
 administration.register(app)
+packs.register(app)
 correcting.register(app)
 helping.tidy(app)
 

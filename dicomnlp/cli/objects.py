@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import rich.progress
 import typer
 
-from dicomnlp.cli.context import STOPPED, err, open_database, settings_of, write_line
+from dicomnlp.cli.context import STOPPED, analysing, err, open_database, settings_of, write_line
 from dicomnlp.cli.document import print_report
 from dicomnlp.cli.reading import print_analysis
 from dicomnlp.cli.tables import printable
@@ -161,7 +161,7 @@ def analyse(
     from dicomnlp.analyse import analyse as analyse_narrative
     from dicomnlp.analyse import analysis_to_json, choose_language, languages
 
-    settings = settings_of(context)
+    settings = analysing(context)
     if language is not None:
         try:
             choose_language("", language)

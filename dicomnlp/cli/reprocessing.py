@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Self
 import rich.progress
 import typer
 
-from dicomnlp.cli.context import STOPPED, checked_uid, err, open_database, settings_of, write_line
+from dicomnlp.cli.context import STOPPED, analysing, checked_uid, err, open_database, write_line
 from dicomnlp.errors import AlreadyRunningError, NotFoundError
 from dicomnlp.model import State
 
@@ -70,7 +70,7 @@ def reprocess(
         character_set = "" if character_set == "declared" else character_set
         if character_set:
             stated_codecs(character_set)
-    settings = settings_of(context)
+    settings = analysing(context)
     database = open_database(context)
     if character_set is not None:
         state_character_set(database, uids or (), character_set)

@@ -1,5 +1,8 @@
 """What those who run the service ask: whether it lives, whether it is ready, how it stands."""
 
+from functools import cache
+from pathlib import Path
+
 from fastapi import Depends, FastAPI, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -11,7 +14,18 @@ from dicomnlp.serve.metrics import Metrics
 from dicomnlp.serve.parameters import check_query
 from dicomnlp.serve.problems import problem
 from dicomnlp.serve.readiness import ReadinessCheck
-from dicomnlp.store.status import Status, read_status
+from dicomnlp.store.status import read_status
+
+
+@cache
+def _refused(overlays: Path | None) -> dict[str, list[str]]:
+    """Language -> what is wrong in the site's overlay of it; looked at once, when the status is first asked for."""
+    if overlays is None:
+        return {}
+    from dicomnlp.analyse import refused_overlays, use_overlays  # noqa: PLC0415  a second's work, where there are any
+
+    use_overlays(overlays)
+    return {language: [str(fault) for fault in faults] for language, faults in refused_overlays().items()}
 
 
 def register(app: FastAPI, settings: Settings, connection: Connection, metrics: Metrics) -> None:
@@ -25,13 +39,14 @@ def register(app: FastAPI, settings: Settings, connection: Connection, metrics: 
         "/api/v1/status",
         tags=["operation"],
         summary="How the service stands",
-        response_model=Status,
+        response_model=schemas.ServiceStatus,
         responses={**schemas.answered("Counts, rates and sizes.", schemas.STATUS_EXAMPLE), **strict, **database},
         dependencies=query,
     )
     def status() -> JSONResponse:
         """Objects by state, arrivals by outcome and reason, the oldest that waits, rates, sizes, pipelines, schema."""
-        return JSONResponse(read_status(connection.get()).to_json())
+        refused = _refused(settings.overlays)
+        return JSONResponse({**read_status(connection.get()).to_json(), "refused_overlays": refused})
 
     @app.get(
         "/healthz",

@@ -297,7 +297,17 @@ SERIES_EXAMPLE = {
         ).to_json()
     ],
 }
-STATUS_EXAMPLE = Status(
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceStatus(Status):
+    """Where the service stands, and what of its configuration it doesn't use."""
+
+    refused_overlays: dict[str, list[str]]
+    """Language -> what is wrong in the site's overlay of its pack, which is used without it."""
+
+
+STATUS_EXAMPLE = ServiceStatus(
     objects={"pending": 12, "analysed": 9871, "no_text": 40, "needs_ocr": 0, "failed": 3, "quarantined": 0},
     ledger={"stored": 9926, "duplicate": 17, "new_version": 0, "indexed": 0, "quarantined": 0, "refused": 5},
     reason_codes={"identity_mismatch": 1, "unreadable": 4},
@@ -312,6 +322,7 @@ STATUS_EXAMPLE = Status(
     database_bytes=88473600,
     pipelines={_PIPELINE: 9911},
     schema_revision="0002",
+    refused_overlays={"zh": ["zh/context.toml:12: cues.0.direction: Input should be 'forward' or 'backward'"]},
 ).to_json()
 READY_EXAMPLE = {"status": "ready", "checks": {"database": "ok", "dispatcher": "ok", "intake": "ok"}}
 METRICS_EXAMPLE = (

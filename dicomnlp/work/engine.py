@@ -117,6 +117,7 @@ class Engine:
             timeout_seconds=settings.work.object_timeout_seconds,
             level=settings.logs.level,
             language=settings.analyse.language,
+            overlays=str(settings.overlays or ""),
         )
         self._cluster: Any = None
         self._stack = contextlib.ExitStack()
@@ -172,6 +173,7 @@ class Engine:
             env={
                 f"{config.ENVIRONMENT_PREFIX}LOGS__LEVEL": self._settings.logs.level,
                 f"{config.ENVIRONMENT_PREFIX}ANALYSE__LANGUAGE": self._settings.analyse.language,
+                f"{config.ENVIRONMENT_PREFIX}ANALYSE__OVERLAYS": str(self._settings.overlays or ""),
             },
         )
         self._stack.callback(self._close_cluster)
@@ -180,7 +182,11 @@ class Engine:
     def _check_pack(self) -> None:
         try:
             refusal = self._client.submit(
-                preload.prepare, self._settings.logs.level, self._settings.analyse.language, pure=False
+                preload.prepare,
+                self._settings.logs.level,
+                self._settings.analyse.language,
+                str(self._settings.overlays or ""),
+                pure=False,
             ).result(timeout=START_SECONDS)
         except Exception as error:  # noqa: BLE001  whatever it is, nothing can be done with these workers
             self._tell(error)

@@ -9,10 +9,11 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from dicomnlp import logs
-from dicomnlp.analyse import load_pack
+from dicomnlp.analyse import load_pack, refused_overlays, use_overlays
 from dicomnlp.errors import LanguageNotSupportedError, LanguagePackError
 from dicomnlp.model import Processed, StoredObject
 
@@ -32,8 +33,17 @@ def silence_distributed() -> None:
 
 
 @functools.cache
-def prepare(level: str, language: str) -> str | None:
+def prepare(level: str, language: str, overlays: str = "") -> str | None:
     """Set this process up for reports: logging first, then the language pack, so that no report waits for it.
+
+    Parameters
+    ----------
+    level
+        Of the log.
+    language
+        The site's.
+    overlays
+        Folder of what the site adds to the packs, "" for none. One with faults isn't used, and the log says so.
 
     Returns
     -------
@@ -42,8 +52,11 @@ def prepare(level: str, language: str) -> str | None:
     """
     logs.configure(level, part="worker")
     silence_distributed()
+    use_overlays(Path(overlays) if overlays else None)
     try:
         load_pack(language)
+        for faults in refused_overlays().values():
+            logs.log(logs.Event.OVERLAY_REFUSED, count=len(faults), message=str(faults[0]))
     except (LanguagePackError, LanguageNotSupportedError) as error:
         logs.log(logs.Event.PACK_REFUSED, message=str(error))
         return str(error)
@@ -58,7 +71,11 @@ def dask_setup(_worker: Any) -> None:
     # ctrl-C in a terminal reaches every process of the group; it is for the dispatcher, which lets workers end
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    prepare(os.environ.get("DICOMNLP_LOGS__LEVEL", "info"), os.environ.get("DICOMNLP_ANALYSE__LANGUAGE", "en"))
+    prepare(
+        os.environ.get("DICOMNLP_LOGS__LEVEL", "info"),
+        os.environ.get("DICOMNLP_ANALYSE__LANGUAGE", "en"),
+        os.environ.get("DICOMNLP_ANALYSE__OVERLAYS", ""),
+    )
 
 
 def run(
@@ -68,13 +85,14 @@ def run(
     timeout_seconds: float,
     level: str,
     language: str,
+    overlays: str = "",
 ) -> list[Processed]:
     """Apply `function` to each object of `batch`; the process is ended if one takes longer than `timeout_seconds`.
 
     SIGALRM is left at its default action, so the kernel ends the process even while a regular expression or other
     compiled code holds the interpreter. The dispatcher sees a lost worker and finds out whose fault it was.
     """
-    prepare(level, language)
+    prepare(level, language, overlays)
     results: list[Processed] = []
     with _ONE_AT_A_TIME:
         for stored in batch:

@@ -28,6 +28,7 @@ VALUES: dict[str, Callable[[Finding], str]] = {
     "sizes": lambda f: "; ".join(m.text + (" before" if m.temporality == "prior" else "") for m in f.measurements),
     "section": lambda f: f.section,
     "lexicon_assertion": lambda f: f.assertion,
+    "concept": lambda f: f.concept.id,
 }
 """What each file's values are of a finding that the lexicon finds; of several on one mention they are joined by "/"."""
 

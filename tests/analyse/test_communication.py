@@ -51,6 +51,23 @@ COMMUNICATIONS: dict[str, Row | None] = {
         True,
         True,
     ),
+    "Dr Shah informed at the time of scan.": ("Dr Shah", "at the time of scan", None, False, True),
+    "Orthopaedics paged.": ("Orthopaedics", None, None, False, True),
+    "D/w ward nurse Kim 14:20h.": ("ward nurse", "14:20", None, False, True),
+    "Dr. Brandt aware.": ("Dr. Brandt", None, None, False, True),
+    "Surgical reg Dr. Pham bleeped.": ("Dr. Pham", None, None, False, True),
+    "Results were communicated by secure message to NP Alvarez at 3:40 PM and read back.": (
+        "NP Alvarez",
+        "at 3:40 PM",
+        "by secure message",
+        True,
+        True,
+    ),
+    # one who tells is not one who is told
+    "The patient was informed of the results by Dr. Lindqvist.": ("The patient", None, None, False, True),
+    "IR notified at 1:10 am by resident Dr. Chu.": ("IR", "at 1:10 am", None, False, True),
+    # all in capitals
+    "RESULT PHONED TO DR BHATT AT 0315 HRS.": ("DR BHATT", "AT 0315 HRS", None, False, True),
     # tried only
     "Dr. Patel was not able to be reached.": ("Dr. Patel", None, None, False, False),
     "Multiple attempts to reach the referring physician were unsuccessful.": (

@@ -209,3 +209,16 @@ def test_cost_grows_with_length_alone(small: Engine, unit: str) -> None:
 def test_text_of_another_language_is_told(text: str, warnings: object) -> None:
     """It is read as English where nothing else is known, and an empty answer must not pass for a clean report."""
     assert analyse(Narrative(text), language="en").warnings == (("language_uncertain",) if warnings else ())
+
+
+def test_no_sentence_looks_at_the_whole_text_again(small: Engine) -> None:
+    """Eight times as many sentences take about eight times as long, also where each of them states something."""
+
+    def seconds(sentences: int) -> float:
+        started = time.process_time()
+        small.analyse(Narrative("CT RECOMMENDED. " * sentences))
+        return time.process_time() - started
+
+    seconds(100)
+    short, long = (min(seconds(sentences) for _ in range(2)) for sentences in (8_000, 64_000))
+    assert long < 16 * short

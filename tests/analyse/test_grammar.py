@@ -18,6 +18,9 @@ def test_a_made_report_is_read_as_it_was_meant(seed: int) -> None:
         here = [f for f in findings if f.start < statement.end and f.end > statement.start]
         said = {f.assertion.value for f in here}
         assert said == {statement.assertion}, made.text[statement.start : statement.end]
+        if statement.details:
+            read = {(f.laterality, f.severity, f.change) for f in here}
+            assert read == set(statement.details), made.text[statement.start : statement.end]
 
 
 @pytest.mark.parametrize("seed", range(0, REPORTS, 10))

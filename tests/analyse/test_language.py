@@ -2,8 +2,9 @@
 
 import pytest
 
-from dicomnlp.analyse import choose_language, languages
+from dicomnlp.analyse import analyse, choose_language, languages
 from dicomnlp.errors import LanguageNotSupportedError
+from dicomnlp.model import Narrative
 
 
 @pytest.mark.parametrize(
@@ -38,3 +39,33 @@ def test_site_language_decides_where_the_script_does_not(text, monkeypatch):
     monkeypatch.setattr(language, "_about", lambda _code: about)
     assert language.choose_language(text, "", "de") == "de"
     assert language.choose_language(text, "", "en") == "en"
+
+
+MIXED = (
+    "FINDINGS: There is a small nodule in the right upper lobe of the lung.\n"
+    "检查所见：左侧胸腔少量积液，未见气胸及实变。\n"
+)
+
+
+def test_paragraphs_of_another_script_are_read_by_its_pack() -> None:
+    """A bilingual report that declares nothing: each finding carries the language it was read in."""
+    found = [(f.language, f.concept.id, f.assertion.value, f.text) for f in analyse(Narrative(MIXED)).findings]
+    assert [(a, c) for a, _, c, _ in found[:1]] == [("en", "present")]
+    assert [(a, b, c) for a, b, c, _ in found[1:]] == [
+        ("zh", "pleural_effusion", "present"),
+        ("zh", "pneumothorax", "absent"),
+        ("zh", "consolidation", "absent"),
+    ]
+    assert all(f.text == MIXED[f.start : f.end] for f in analyse(Narrative(MIXED)).findings)
+
+
+def test_a_chinese_report_full_of_latin_words_is_chinese() -> None:
+    """Words are counted, not letters: sequences and abbreviations are in every Chinese report of MR."""
+    text = "T1WI、T2WI、FLAIR及DWI序列未见异常，MRA未见狭窄，ADC未见异常，SWI未见微出血。"
+    assert choose_language(text) == "zh"
+
+
+def test_chinese_is_found_by_its_script_and_kept_when_declared() -> None:
+    """What an object declares comes first; nothing found in the wrong language is no clean report."""
+    assert analyse(Narrative("双肺未见实变。")).language == "zh"
+    assert analyse(Narrative("双肺未见实变。"), language="zh-CN").findings[0].language == "zh"

@@ -42,11 +42,60 @@ def test_what_is_said_of_two_things_holds_for_both() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["Referral to the thoracic tumor board is recommended.", "CT of the chest, trauma protocol."],
+    [
+        "Referral to the thoracic tumor board is recommended.",
+        "CT of the chest, trauma protocol.",
+        "Screening mammography with tomosynthesis and CAD.",
+        "CAD-RADS 3.",
+        "ICD-10: R05.",
+        "The left renal vein drains into the cava.",
+        "The sagittal suture is open.",
+        "Swan neck position.",
+        "This aids in planning.",
+        "Exercised to 10.1 METS.",
+        "Adequate opacification of the pulmonary arteries.",
+        "The collaterals are intact.",
+        "The umbilical cord has three vessels.",
+        "Urine pregnancy test was negative.",
+        "The carotid stump pressure was measured.",
+    ],
 )
 def test_an_idiom_names_no_finding(text: str) -> None:
     """In a tumor board there is no tumor."""
     assert named(text) == set()
+
+
+@pytest.mark.parametrize(
+    ("text", "concept"),
+    [
+        ("Oesophageal stricture.", "esophageal_stricture"),
+        ("Germinal matrix haemorrhage.", "germinal_matrix_hemorrhage"),
+        ("Marrow oedema of the talus.", "bone_marrow_edema"),
+        ("Generalised osteopaenia.", "osteopenia"),
+        ("Left clavicle fx.", "clavicle_fracture"),
+        ("Broad-based disk bulge.", "disc_bulge"),
+        ("Ischaemic cardiomyopathy.", "ischemic_cardiomyopathy"),
+        ("Multiple PEs.", "pulmonary_embolism"),
+    ],
+)
+def test_other_spellings_and_abbreviations_name_the_same(text: str, concept: str) -> None:
+    """British spelling and common abbreviations are read as the lexicon spells them."""
+    assert concept in named(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "concept"),
+    [
+        ("Liver: Mildly enlarged.", "hepatomegaly"),
+        ("TFCC: Central perforation.", "triangular_fibrocartilage_tear"),
+        ("Medial meniscus: 4 mm of extrusion.", "meniscal_extrusion"),
+        ("LA: Moderately dilated.", "left_atrial_enlargement"),
+        ("ACL: Complete tear of the mid fibers.", "anterior_cruciate_ligament_tear"),
+    ],
+)
+def test_the_label_of_a_line_is_part_of_what_is_said_after_it(text: str, concept: str) -> None:
+    """A composed concept reaches to the label of its sentence."""
+    assert concept in named(text)
 
 
 def test_a_degree_inside_an_idiom_is_none() -> None:

@@ -98,16 +98,17 @@ def test_every_entry_has_words(table: dict[str, dict[str, Any]]) -> None:
         assert words or identifier in parents, identifier
 
 
-def test_parents_exist_and_never_lead_back() -> None:
-    """From every concept the way up ends."""
-    for identifier in CONCEPTS:
+@pytest.mark.parametrize("table", [CONCEPTS, ANATOMY], ids=["concepts", "anatomy"])
+def test_parents_exist_and_never_lead_back(table: dict[str, dict[str, Any]]) -> None:
+    """From every concept and every site the way up ends."""
+    for identifier in table:
         seen: list[str] = []
         current: str | None = identifier
         while current is not None:
-            assert current in CONCEPTS, (identifier, current)
+            assert current in table, (identifier, current)
             assert current not in seen, (identifier, seen)
             seen.append(current)
-            current = CONCEPTS[current].get("parent")
+            current = table[current].get("parent")
 
 
 def test_normal_statements_deny_known_findings_only() -> None:
@@ -137,7 +138,19 @@ def test_normal_words_count_for_no_label() -> None:
 
 
 def test_the_lexicon_is_as_broad_as_promised() -> None:
-    """At least 150 coded findings, and sites over the whole body."""
+    """At least 1,200 findings and 600 sites over the whole body, and codes where the context groups have them."""
     assert sum("code" in entry for entry in CONCEPTS.values()) >= 150
     assert len(CONCEPTS) >= 1200
-    assert sum("code" in entry for entry in ANATOMY.values()) >= 300
+    assert len(ANATOMY) >= 600
+    assert sum("code" in entry for entry in ANATOMY.values()) >= 400
+
+
+def test_a_site_keeps_the_side_of_what_it_is_part_of() -> None:
+    """A part of a sided site has the same side: nothing in the right lung is on the left."""
+    wrong = {
+        identifier: entry["parent"]
+        for identifier, entry in ANATOMY.items()
+        if "parent" in entry
+        and {ANATOMY[entry["parent"]].get("laterality"), entry.get("laterality")} == {"left", "right"}
+    }
+    assert not wrong

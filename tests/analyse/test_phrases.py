@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dicomnlp.analyse.phrases import ANY, NUMBER, PhraseTable
+from dicomnlp.analyse.phrases import ANY, NUMBER, PhraseTable, signs
 
 WORDS = st.lists(st.sampled_from(["a", "b", "c", ",", "7"]), max_size=8)
 
@@ -49,3 +49,38 @@ def test_the_table_finds_what_a_plain_search_finds(phrases: list[list[str]], tex
         table.add(phrase, tuple(phrase))
     plain = [(tuple(p), i, i + len(p)) for p in phrases for i in range(len(text)) if text[i : i + len(p)] == p]
     assert sorted(table.find(text)) == sorted(plain)
+
+
+def test_a_whole_phrase_is_looked_up() -> None:
+    """Neither its beginning nor a longer one is it."""
+    table: PhraseTable[str] = PhraseTable()
+    table.add(["a", "b"], "ab")
+    assert (table.whole(["a", "b"]), table.whole(["a"]), table.whole(["a", "b", "c"])) == (["ab"], (), ())
+
+
+def test_signs_are_words_that_every_match_has() -> None:
+    """A step that is a sign already is enough; else the longest; a pattern of numbers alone has none."""
+    one = [(("ct",), False)]
+    two = [(("chest",), False), (("ct",), False)]
+    either = [(("is", "are"), False), ((ANY,), True), (("recommended", "advised"), False), (("strongly",), True)]
+    assert signs([two, one]) == frozenset({"ct"})
+    assert signs([two]) == frozenset({"chest"})
+    assert signs([either]) == frozenset({"recommended", "advised"})
+    assert signs([one, [((NUMBER,), False)]]) is None
+
+
+STEPS = st.lists(
+    st.tuples(st.lists(st.sampled_from(["a", "b", "cc", ANY, NUMBER]), min_size=1, max_size=2), st.booleans()),
+    min_size=1,
+    max_size=4,
+)
+
+
+@given(st.lists(STEPS, max_size=3), WORDS)
+def test_what_has_no_sign_has_no_match(patterns: list[list[tuple[list[str | int], bool]]], words: list[str]) -> None:
+    """Sentences are left out by their signs alone: none may be lost by it."""
+    table: PhraseTable[str] = PhraseTable(marks=[","])
+    added = [pattern for pattern in patterns if table.add_pattern(pattern, "found")]
+    known = signs(added)
+    if known is not None and known.isdisjoint(words):
+        assert not list(table.find(words))

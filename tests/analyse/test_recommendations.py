@@ -58,6 +58,12 @@ RECOMMENDED: dict[str, list[Row]] = {
         ("attention", None, None, None, "recommended")
     ],
     "Neurosurgical consultation is advised.": [("Neurosurgical consultation", None, None, None, "recommended")],
+    # a procedure that is the title of what follows
+    "Gastric emptying study: Retention 82% at 1 h.": [],
+    "CXR: Dobhoff coiled in the esophagus - needs repositioning.": [("repositioning", None, None, None, "recommended")],
+    "Immobilise and re-image in 10 days.": [("re-image", None, None, (10, 10), "recommended")],
+    "Significant outflow vein stenosis, fistulagram recommended.": [("fistulagram", "XA", None, None, "recommended")],
+    "MR-guided biopsy recommended.": [("MR-guided biopsy", None, None, None, "recommended")],
     "Recommend urology referral.": [("urology referral", None, None, None, "recommended")],
     "Gynecologic consultation may be considered.": [("Gynecologic consultation", None, None, None, "hedged")],
     "If symptoms persist, repeat radiographs in 10-14 days are recommended.": [

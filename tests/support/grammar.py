@@ -6,7 +6,7 @@ labels) and the order of their sentences.
 """
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 STUDIES: dict[str, dict[str, tuple[str, ...]]] = {
     "CT CHEST": {
@@ -89,6 +89,49 @@ PAIRS: tuple[tuple[str, str, str], ...] = (
     ("The {x} has resolved but {y} persists.", "absent", "present"),
 )
 
+PAIRED: dict[str, tuple[str, ...]] = {
+    "CT CHEST": ("pleural effusion", "pneumothorax", "hilar lymphadenopathy"),
+    "CT ABDOMEN AND PELVIS": ("hydronephrosis", "hydroureter", "adrenal hyperplasia"),
+    "MRI BRAIN": ("mastoid effusion", "hippocampal atrophy"),
+    "US ABDOMEN": ("hydronephrosis",),
+    "XR KNEE": ("joint effusion", "soft tissue swelling"),
+    "MRI LUMBAR SPINE": ("foraminal stenosis", "facet arthropathy"),
+    "PET/CT": ("pleural effusion", "axillary lymphadenopathy"),
+    "DIAGNOSTIC MAMMOGRAM": ("axillary lymphadenopathy", "skin thickening"),
+}
+"""Findings of one side or both, of each study."""
+
+DETAILED: tuple[tuple[str, tuple[tuple[str, str | None, str | None], ...]], ...] = (
+    ("Mild left {x}.", (("left", "mild", None),)),
+    ("Moderate right {x}, unchanged.", (("right", "moderate", "stable"),)),
+    ("New bilateral {x}.", (("bilateral", None, "new"),)),
+    ("The left {x} has increased.", (("left", None, "increased"),)),
+    ("Severe {x} on the right.", (("right", "severe", None),)),
+    ("Mild right and severe left {x}.", (("right", "mild", None), ("left", "severe", None))),
+    ("There is left {x}. It is unchanged.", (("left", None, "stable"),)),
+    ("Bilateral {x}, mild on the left and severe on the right.", (("left", "mild", None), ("right", "severe", None))),
+)
+"""Sentences, and of each finding that they name its side, degree and course."""
+
+LISTS: tuple[tuple[str, str], ...] = (
+    ("subarachnoid", "intraventricular hemorrhage"),
+    ("pleural", "pericardial effusion"),
+    ("mediastinal", "hilar lymphadenopathy"),
+    ("renal", "hepatic cysts"),
+    ("gastric", "esophageal varices"),
+    ("renal", "ureteral calculi"),
+    ("mitral", "aortic regurgitation"),
+)
+"""Two findings, of which the first shares the head of the second."""
+
+SHARED: tuple[tuple[str, str], ...] = (
+    ("No {x} or {y}.", "absent"),
+    ("There are {x} and {y}.", "present"),
+    ("Possible {x} or {y}.", "possible"),
+    ("{X} and {y} are not seen.", "absent"),
+    ("History of {x} and {y}.", "historical"),
+)
+
 SEEN = ("nodule", "mass", "calcifications", "lesion")
 
 HEADINGS = (
@@ -106,6 +149,8 @@ class Statement:
     start: int
     end: int
     assertion: str
+    details: tuple[tuple[str, str | None, str | None], ...] = ()
+    """Side, degree and course of each finding named there, where they are stated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +178,18 @@ class _Writer:
             self.statements.append(Statement(start, len(self.text), assertion))
             at = opening + 3
         self.text += frame[at:]
+
+
+def _write_details(writer: _Writer, study: str, chance: random.Random) -> None:
+    """A sentence with side and degree, and a list that shares a head, in lines of their own."""
+    writer.text = writer.text.rstrip() + "\n"
+    frame, details = chance.choice(DETAILED)
+    writer.write(frame, {"x": (chance.choice(PAIRED[study]), "present")})
+    writer.statements[-1] = replace(writer.statements[-1], details=details)
+    writer.text += "\n"
+    one, other = chance.choice(LISTS)
+    shared, assertion = chance.choice(SHARED)
+    writer.write(shared, {"x": (one, assertion), "y": (other, assertion)})
 
 
 def make_report(seed: int) -> MadeReport:
@@ -169,6 +226,7 @@ def make_report(seed: int) -> MadeReport:
             writer.write(chance.choice(FRAMES[assertion]), {"x": (findings.pop(), assertion)})
         writer.text += " " if layout == "prose" else "\n"
     said = [s for s in writer.statements if s.assertion == "present"]
+    _write_details(writer, study, random.Random(seed))
     writer.text = writer.text.rstrip() + f"\n\n{close}\n"
     for number, statement in enumerate(said, start=1):
         writer.write(f"{number}. {{X}}.\n", {"x": (writer.text[statement.start : statement.end].lower(), "present")})

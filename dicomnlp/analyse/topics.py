@@ -1,0 +1,242 @@
+"""What a finding is said of, in a language whose sites and sides come first and hold until the next ones.
+
+"右肺上叶见一结节，边缘毛糙，考虑肺癌" names the site once: the clauses after it go on about it. A sentence is cut into
+phrases at the pack's `phrase_breaks`; the last site of a phrase before a finding, with what a list joins to it, is what
+the finding is said of, else what the phrase before spoke of. A break of clauses (；) ends it.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from itertools import groupby
+
+from dicomnlp.analyse.matches import Match
+from dicomnlp.analyse.schema import AnatomyEntry, AttributesFile
+from dicomnlp.model import Laterality
+
+_BRACKET_REACH = 3
+"""Most tokens from a finding to a site in brackets after it: "积液（右侧）"."""
+_TIED_REACH = 8
+"""Most tokens from a finding to a site that a preposition ties to it: "结节位于右肺上叶"."""
+_SIDED = frozenset({Laterality.LEFT, Laterality.RIGHT, Laterality.BILATERAL})
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """What something is said of."""
+
+    sites: tuple[Match, ...] = ()
+    """The site, and those that a list joins to it; the nearest last."""
+    side: Laterality | None = None
+    whole: Match | None = None
+    """The site in the narrowest words: of "右肺上叶肺癌" the lobe."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Tokens [start, end) that something is said by, and the site that it is known to be said of."""
+
+    start: int
+    end: int
+    of: tuple[int, int] | None = None
+
+
+class TopicReader:
+    """Finds topics by the words of one pack.
+
+    Parameters
+    ----------
+    words
+        ``attributes.toml`` of the pack.
+    anatomy
+        ``anatomy.toml`` of the pack.
+    """
+
+    def __init__(self, words: AttributesFile, anatomy: Mapping[str, AnatomyEntry]) -> None:
+        self._anatomy = anatomy
+        self._joins = frozenset(words.joins)
+        self._marks = frozenset(words.phrase_breaks)
+        self._breaks = frozenset(words.clause_breaks)
+        self._adjuncts = frozenset(words.adjuncts)
+        self._prepositions = frozenset(words.prepositions)
+        self.lineage = cache(self._lineage)
+
+    def _lineage(self, site: str) -> tuple[str, ...]:
+        """`site` and the wider ones, nearest first."""
+        seen: list[str] = []
+        at: str | None = site
+        while at is not None and at not in seen:
+            seen.append(at)
+            entry = self._anatomy.get(at)
+            at = entry.parent if entry else None
+        return tuple(seen)
+
+    def topics(
+        self, words: Sequence[str], sites: Sequence[Match], sides: Sequence[Match], places: Sequence[Place]
+    ) -> list[Topic]:
+        """What each of `places` is said of.
+
+        Parameters
+        ----------
+        words
+            The sentence's tokens, in lower case.
+        sites, sides
+            What the lexicon knows of them, in order.
+        places
+            What is said, in any order; several may share their tokens.
+        """
+        read = [Topic()] * len(places)
+        if not sites and not sides:
+            return read
+        order = sorted(range(len(places)), key=lambda i: (places[i].start, places[i].end))
+        sides = [s for s in sides if not any(self._sided(t) and t.start <= s.start and s.end <= t.end for t in sites)]
+        items = sorted([*sites, *sides], key=lambda item: (item.start, item.end))
+        running = Topic()
+        for first, last, opens in self._phrases(words):
+            if opens:
+                running = Topic()
+            here = [item for item in items if first <= item.start < last]
+            said: Topic | None = None
+            before = first
+            inside = [i for i in order if first <= places[i].start < last]
+            for (start, end), same in groupby(inside, key=lambda i: (places[i].start, places[i].end)):
+                own = [i for i in here if i.start >= before and (i.end <= start or (i.start < end and start < i.end))]
+                known = said or running
+                topic = self._topic(words, self._outside(own, start, known), known) if own else known
+                if here and here[-1].start >= end:
+                    topic = self._behind(words, topic, [i for i in here if i.start >= end], end)
+                for index in same:
+                    of = places[index].of
+                    read[index] = self._narrowed(words, topic, own, of, start) if of else topic
+                said = topic
+                before = end
+            if said is None and here:
+                said = self._topic(words, here, running)
+            if said is not None and (said.sites or said.side):
+                running = said
+        return read
+
+    def _phrases(self, words: Sequence[str]) -> Iterator[tuple[int, int, bool]]:
+        """(first, past the last, whether a break stands before it) of each phrase."""
+        start, opens = 0, True
+        for i, word in enumerate(words):
+            if word in self._marks or word in self._breaks:
+                yield start, i, opens
+                start, opens = i + 1, word in self._breaks
+        yield start, len(words), opens
+
+    def _sided(self, item: Match) -> Laterality | None:
+        """The side of a site of which there is one on each side."""
+        entry = self._anatomy.get(item.identifier)
+        return entry.laterality if entry and entry.laterality in _SIDED else None
+
+    def _is_site(self, item: Match) -> bool:
+        return item.identifier in self._anatomy
+
+    def _outside(self, own: Sequence[Match], start: int, carried: Topic) -> list[Match]:
+        """`own` without sites inside the words that are said, where a better one is known: the lobe in "右肺上叶肺癌".
+
+        A region of the body or a tissue ("软组织肿块") gives way to what the phrase before spoke of, too.
+        """
+        before = any(i.end <= start and self._is_site(i) for i in own)
+        narrow = any(self._is_site(i) and len(self.lineage(i.identifier)) > 1 for i in own)
+        return [
+            i
+            for i in own
+            if i.end <= start
+            or not self._is_site(i)
+            or not (before or ((carried.sites or narrow) and len(self.lineage(i.identifier)) == 1))
+        ]
+
+    def _near_only(self, words: Sequence[str], site: Match, items: Sequence[Match]) -> bool:
+        """Whether the site only tells what is near: "近右肺门处"."""
+        start = site.start
+        while side := next((i for i in items if i.end == start and not self._is_site(i)), None):
+            start = side.start
+        return start > 0 and words[start - 1] in self._adjuncts
+
+    def _topic(self, words: Sequence[str], own: Sequence[Match], carried: Topic) -> Topic:
+        """The topic of words that name `own`, `carried` where there are none."""
+        near = [i for i in own if self._is_site(i) and self._near_only(words, i, own)]
+        kept = [i for i in own if i not in near and not any(n.start == i.end for n in near)] or list(own)
+        sites = [i for i in kept if self._is_site(i)]
+        side = self._side(words, kept, sites[-1] if sites else None)
+        if not kept:
+            return carried
+        if not sites:
+            fits = tuple(s for s in carried.sites if self._sided(s) in (None, side))
+            return Topic(fits, side, fits[-1] if fits else None)
+        group = [sites[-1]]
+        for site in reversed(sites[:-1]):
+            between = range(site.end, group[0].start)
+            if not any(words[i] in self._joins for i in between) or not self._fills(words, between, own):
+                break
+            group.insert(0, site)
+        whole = next((s for s in reversed(sites[:-1]) if sites[-1].identifier in self.lineage(s.identifier)), sites[-1])
+        if side is None and len(group) == 1 and not self._only_one(group[0]) and self._related(carried, group[0]):
+            side = carried.side
+            if carried.whole and group[0].identifier in self.lineage(carried.whole.identifier):
+                whole = carried.whole
+        return Topic(tuple(group), side, whole)
+
+    def _fills(self, words: Sequence[str], between: range, items: Sequence[Match]) -> bool:
+        """Whether nothing but joins and sides stands there."""
+        return all(words[i] in self._joins or any(s.start <= i < s.end for s in items) for i in between)
+
+    def _only_one(self, site: Match) -> bool:
+        entry = self._anatomy.get(site.identifier)
+        return bool(entry and entry.unpaired)
+
+    def _related(self, carried: Topic, site: Match) -> bool:
+        own = set(self.lineage(site.identifier))
+        return any(not own.isdisjoint(self.lineage(s.identifier)) for s in carried.sites)
+
+    def _side(self, words: Sequence[str], items: Sequence[Match], site: Match | None) -> Laterality | None:
+        """The side named among `items`, of which `site` is the nearest site."""
+        named: list[tuple[Match, Laterality]] = []
+        for item in items:
+            side = self._sided(item) if self._is_site(item) else Laterality(item.identifier)
+            if side in _SIDED:
+                named.append((item, side))
+        if site is not None and self._only_one(site):
+            # "左肾静脉及下腔静脉": the side is the first's alone
+            named = [
+                (i, s)
+                for i, s in named
+                if i.end > site.start or not any(words[at] in self._joins for at in range(i.end, site.start))
+            ]
+        if not named:
+            return None
+        # of a list the sides count together: "双侧上颌窦、左侧筛窦"
+        first, last = named[0][0], named[-1][0]
+        listed = any(words[at] in self._joins for at in range(first.end, last.start))
+        sides = {s for _, s in named}
+        both = sides >= {Laterality.LEFT, Laterality.RIGHT} or (listed and Laterality.BILATERAL in sides)
+        return Laterality.BILATERAL if both else named[-1][1]
+
+    def _behind(self, words: Sequence[str], topic: Topic, after: Sequence[Match], end: int) -> Topic:
+        """`topic` with what stands behind the finding: in brackets, or tied by a preposition."""
+        for item in after:
+            gap = item.start - end
+            bracketed = end < len(words) and words[end] == "(" and gap <= _BRACKET_REACH
+            tied = gap <= _TIED_REACH and words[item.start - 1] in self._prepositions
+            if not (bracketed or tied):
+                continue
+            side = self._sided(item) if self._is_site(item) else Laterality(item.identifier)
+            if topic.side is None and side in _SIDED:
+                topic = replace(topic, side=side)
+            if not topic.sites and self._is_site(item):
+                topic = replace(topic, sites=(item,), whole=item)
+        return topic
+
+    def _narrowed(
+        self, words: Sequence[str], topic: Topic, own: Sequence[Match], of: tuple[int, int], start: int
+    ) -> Topic:
+        """`topic` for one that is said of the site `of` alone, of several."""
+        site = next((s for s in (*own, *topic.sites) if (s.start, s.end) == of), None)
+        if site is None or len(topic.sites) < 2:
+            return topic
+        before = [i for i in own if i.end <= site.end]
+        if not any(words[at] in self._joins for at in range(site.end, start)):
+            before = list(own)
+        return Topic((site,), self._side(words, before, site), site)

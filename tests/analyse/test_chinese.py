@@ -1,0 +1,187 @@
+"""What the Chinese pack reads: topics, coordinated sites, statements; assertion is tried by the pack's own cases."""
+
+import pytest
+
+from dicomnlp.analyse import analyse, load_pack
+from dicomnlp.model import Analysis, Narrative, SectionName
+
+
+def read(text: str) -> Analysis:
+    """`text` by the Chinese pack."""
+    return analyse(Narrative(text), language="zh")
+
+
+def test_the_pack_is_of_the_size_that_reports_need() -> None:
+    """Findings and sites with words of their own, and the pack's own cases."""
+    pack = load_pack("zh")
+    assert sum(bool(e.terms or e.cased or e.compose) for e in pack.concepts.values()) >= 700
+    assert sum(bool(e.terms or e.cased) for e in pack.anatomy.values()) >= 400
+    assert len(pack.cases) >= 250
+
+
+def test_concepts_are_those_of_english() -> None:
+    """A search for a pulmonary nodule finds both; what isn't a word comes from the English pack."""
+    (zh,) = read("右肺结节。").findings
+    (en,) = analyse(Narrative("Right pulmonary nodule."), language="en").findings
+    assert zh.concept == en.concept
+    english = load_pack("en").concepts
+    shared = {i: e for i, e in load_pack("zh").concepts.items() if i in english}
+    assert all(
+        (e.meaning, e.code, e.parent) == (o.meaning, o.code, o.parent) for i, e in shared.items() if (o := english[i])
+    )
+
+
+TOPICS = [
+    # text, (concept, side, site) of each finding
+    (
+        "双侧胸腔及心包未见积液。",
+        [("pleural_effusion", "bilateral", "pleura"), ("pericardial_effusion", None, "pericardium")],
+    ),
+    (
+        "左肾静脉及下腔静脉未见血栓。",
+        [("renal_vein_thrombosis", "left", "renal_vein"), ("venous_thrombosis", None, "inferior_vena_cava")],
+    ),
+    (
+        "右肺上叶结节，边缘毛糙，考虑肺癌。",
+        [("pulmonary_nodule", "right", "right_upper_lobe"), ("lung_cancer", "right", "right_upper_lobe")],
+    ),
+    # a semicolon ends a topic
+    ("右肺上叶结节；气胸。", [("pulmonary_nodule", "right", "right_upper_lobe"), ("pneumothorax", None, None)]),
+    # a site that is only near
+    ("左肺上叶近肺门处结节。", [("pulmonary_nodule", "left", "left_upper_lobe")]),
+    # an organ of its own doesn't take the side of another
+    ("右肺结节，肝囊肿。", [("pulmonary_nodule", "right", "right_lung"), ("hepatic_cyst", None, "liver")]),
+    ("胸腔积液（右侧）。", [("pleural_effusion", "right", "pleura")]),
+    ("结节位于左肺下叶。", [("pulmonary_nodule", "left", "left_lower_lobe")]),
+    # a tissue in the finding's name is no better site than the lobe before it
+    ("左肺下叶见软组织肿块。", [("lung_mass", "left", "left_lower_lobe")]),
+    ("双侧基底节区脑梗死。", [("cerebral_infarct", "bilateral", "basal_ganglia")]),
+    # a name inside a longer one
+    ("右输尿管上段扩张。", [("hydroureter", "right", "proximal_ureter")]),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), TOPICS, ids=[text for text, _ in TOPICS])
+def test_sites_and_sides_come_first_and_hold(text: str, expected: list[tuple[str, str | None, str | None]]) -> None:
+    """Of what a finding is said: the last site before it, what a list joins to it, else that of the phrase before."""
+    found = [
+        (f.concept.id, f.laterality and f.laterality.value, f.anatomy and f.anatomy.id) for f in read(text).findings
+    ]
+    assert found == expected
+
+
+SIZES = [
+    ("肿块，大小约3.2×2.8cm。", [((32.0, 28.0), "size", "current")]),
+    ("结节，直径约1.2 cm。", [((12.0,), "size", "current")]),
+    ("结节，大小约8mm（原约6mm）。", [((8.0,), "size", "current"), ((6.0,), "size", "prior")]),
+    ("结节由5mm增大至9毫米。", [((5.0,), "size", "prior"), ((9.0,), "size", "current")]),
+    ("肿块，最大层面约4.1cm×3.0cm×2.2cm。", [((41.0, 30.0, 22.0), "size", "current")]),
+    ("肿块，ＣＴ值约３５ＨＵ。", [((35.0,), "density", "current")]),
+    ("肿块SUVmax约6.4。", [((6.4,), "uptake", "current")]),
+    ("距肛缘约5cm见肿块。", [((50.0,), "distance", "current")]),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), SIZES, ids=[text for text, _ in SIZES])
+def test_quantities(text: str, expected: list[tuple[tuple[float, ...], str, str]]) -> None:
+    """Lengths in millimetres, what was before, densities and uptake; a number stands free beside a Han character."""
+    assert [(m.values, m.kind, m.temporality.value) for m in read(text).measurements] == expected
+
+
+def test_a_size_after_another_site_is_that_sites() -> None:
+    """The thickness of the endometrium is no size of the fibroid before it."""
+    (fibroid,) = read("肌层见低回声结节，大小约25×22mm，内膜厚8mm。").findings
+    assert [m.values for m in fibroid.measurements] == [(25.0, 22.0)]
+
+
+ASKED = [
+    ("右肺结节，建议3个月后复查CT。", ("CT", 90, 90)),
+    ("建议增强MRI进一步检查。", ("MR", None, None)),
+    ("请结合临床。", (None, None, None)),
+    ("建议6-12个月后随访。", (None, 180, 365)),
+    ("建议半年后复查。", (None, 182, 182)),
+    ("建议穿刺活检。", (None, None, None)),
+    ("必要时行PET-CT检查。", ("PT", None, None)),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), ASKED, ids=[text for text, _ in ASKED])
+def test_recommendations(text: str, expected: tuple[str | None, int | None, int | None]) -> None:
+    """What is asked for, and when."""
+    found = read("诊断意见：" + text).recommendations
+    assert [(r.modality, r.interval_days_min, r.interval_days_max) for r in found] == [expected]
+
+
+@pytest.mark.parametrize(
+    "text", ["无需复查。", "与前次CT比较，结节增大。", "患者3个月前行CT检查。", "退行性变，硬膜囊相应受压。"]
+)
+def test_what_recommends_nothing(text: str) -> None:
+    """Refused, done before, or only spelt with the same characters."""
+    assert read("诊断意见：" + text).recommendations == ()
+
+
+GRADES = [
+    ("BI-RADS 4A类。", [("BI-RADS", "4A")]),
+    ("BI-RADS分类：3类", [("BI-RADS", "3")]),
+    ("ＢＩ－ＲＡＤＳ ２类", [("BI-RADS", "2")]),
+    ("C-TIRADS 4b类", [("C-TIRADS", "4B")]),
+    ("TI-RADS分级4级", [("TI-RADS", "4")]),
+    ("Lung-RADS 3类", [("Lung-RADS", "3")]),
+    ("PI-RADS评分：5分", [("PI-RADS", "5")]),
+    ("Bosniak Ⅱ级", [("Bosniak", "II")]),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), GRADES, ids=[text for text, _ in GRADES])
+def test_grades(text: str, expected: list[tuple[str, str]]) -> None:
+    """类, 级 and 分 stand after the category, with or without a space."""
+    assert [(s.system, s.category) for s in read(text).scores] == expected
+
+
+def test_communication_age_and_sex() -> None:
+    """A critical value that was told, and a patient whose sex stands before the age."""
+    analysis = read("患者，女，58岁。危急值：右侧张力性气胸。已电话通知急诊科张敏医生，10:25，已复述确认。")
+    (told,) = analysis.communications
+    assert (told.recipient, told.method, told.acknowledged, told.completed) == ("急诊科张敏医生", "电话", True, True)
+    assert [(d.age_years, d.sex) for d in analysis.demographics] == [(58.0, "F")]
+    assert [f.critical for f in analysis.findings] == [True]
+
+
+SECTIONS = [
+    ("检查所见：甲。\n诊断意见：乙。", ["findings", "impression"]),
+    ("【影像所见】甲。【影像诊断】乙。", ["findings", "impression"]),
+    # no white space between, as systems print it
+    ("临床诊断：肺炎？检查所见：双肺清晰。诊断意见：未见异常。", ["indication", "findings", "impression"]),
+    ("檢查所見：甲。\n診斷：乙。", ["findings", "impression"]),
+    ("超声所见\n甲\n超声提示\n乙", ["findings", "impression"]),
+]
+
+
+@pytest.mark.parametrize(("text", "names"), SECTIONS, ids=[text.split("\n")[0] for text, _ in SECTIONS])
+def test_headings(text: str, names: list[str]) -> None:
+    """With colons of either width, in brackets, alone on a line, in traditional characters, right after a full stop."""
+    assert [s.name for s in read(text).sections] == [SectionName(name) for name in names]
+
+
+def test_what_is_shown_is_the_text_as_written() -> None:
+    """Folding to simplified and half-width characters is one to one: offsets, findings, headings, statements."""
+    text = "檢查所見：右肺結節，大小約８ｍｍ，建議複查。"
+    analysis = read(text)
+    assert analysis.sections[0].title == "檢查所見"
+    assert [f.text for f in analysis.findings] == ["肺結節"]
+    assert analysis.findings[0].measurements[0].text == "８ｍｍ"
+    for said in (*analysis.findings, *analysis.measurements, *analysis.recommendations):
+        assert said.text == text[said.start : said.end]
+
+
+def test_lines_of_a_printer_are_one_sentence_and_items_are_not() -> None:
+    """A line that is full goes on; short lines and numbered items are sentences of their own."""
+    wrapped = (
+        "双肺纹理增多、紊乱，右肺上叶可见斑片状密度增高影，边缘模糊不清，左肺未\n"
+        "见明显异常密度影及占位性病变，气管居中，双侧胸腔内可见少量液体密度影，\n"
+        "请结合临床。"
+    )
+    found = {f.text: f.assertion.value for f in read(wrapped).findings}
+    assert found["异常密度影"] == "absent"
+    items = read("诊断：\n1.未见骨折\n2.关节积液\n3.骨质疏松")
+    assert [f.assertion.value for f in items.findings] == ["absent", "present", "present"]
