@@ -142,9 +142,7 @@ class TopicReader:
         return [
             i
             for i in own
-            if i.end <= start
-            or not self._is_site(i)
-            or not (before or ((carried.sites or narrow) and self._vague(i)))
+            if i.end <= start or not self._is_site(i) or not (before or ((carried.sites or narrow) and self._vague(i)))
         ]
 
     def _near_only(self, words: Sequence[str], site: Match, items: Sequence[Match]) -> bool:
