@@ -136,8 +136,7 @@ class AttributeReader:
         shown = [(place, owner(place, targets, self._breaks, words)) for place in image_references]
         acuities = clause.given(matches.acuities, shared=True)
         topics = self._topics_of(words, matches, targets)
-        if topics is None:
-            sites, sides = self._sites_and_sides(clause, words, matches, measurements)
+        sites, sides = self._sites_and_sides(clause, words, matches, measurements) if topics is None else ([], [])
         # "slightly smaller" tells how far it changed, not how large it is
         named = [c for c in matches.courses if not any(t.start <= c.start and c.end <= t.end for t in targets)]
         own = [d for d in matches.degrees if not any(c.start == d.end for c in named)]
@@ -190,8 +189,8 @@ class AttributeReader:
     ) -> tuple[list[list[Match]], list[list[Match]]]:
         """The words for sites and for sides that belong to each finding."""
         near = [s for s in matches.sites if not self._away_from(s, measurements, words)]
-        sided = [site for site in matches.sites if self._anatomy[site.identifier].laterality]
-        free = [s for s in matches.sides if not any(inside(s, site) for site in sided)]
+        sided = [s for s in matches.sites if self._anatomy[s.identifier].laterality]
+        free = [s for s in matches.sides if not any(inside(s, t) for t in sided)]
         return clause.given(near, shared=True, nouns=True), clause.given(free, shared=True)
 
     def _topics_of(
@@ -200,12 +199,12 @@ class AttributeReader:
         """Site and side of each target, in a language that names them first; None in others."""
         if self._topics is None:
             return None
-        # what is said of two things at once is said of each of them
-        said = Counter(t.predicate for t in targets)
+        said = Counter(t.predicate for t in targets)  # what is said of two things is said of each of them
         places = [TopicPlace(*t.predicate, t.of if said[t.predicate] > 1 else None) for t in targets]
         topics = self._topics.topics(words, matches.sites, matches.sides, places)
-        own = [self._anatomy[t.whole.identifier].laterality if t.whole else None for t in topics]
-        return [(topic.whole, topic.side or side) for topic, side in zip(topics, own, strict=True)]
+        return [
+            (t.whole, t.side or (self._anatomy[t.whole.identifier].laterality if t.whole else None)) for t in topics
+        ]
 
     def _site(self, clause: Clause, target: Match, sites: Sequence[Match]) -> Match | None:
         """The nearest of the finding's `sites`; one beside its name says more than one in it.
