@@ -109,10 +109,8 @@ class AttributeReader:
 
         Parameters
         ----------
-        words
-            The sentence's tokens, in lower case.
-        matches
-            What the lexicon knows of the sentence.
+        words, matches
+            The sentence's tokens, in lower case, and what the lexicon knows of them.
         targets
             The findings, in order.
         measurements
@@ -190,8 +188,8 @@ class AttributeReader:
         """The words for sites and for sides that belong to each finding."""
         near = [s for s in matches.sites if not self._away_from(s, measurements, words)]
         sided = [s for s in matches.sites if self._anatomy[s.identifier].laterality]
-        free = [s for s in matches.sides if not any(inside(s, t) for t in sided)]
-        return clause.given(near, shared=True, nouns=True), clause.given(free, shared=True)
+        free = (s for s in matches.sides if not any(inside(s, t) for t in sided))
+        return clause.given(near, shared=True, nouns=True), clause.given(tuple(free), shared=True)
 
     def _topics_of(
         self, words: Sequence[str], matches: Matches, targets: Sequence[Match]
