@@ -42,6 +42,9 @@ _APART = 4
 """Tokens before a site in which "separate from" may stand."""
 
 
+_Placed = tuple[Measurement, tuple[int, int]]
+
+
 @dataclass(frozen=True, slots=True)
 class Attributes:
     """What a sentence says of one finding beside its assertion."""
@@ -106,10 +109,8 @@ class AttributeReader:
 
         Parameters
         ----------
-        words
-            The sentence's tokens, in lower case.
-        matches
-            What the lexicon knows of the sentence.
+        words, matches
+            The sentence's tokens, in lower case, and what the lexicon knows of them.
         targets
             The findings, in order.
         measurements
@@ -133,8 +134,7 @@ class AttributeReader:
         shown = [(place, owner(place, targets, self._breaks, words)) for place in image_references]
         acuities = clause.given(matches.acuities, shared=True)
         topics = self._topics_of(words, matches, targets)
-        if topics is None:
-            sites, sides = self._sites_and_sides(clause, words, matches, measurements)
+        sites, sides = self._sites_and_sides(clause, words, matches, measurements) if topics is None else ([], [])
         # "slightly smaller" tells how far it changed, not how large it is
         named = [c for c in matches.courses if not any(t.start <= c.start and c.end <= t.end for t in targets)]
         own = [d for d in matches.degrees if not any(c.start == d.end for c in named)]
@@ -183,24 +183,13 @@ class AttributeReader:
         return read
 
     def _sites_and_sides(
-        self,
-        clause: Clause,
-        words: Sequence[str],
-        matches: Matches,
-        measurements: Sequence[tuple[Measurement, tuple[int, int]]],
+        self, clause: Clause, words: Sequence[str], matches: Matches, measurements: Sequence[_Placed]
     ) -> tuple[list[list[Match]], list[list[Match]]]:
         """The words for sites and for sides that belong to each finding."""
         near = [s for s in matches.sites if not self._away_from(s, measurements, words)]
-        sided = [site for site in matches.sites if self._anatomy[site.identifier].laterality]
-        free = [s for s in matches.sides if not any(inside(s, site) for site in sided)]
-        return clause.given(near, shared=True, nouns=True), clause.given(free, shared=True)
-
-    def _of_a_site(self, clause: Clause, end: int, start: int, sites: Sequence[Match]) -> bool:
-        """Whether a phrase after the finding names a site, whose size it then is: "肌层见结节，内膜厚8mm"."""
-        if self._topics is None:
-            return False
-        phrase = max((i + 1 for i in range(end, start) if clause.words[i] in self._halts), default=None)
-        return phrase is not None and any(phrase <= s.start and s.end <= start for s in sites)
+        sided = [s for s in matches.sites if self._anatomy[s.identifier].laterality]
+        free = (s for s in matches.sides if not any(inside(s, t) for t in sided))
+        return clause.given(near, shared=True, nouns=True), clause.given(tuple(free), shared=True)
 
     def _topics_of(
         self, words: Sequence[str], matches: Matches, targets: Sequence[Match]
@@ -208,15 +197,12 @@ class AttributeReader:
         """Site and side of each target, in a language that names them first; None in others."""
         if self._topics is None:
             return None
-        # what is said of two things at once is said of each of them
-        said = Counter(t.predicate for t in targets)
+        said = Counter(t.predicate for t in targets)  # what is said of two things is said of each of them
         places = [TopicPlace(*t.predicate, t.of if said[t.predicate] > 1 else None) for t in targets]
-        read: list[tuple[Match | None, Laterality | None]] = []
-        for topic in self._topics.topics(words, matches.sites, matches.sides, places):
-            site = topic.whole
-            own = self._anatomy[site.identifier].laterality if site else None
-            read.append((site, topic.side or own))
-        return read
+        topics = self._topics.topics(words, matches.sites, matches.sides, places)
+        return [
+            (t.whole, t.side or (self._anatomy[t.whole.identifier].laterality if t.whole else None)) for t in topics
+        ]
 
     def _site(self, clause: Clause, target: Match, sites: Sequence[Match]) -> Match | None:
         """The nearest of the finding's `sites`; one beside its name says more than one in it.
@@ -479,7 +465,7 @@ class AttributeReader:
                 and (clause.free(end, after) or self._amount(clause, end, after))
             ):
                 owners.append(after)
-            elif before is not None and self._of_a_site(clause, targets[before].end, start, sites):
+            elif before is not None and self._topics and clause.turns_to_a_site(targets[before].end, start, sites):
                 owners.append(None)
             elif before is not None and clause.unbroken(targets[before].end, start):
                 owners.append(before)

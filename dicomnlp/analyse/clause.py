@@ -73,6 +73,11 @@ class Clause:
                     return self.words[place + 1]  # "multiple (4) nodules"
         return near[-1].identifier
 
+    def turns_to_a_site(self, end: int, start: int, sites: Sequence[Match]) -> bool:
+        """Whether a phrase after token `end` names a site, whose size `start` then is: "肌层见结节，内膜厚8mm"."""
+        phrase = max((i + 1 for i in range(end, start) if self.words[i] in self.halts), default=None)
+        return phrase is not None and any(phrase <= s.start and s.end <= start for s in sites)
+
     def distance(self, word: Match, target: Match) -> int:
         """Tokens between the two, 0 where they touch or overlap."""
         return max(0, target.start - word.end, word.start - target.end)

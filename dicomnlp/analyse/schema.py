@@ -141,6 +141,8 @@ class AnatomyEntry(Table):
     scheme: Word | None = None
     parent: Identifier | None = None
     laterality: Laterality | None = None
+    vague: bool = False
+    """A tissue or a region of the body: it gives way to the organ that was spoken of; what it holds is no one thing."""
     unpaired: bool = False
     """There is one of it: a side named before it in a list is its neighbour's."""
     terms: Words = ()

@@ -96,24 +96,23 @@ class TopicReader:
             if opens:
                 running = Topic()
             here = [item for item in items if first <= item.start < last]
-            said: Topic | None = None
-            before = first
+            done: list[tuple[int, Topic]] = []
             inside = [i for i in order if first <= places[i].start < last]
             for (start, end), same in groupby(inside, key=lambda i: (places[i].start, places[i].end)):
+                # one that begins with another ("肿大" of "肿大淋巴结") doesn't stand behind it
+                before, said = max(((at, n) for n, (at, _) in enumerate(done) if at <= start), default=(first, None))
                 own = [i for i in here if i.start >= before and (i.end <= start or (i.start < end and start < i.end))]
-                known = said or running
+                known = running if said is None else done[said][1]
                 topic = self._topic(words, self._outside(own, start, known), known) if own else known
                 if here and here[-1].start >= end:
                     topic = self._behind(words, topic, [i for i in here if i.start >= end], end)
                 for index in same:
                     of = places[index].of
                     read[index] = self._narrowed(words, topic, own, of, start) if of else topic
-                said = topic
-                before = end
-            if said is None and here:
-                said = self._topic(words, here, running)
-            if said is not None and (said.sites or said.side):
-                running = said
+                done.append((end, topic))
+            last_said = done[-1][1] if done else self._topic(words, here, running) if here else None
+            if last_said is not None and (last_said.sites or last_said.side):
+                running = last_said
         return read
 
     def _phrases(self, words: Sequence[str]) -> Iterator[tuple[int, int, bool]]:
@@ -139,13 +138,11 @@ class TopicReader:
         A region of the body or a tissue ("软组织肿块") gives way to what the phrase before spoke of, too.
         """
         before = any(i.end <= start and self._is_site(i) for i in own)
-        narrow = any(self._is_site(i) and len(self.lineage(i.identifier)) > 1 for i in own)
+        narrow = any(self._is_site(i) and not self._vague(i) for i in own)
         return [
             i
             for i in own
-            if i.end <= start
-            or not self._is_site(i)
-            or not (before or ((carried.sites or narrow) and len(self.lineage(i.identifier)) == 1))
+            if i.end <= start or not self._is_site(i) or not (before or ((carried.sites or narrow) and self._vague(i)))
         ]
 
     def _near_only(self, words: Sequence[str], site: Match, items: Sequence[Match]) -> bool:
@@ -183,13 +180,22 @@ class TopicReader:
         """Whether nothing but joins and sides stands there."""
         return all(words[i] in self._joins or any(s.start <= i < s.end for s in items) for i in between)
 
+    def _vague(self, site: Match) -> bool:
+        entry = self._anatomy.get(site.identifier)
+        return bool(entry and entry.vague)
+
     def _only_one(self, site: Match) -> bool:
         entry = self._anatomy.get(site.identifier)
         return bool(entry and entry.unpaired)
 
     def _related(self, carried: Topic, site: Match) -> bool:
-        own = set(self.lineage(site.identifier))
-        return any(not own.isdisjoint(self.lineage(s.identifier)) for s in carried.sites)
+        own = self._organs(site)
+        return any(not own.isdisjoint(self._organs(s)) for s in carried.sites)
+
+    def _organs(self, site: Match) -> set[str]:
+        """The site and what it is a part of, as far as that is an organ and no region of the body."""
+        lineage = self.lineage(site.identifier)
+        return {i for i in lineage if i == site.identifier or not (i == lineage[-1] or self._anatomy[i].vague)}
 
     def _side(self, words: Sequence[str], items: Sequence[Match], site: Match | None) -> Laterality | None:
         """The side named among `items`, of which `site` is the nearest site."""
