@@ -30,6 +30,8 @@ _MESSAGES = {
     "see to the disk, then start the service again",
     CONFLICT: "two writers changed the same rows; try again",
 }
+
+
 def database_error(reason_code: str, detail: str = "") -> DatabaseError:
     """The error for a reason, with the driver's own code for the error, which holds nothing of a statement."""
     return DatabaseError(_MESSAGES[reason_code] + (f" ({detail})" if detail else ""), reason_code=reason_code)

@@ -103,6 +103,14 @@ def findings_of_instance(database: Database, sop_instance_uid: str) -> list[Stor
         return _findings(connection, rows)
 
 
+def findings_by_id(connection: Connection, ids: Sequence[int]) -> list[StoredFinding]:
+    """The findings with these ids, in this order; those that are gone are left out."""
+    held: dict[int, RowMapping] = {}
+    for batch in batches(ids):
+        held.update((row["id"], row) for row in connection.execute(_FINDINGS.where(finding.c.id.in_(batch))).mappings())
+    return _findings(connection, [held[i] for i in ids if i in held])
+
+
 def findings_of_analysis(connection: Connection, analysis_id: int) -> list[StoredFinding]:
     """Findings of one analysis."""
     return _findings(

@@ -14,10 +14,11 @@ from sqlalchemy.engine import Connection
 from dicomnlp.logs import Event, log
 from dicomnlp.model import Processed, State, StoredObject
 from dicomnlp.store.database import Database
+from dicomnlp.store.fulltext import index_texts
 from dicomnlp.store.history import begin_periods, set_aside
 from dicomnlp.store.life import save_links, settle
 from dicomnlp.store.originals import OriginalDamagedError, OriginalMissingError, read_original
-from dicomnlp.store.records import analysis_row, finding_row
+from dicomnlp.store.records import analysis_row, date_of, finding_row
 from dicomnlp.store.schema import analysis, finding, original, sop_instance
 
 _HEADER = tuple(
@@ -31,6 +32,7 @@ _HEADER = tuple(
         "patient_id",
         "issuer_of_patient_id",
         "accession_number",
+        "study_date",
         "content_date",
         "content_time",
         "character_set_override",
@@ -258,6 +260,7 @@ def _save_analyses(
             "is_current": held[r.object_id].is_current,
             "pipeline": r.pipeline,
             "analysed_at": now,
+            "study_date": date_of(held[r.object_id]),
             **finding_row(f),
         }
         for r, (analysis_id,) in zip(results, inserted, strict=True)
@@ -266,6 +269,7 @@ def _save_analyses(
     ]
     if rows:
         connection.execute(sa.insert(finding), rows)
+    index_texts(connection, {r.object_id: r.report.narrative.text for r in results if r.report is not None})
 
 
 def record_lost(database: Database, object_ids: Iterable[int], reason_code: str, maximum_attempts: int) -> list[int]:

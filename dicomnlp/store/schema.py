@@ -17,7 +17,7 @@ from sqlalchemy import (
 
 from dicomnlp.store.columns import Bytes, CleanText, Json, RowId, UTCDateTime
 
-REVISION = "0005"
+REVISION = "0006"
 """The schema that this program speaks: the newest migration."""
 
 LANE_ARRIVAL = 0
@@ -295,8 +295,27 @@ finding = Table(
     Column("count", CleanText),
     Column("levels", Json, nullable=False, server_default="[]"),
     Column("image_references", Json, nullable=False, server_default="[]"),
+    # since revision 0006: what searches look for
+    Column("anatomy_id", CleanText),
+    Column("size_mm", Double),
+    Column("study_date", CleanText, nullable=False, server_default=""),
     Index(None, "object_id"),
     Index(None, "analysis_id"),
+    *(
+        Index(
+            f"ix_finding_by_{name}",
+            *columns,
+            "study_date",
+            "id",
+            sqlite_where=text("is_current"),
+            postgresql_where=text("is_current"),
+        )
+        for name, columns in (
+            ("date", ()),
+            ("concept", ("concept_id", "assertion")),
+            ("anatomy", ("anatomy_id",)),
+        )
+    ),
 )
 
 analysis_period = Table(
