@@ -181,6 +181,15 @@ class PeerSettings(Table):
     )
 
 
+class WatchSettings(Table):
+    """A folder whose files are taken in: those taken are deleted, others moved to its folder "refused"."""
+
+    folder: str = Field("", description="Relative to this file; empty: none.")
+    stable_seconds: float = Field(
+        5.0, gt=0, description="How long a file must be left alone before it is taken; one moved in is taken at once."
+    )
+
+
 class DatabaseSettings(Table):
     """Where originals and findings are kept."""
 
@@ -272,6 +281,7 @@ class Settings(BaseSettings):
     listener: ListenerSettings = Field(default_factory=ListenerSettings)
     tls: TLSSettings = Field(default_factory=TLSSettings)
     peers: list[PeerSettings] = Field(default_factory=list)
+    watch: WatchSettings = Field(default_factory=WatchSettings)
     database: DatabaseSettings = Field(default_factory=DatabaseSettings)
     work: WorkSettings = Field(default_factory=WorkSettings)
     extract: ExtractSettings = Field(default_factory=ExtractSettings)
@@ -336,6 +346,11 @@ class Settings(BaseSettings):
         if url.startswith(prefix) and url != prefix and ":memory:" not in url:
             return prefix + str((self._folder / url.removeprefix(prefix)).resolve())
         return url
+
+    @property
+    def watch_folder(self) -> Path | None:
+        """`watch.folder`, absolute; None when no folder is watched."""
+        return (self._folder / self.watch.folder).resolve() if self.watch.folder else None
 
     @property
     def large_object_directory(self) -> Path:

@@ -150,6 +150,13 @@ class Event(enum.Enum):
     LEDGER_ROWS_LOST = ("error", ("count", "reason_code"))
     """Refused objects that have no row in the ledger: too many of them, or the listener ended before."""
 
+    WATCHED_FILES_TAKEN = ("info", ("count", "seconds"))
+    """Files of the watched folder that are in the database now, and deleted there; each is an `object_received` too."""
+    WATCHED_FILE_REFUSED = ("warning", ("status", "reason_code"))
+    """A file of the watched folder was moved to its folder "refused"; names of files aren't logged."""
+    WATCHED_FOLDER_FAILED = ("error", ("error_type", "place", "seconds"))
+    """The watched folder, or a file in it, can't be read, written or deleted; it is tried again after so long."""
+
     OBJECT_PROCESSED = ("debug", ("object_id", "sop_instance_uid", "state", "reason_code", "pipeline"))
     OBJECT_FAILED = ("warning", ("object_id", "sop_instance_uid", "reason_code", "attempts"))
     OBJECT_CRASHED = ("error", ("object_id", "sop_instance_uid", "error_type", "place"))

@@ -13,6 +13,7 @@ import typer
 from dicomnlp.cli.context import STOPPED, err, open_database, settings_of, write_line
 from dicomnlp.cli.document import print_report
 from dicomnlp.cli.reading import print_analysis
+from dicomnlp.cli.tables import printable
 from dicomnlp.config import Settings
 from dicomnlp.errors import AlreadyRunningError, DicomnlpError, LanguageNotSupportedError, UsageError
 from dicomnlp.model import Identity, Narrative, Outcome, Receipt, Report, StoredObject, to_json
@@ -33,11 +34,15 @@ def register(app: typer.Typer) -> None:
 
 def import_files(
     context: typer.Context,
-    paths: Annotated[list[Path], typer.Argument(exists=True, help="DICOM files, or folders of them.")],
+    paths: Annotated[
+        list[Path], typer.Argument(exists=True, help="DICOM files, folders of them, DICOMDIRs, ZIP archives.")
+    ],
 ) -> None:
     """Take DICOM files from disk through the same intake as the network.
 
-    Importing the same files again changes nothing, so an import that was stopped is simply started again.
+    Of a folder with a DICOMDIR the files that it lists are taken, of any other folder all but hidden ones. Of images
+    the header is kept. Importing the same files again changes nothing, so an import that was stopped is simply started
+    again.
 
     Example: dicomnlp import /mnt/export/2026-11
     """
@@ -49,7 +54,12 @@ def import_files(
     intake = Intake(settings, database)
     outcomes: Counter[str] = Counter()
     progress = rich.progress.Progress(
-        "{task.description}", rich.progress.MofNCompleteColumn(), console=err, transient=True
+        "{task.description}",
+        rich.progress.BarColumn(),
+        rich.progress.MofNCompleteColumn(),
+        rich.progress.TimeRemainingColumn(),
+        console=err,
+        transient=True,
     )
     task = progress.add_task("importing", total=None)
 
@@ -57,13 +67,15 @@ def import_files(
         outcomes[receipt.outcome.value] += 1
         progress.advance(task)
         if receipt.outcome in {Outcome.REFUSED, Outcome.QUARANTINED}:
-            text = f"{receipt.outcome.value}: {path} ({receipt.reason_code})"
+            text = printable(f"{receipt.outcome.value}: {path} ({receipt.reason_code})")
             progress.console.print(text, markup=False, soft_wrap=True)
 
     stopped = unattended = False
     try:
         with progress:
-            import_paths(intake, paths, on_receipt=on_receipt)
+            import_paths(
+                intake, paths, on_receipt=on_receipt, on_total=lambda total: progress.update(task, total=total)
+            )
         unattended = _unattended(database)
     except KeyboardInterrupt:
         stopped = True

@@ -28,6 +28,7 @@ LIVE_LISTENER_KEYS = frozenset(
 )
 """Of [listener], what can change while it runs."""
 WORK_TABLES = frozenset({"work", "extract", "analyse", "peers", "logs"})
+WATCH_TABLES = frozenset({"watch", "listener", "logs"})
 WEB_TABLES = frozenset({"web", "logs"})
 """What counts for these parts: when a key of such a table changes, they drain and start afresh."""
 
@@ -41,12 +42,13 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this module to `app`."""
     app.command()(serve)
     app.command()(listen)
+    app.command()(watch)
     app.command()(work)
     app.command()(web)
 
 
 def serve(context: typer.Context) -> None:
-    """Run everything: DICOM listener, analysis and web under one supervisor.
+    """Run everything: DICOM listener, watched folder, analysis and web under one supervisor.
 
     Prints one line "ready ..." when associations and requests are taken. SIGTERM drains and ends with 0.
 
@@ -58,7 +60,8 @@ def serve(context: typer.Context) -> None:
     logs.configure(settings.logs.level, "supervisor")
     database = database_of(settings)
     with database.hold("service"):
-        parts = ["listen"] * settings.listener.processes + ["work", "web"]
+        watched = ["watch"] if settings.watch_folder else []
+        parts = ["listen"] * settings.listener.processes + [*watched, "work", "web"]
         exit_code = supervise(settings, parts, on_ready=write_line)
     database.close()
     raise typer.Exit(exit_code)
@@ -94,6 +97,35 @@ def listen(context: typer.Context, supervised: Supervised = False) -> None:
         database.close()
 
     _run_part(settings, "listen", run, supervised=supervised)
+
+
+def watch(context: typer.Context, supervised: Supervised = False) -> None:
+    """Take in the files of the folder watch.folder alone.
+
+    Example: dicomnlp watch
+    """
+    from dicomnlp.receive.intake import Intake
+    from dicomnlp.receive.watch import WatchedFolder
+
+    settings = settings_of(context)
+    folder = settings.watch_folder
+    if folder is None:
+        raise ConfigurationError("watch.folder: names no folder, so there is nothing to watch")
+
+    def run(stop: threading.Event) -> None:
+        database = database_of(settings)
+        # two processes would take the same file at the same time, and one of them find it gone
+        with database.hold("watch"):
+            intake = Intake(settings, database)
+            try:
+                watched = WatchedFolder(folder, settings.watch.stable_seconds, intake)
+                _announce("watch")("")
+                watched.run(stop)
+            finally:
+                intake.close()
+        database.close()
+
+    _run_part(settings, "watch", run, supervised=supervised, restart_tables=WATCH_TABLES)
 
 
 def work(context: typer.Context, supervised: Supervised = False) -> None:

@@ -9,6 +9,7 @@ import contextlib
 import re
 import zlib
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import NamedTuple
 
 from dicomnlp.errors import ObjectError, ObjectTooLargeError, UnreadableObjectError
@@ -49,6 +50,8 @@ CODE_SEQUENCES = frozenset({0x0040A043, 0x0040A168, 0x004008EA})
 """Concept names, concept codes and units: a report repeats a few of them all the time, so equal ones are read once."""
 _LONGEST_CODE = 1024
 _MOST_SHARED = 20_000
+_MOST_REMEMBERED = 4_096
+"""Codes kept from one object to the next, each of at most `_LONGEST_CODE` bytes."""
 _BULK = 1024 * 1024
 """Values above this size that aren't text or an encapsulated document are passed over, not kept."""
 
@@ -371,11 +374,14 @@ class _Scanner:
 
             if tag in CODE_SEQUENCES and vr == "SQ" and nested and self.sharing and encoding is self.encoding:
                 after = self.end_of_code(start, stop, end, delimited=length == UNDEFINED_LENGTH)
-                known_code = shared.get(data[start:after]) if after else None
-                if after and known_code is None:
-                    known_code = self.read_code(position, after, tag)
-                    if known_code is not None and len(shared) < _MOST_SHARED:
-                        shared[data[start:after]] = known_code
+                known_code = None
+                if after:
+                    code_bytes = data[position:after]
+                    known_code = shared.get(code_bytes)
+                    if known_code is None:
+                        known_code = _read_code(code_bytes, self.encoding, tag)
+                        if known_code is not None and len(shared) < _MOST_SHARED:
+                            shared[code_bytes] = known_code
                 if known_code is not None:
                     elements.setdefault(tag, known_code)
                     position = after
@@ -426,21 +432,6 @@ class _Scanner:
             return found + len(delimiter) if found >= 0 else 0
         return stop if 0 < stop - start <= _LONGEST_CODE else 0
 
-    def read_code(self, start: int, stop: int, tag: int) -> Element | None:
-        """The code sequence that stands from `start` to `stop`; None when it isn't a plain one to its last byte."""
-        try:
-            scan = _Scanner(self.data[start:stop], self.encoding, nested=True, sharing=False).run()
-        except ObjectError:
-            return None
-        element = scan.elements.get(tag)
-        is_plain = (
-            len(scan.elements) == 1
-            and not scan.warnings
-            and element is not None
-            and all(inner.items is None for item in element.items or () for inner in item.values())
-        )
-        return element if is_plain else None
-
     def is_trailing(self, data: bytes, position: int, last_tag: int, root: DataSet, explicit: bool) -> bool:
         """Whether what stands at `position` of the top level is junk after a whole object, rather than a part of it.
 
@@ -472,3 +463,24 @@ class _Scanner:
                 raise _damaged(f"a fragment of element {_name(tag)}")
             position += length
         raise self.overrun(len(self.data) + 1, tag)
+
+
+@lru_cache(maxsize=_MOST_REMEMBERED)
+def _read_code(data: bytes, encoding: Encoding, tag: int) -> Element | None:
+    """The code sequence that is all of `data`; None when it isn't a plain one to its last byte.
+
+    Remembered from one object to the next, since reports of one sender share most of their codes. Nobody may change
+    what it answers.
+    """
+    try:
+        scan = _Scanner(data, encoding, nested=True, sharing=False).run()
+    except ObjectError:
+        return None
+    element = scan.elements.get(tag)
+    is_plain = (
+        len(scan.elements) == 1
+        and not scan.warnings
+        and element is not None
+        and all(inner.items is None for item in element.items or () for inner in item.values())
+    )
+    return element if is_plain else None

@@ -80,7 +80,9 @@ def identity_of(elements: DataSet, character_sets: CharacterSets | None) -> Iden
             text = character_sets.decode(element.value)
         # of several values the first identifies; control characters are nobody's identity
         text = text.split("\\", 1)[0]
-        text = "".join(c for c in text if c.isprintable()).strip()
+        if not text.isprintable():
+            text = "".join(c for c in text if c.isprintable())
+        text = text.strip()
         if name.endswith("_date"):
             text = date_of(text)
         elif name.endswith("_time"):

@@ -1,6 +1,8 @@
 """Single values of content items: codes, numbers, references, read leniently from scanned elements."""
 
 import struct
+from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 from dicomnlp.extract.charset import CharacterSets, Declared, declared_in
@@ -14,6 +16,7 @@ _SOP_CLASS = 0x00081150
 _SOP_INSTANCE = 0x00081155
 
 _MOST_REMEMBERED = 20_000
+_LONGEST_REMEMBERED = 1_024
 _NUMBER_FORMATS = {"FL": "f", "FD": "d", "UL": "I", "US": "H", "SL": "i", "SS": "h"}
 
 
@@ -80,9 +83,10 @@ class Reader:
         return self._codes[key]
 
     def _decode_code(self, raw: tuple[bytes, ...], scope: Declared | None) -> Code | None:
-        short, long, urn, scheme, meaning = (printable(self.character_sets.decode(v, scope)).strip() for v in raw)
-        value = short or long or urn
-        return Code(value, scheme, meaning) if value or meaning else None
+        plain = b"".join(raw)
+        if len(plain) <= _LONGEST_REMEMBERED and plain.isascii() and b"\x1b" not in plain:
+            return _ascii_code(raw)
+        return _code(printable(self.character_sets.decode(v, scope)).strip() for v in raw)
 
     def reference(self, elements: DataSet, tag: int) -> dict[str, Any] | None:
         """The first SOP instance of a reference sequence; None when there is none."""
@@ -90,6 +94,18 @@ class Reader:
         if item is None:
             return None
         return {"sop_class_uid": self.word(item, _SOP_CLASS), "sop_instance_uid": self.word(item, _SOP_INSTANCE)}
+
+
+def _code(texts: Iterable[str]) -> Code | None:
+    short, long, urn, scheme, meaning = texts
+    value = short or long or urn
+    return Code(value, scheme, meaning) if value or meaning else None
+
+
+@lru_cache(maxsize=4096)
+def _ascii_code(raw: tuple[bytes, ...]) -> Code | None:
+    """A code that is the same in all character sets; remembered, as reports of one sender share most of theirs."""
+    return _code(printable(v.rstrip(b" \0").decode("ascii")).strip() for v in raw)
 
 
 def first_item(elements: DataSet, tag: int) -> DataSet | None:

@@ -4,7 +4,7 @@ from typing import Final
 
 from dicomnlp.config import Settings
 from dicomnlp.receive.intake import Intake
-from dicomnlp.receive.places import Allowance, Places
+from dicomnlp.receive.places import FREE_BYTES, Allowance, Places, give_back_large_blocks
 from dicomnlp.receive.policy import AlertLog, Policy
 from dicomnlp.receive.reasons import Reason
 from dicomnlp.receive.tls import server_context
@@ -36,8 +36,9 @@ class House:
         self.intake = intake
         self.traffic = traffic
         self.places = Places(settings.listener)
-        # memory for one and a half of the largest objects while they come in, and for the copy of one
-        self.allowance = Allowance(settings.listener.maximum_object_bytes * 3 // 2, ALLOWANCE_SECONDS)
+        give_back_large_blocks()
+        # memory for one of the largest objects while they come in, and for the copy of one
+        self.allowance = Allowance(settings.listener.maximum_object_bytes + FREE_BYTES, ALLOWANCE_SECONDS)
         self.alerts = AlertLog()
         self.is_stopping = False
         """No further association is accepted."""

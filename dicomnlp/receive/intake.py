@@ -1,7 +1,8 @@
 """Intake: every door hands its objects to `Intake.accept`, which returns only when the decision about one is durable.
 
-Many threads call; one writer commits. While a commit is under way the next objects gather, and the writer takes all
-that wait in one transaction: sixteen senders share the price of a commit, one alone doesn't wait for company.
+Many threads call; one at a time commits: the caller itself when no commit is under way, else the next objects gather,
+and the writer takes all that wait in one transaction. Sixteen senders share the price of a commit, one alone waits for
+nobody.
 """
 
 import dataclasses
@@ -19,7 +20,7 @@ from dicomnlp.extract.identity import read_identity
 from dicomnlp.logs import Event, log
 from dicomnlp.model import Arrival, Identity, ImageHeader, IntakeRecord, Outcome, Receipt, is_uid
 from dicomnlp.receive.backlog import Backlog, FailureLog, bare, status_and_reason
-from dicomnlp.receive.contexts import STORAGE_SOP_CLASSES, TRANSFER_SYNTAXES
+from dicomnlp.receive.contexts import DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN, STORAGE_SOP_CLASSES, TRANSFER_SYNTAXES
 from dicomnlp.receive.images import IMAGE_SOP_CLASSES, ImageStream
 from dicomnlp.receive.pressure import Pressure
 from dicomnlp.receive.reasons import Reason
@@ -81,6 +82,9 @@ class Intake:
         self._waiting: deque[_Ticket] = deque()
         self._changed = threading.Condition()
         self._closed = False
+        self._inflating = threading.Lock()
+        self._writing = threading.Lock()
+        """Held by the thread that is in a commit."""
         self._backlog = Backlog()
         self._failures = FailureLog()
         database.fence.prepare()
@@ -231,7 +235,7 @@ class Intake:
         if arrival.transfer_syntax_uid not in TRANSFER_SYNTAXES:
             return Reason.TRANSFER_SYNTAX_NOT_SUPPORTED.answer
         try:
-            identity = read_identity(arrival.data, arrival.transfer_syntax_uid, max_inflated=self.maximum_object_bytes)
+            identity = self._read_identity(arrival)
         except ObjectError as error:
             return error.dimse_status, error.reason_code
         refusal = _mismatch(arrival, identity)
@@ -241,16 +245,32 @@ class Intake:
             return Reason.SOP_CLASS_NOT_SUPPORTED.answer
         return identity
 
+    def _read_identity(self, arrival: Arrival) -> Identity:
+        limit = self.maximum_object_bytes
+        if arrival.transfer_syntax_uid != DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN:
+            return read_identity(arrival.data, arrival.transfer_syntax_uid, max_inflated=limit)
+        # little can become much: one at a time has the memory for it
+        with self._inflating:
+            return read_identity(arrival.data, arrival.transfer_syntax_uid, max_inflated=limit)
+
     # --- group commit
 
     def _record(self, record: IntakeRecord) -> Receipt:
-        """Have the writer commit `record`, and wait for it."""
+        """Have `record` committed, and wait for it."""
         ticket = _Ticket(record)
         with self._changed:
             if self._closed:
                 return _failed(record, *Reason.SERVICE_STOPPING.answer)
             self._waiting.append(ticket)
-            self._changed.notify()
+        # where nobody is in a commit this thread makes it: to hand it to another one costs as much as the commit
+        if self._writing.acquire(blocking=False):
+            try:
+                self._write_group()
+            finally:
+                self._writing.release()
+            with self._changed:
+                if self._waiting or self._backlog:
+                    self._changed.notify()
         ticket.done.wait()
         assert ticket.receipt is not None
         _log_receipt(record, ticket.receipt)
@@ -258,20 +278,26 @@ class Intake:
 
     def _write(self) -> None:
         while self._await_work():
-            group = self._next_group()
-            try:
-                self._commit(group)
-            except Exception as error:  # noqa: BLE001 - whatever happens, senders get an answer and the writer lives on
-                self._failures.report(len(group), error)
-            for ticket in group:
-                if not ticket.done.is_set():
-                    ticket.settle(_failed(ticket.record, *Reason.PROCESSING_FAILED.answer))
-            if self._backlog.seconds_until_due == 0.0:
-                self._write_backlog()
-        while self._backlog and self._write_backlog():
-            pass
-        self._backlog.give_up()
-        self._failures.flush()
+            with self._writing:
+                self._write_group()
+        with self._writing:
+            while self._backlog and self._write_backlog():
+                pass
+            self._backlog.give_up()
+            self._failures.flush()
+
+    def _write_group(self) -> None:
+        """Commit what waits, and rows of the backlog that are due; with `_writing` held."""
+        group = self._next_group()
+        try:
+            self._commit(group)
+        except Exception as error:  # noqa: BLE001 - whatever happens, senders get an answer and others are served
+            self._failures.report(len(group), error)
+        for ticket in group:
+            if not ticket.done.is_set():
+                ticket.settle(_failed(ticket.record, *Reason.PROCESSING_FAILED.answer))
+        if self._backlog.seconds_until_due == 0.0:
+            self._write_backlog()
 
     def _await_work(self) -> bool:
         """Wait until objects do, or rows of the backlog are due; False when closed and no object waits."""

@@ -1,5 +1,7 @@
 """What the associations of one process share: how many there may be, whose, and how much memory their objects take."""
 
+import contextlib
+import ctypes
 import threading
 from collections import Counter
 from typing import Final
@@ -12,6 +14,20 @@ RESERVED_PART: Final = 8
 FREE_BYTES: Final = 262144
 """What a data set may take without asking: reports are smaller, and never wait for what somebody else sends."""
 _STEP_BYTES: Final = 1048576
+
+
+_M_MMAP_THRESHOLD: Final = -3
+"""Of glibc's mallopt."""
+
+
+def give_back_large_blocks() -> None:
+    """Have memory of large objects go back to the system when they are done with.
+
+    When a large block is freed glibc takes blocks up to its size, up to 32 MB, for usual ones from then on, and keeps
+    them; a fixed threshold ends that. Other C libraries have no such habit, and no such function.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, FREE_BYTES)
 
 
 class Places:

@@ -10,6 +10,9 @@ from dicomnlp.store.database import Database
 PAUSE_SECONDS = 1.0
 """After a failed opening, requests fail at once for so long instead of each waiting for its own time-out."""
 
+ANSWER_SECONDS = 30.0
+"""A database server that needs longer for an answer, because it is suspended, is given up."""
+
 
 class Connection:
     """Opens a database once, when first asked for it, and again as long as that fails.
@@ -40,7 +43,9 @@ class Connection:
             if self._failure is not None and time.monotonic() < self._failure[0]:
                 raise DatabaseError(self._failure[1], reason_code=self._failure[2])
             try:
-                self._database = self._open_database()
+                database = self._open_database()
+                database.limit_waits(ANSWER_SECONDS)
+                self._database = database
             except DatabaseError as error:
                 self._failure = (time.monotonic() + PAUSE_SECONDS, str(error), error.reason_code)
                 raise

@@ -113,7 +113,7 @@ def _watch(
             log(Event.CONFIGURATION_REFUSED, component=component, message=str(error))
             continue
         now = ", ".join(key for key in changed if key not in later)
-        log(Event.CONFIGURATION_RELOADED, component=component, message=now or "no key that counts here")
+        log(Event.CONFIGURATION_RELOADED, component=component, message=now or "no key that counts here, files read again")
         if later:
             message = f"{', '.join(later)}: in effect from the next start on"
             log(Event.RESTART_NEEDED, component=component, message=message)

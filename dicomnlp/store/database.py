@@ -126,7 +126,7 @@ class Database:
         try:
             with self.engine.connect() as connection, connection.execution_options(**{_WRITE: write}).begin():
                 yield connection
-        except sqlalchemy.exc.SQLAlchemyError as error:
+        except (sqlalchemy.exc.SQLAlchemyError, sqlite3.Error) as error:
             translated = faults.translate(error)
             self.note(translated)
             raise translated from None

@@ -17,13 +17,14 @@ from dicomnlp.store.history import ENDED_BY_VERSION, end_periods
 from dicomnlp.store.images import STUDY_CONFLICT, record_images
 from dicomnlp.store.originals import write_original
 from dicomnlp.store.records import identity_row
+from dicomnlp.store.rows import Finder, Inserter
 from dicomnlp.store.schema import LANE_ARRIVAL, finding, ledger, original, sop_instance
 
 NO_STUDY = "study_instance_uid_missing"
 
 
-# built once: for each object that comes, building them would take longer than executing them
-_HELD = sa.select(
+_HELD = Finder(
+    sop_instance.c.sop_instance_uid,
     sop_instance.c.id,
     sop_instance.c.sop_instance_uid,
     sop_instance.c.version,
@@ -32,10 +33,10 @@ _HELD = sa.select(
     sop_instance.c.state,
     sop_instance.c.reason_code,
     sop_instance.c.is_current,
-).where(sop_instance.c.sop_instance_uid.in_(sa.bindparam("uids", expanding=True)))
-_INSERT_OBJECTS = sa.insert(sop_instance).returning(sop_instance.c.id, sort_by_parameter_order=True)
-_INSERT_ORIGINALS = sa.insert(original)
-_INSERT_LEDGER = sa.insert(ledger)
+)
+_OBJECTS = Inserter(sop_instance)
+_ORIGINALS = Inserter(original)
+_LEDGER = Inserter(ledger)
 
 
 @dataclass(slots=True)
@@ -138,7 +139,7 @@ def _record(connection: Connection, database: Database, records: Sequence[Intake
     if seen_again:
         _count_sightings(connection, seen_again)
     ids = [d.version.object_id if d.version else None for d in decisions]
-    connection.execute(_INSERT_LEDGER, [_ledger_row(r, d, i) for r, d, i in zip(records, decisions, ids, strict=True)])
+    _LEDGER.insert(connection, [_ledger_row(r, d, i) for r, d, i in zip(records, decisions, ids, strict=True)])
     return [
         Receipt(
             outcome=d.outcome,
@@ -160,14 +161,14 @@ def _load_instances(connection: Connection, uids: Sequence[str]) -> dict[str, _I
     instances = {uid: _Instance() for uid in uids}
     if not uids:
         return instances
-    for row in connection.execute(_HELD, {"uids": uids}):
-        instances[row.sop_instance_uid].versions[row.sha256] = _Version(
-            version=row.version,
-            study_instance_uid=row.study_instance_uid,
-            quarantined=row.state == State.QUARANTINED,
-            reason_code=row.reason_code,
-            is_current=row.is_current,
-            object_id=row.id,
+    for object_id, uid, version, sha256, study, state, reason_code, is_current in _HELD.find(connection, uids):
+        instances[uid].versions[sha256] = _Version(
+            version=version,
+            study_instance_uid=study,
+            quarantined=state == State.QUARANTINED,
+            reason_code=reason_code,
+            is_current=bool(is_current),
+            object_id=object_id,
         )
     return instances
 
@@ -271,12 +272,11 @@ def _write_versions(connection: Connection, instances: dict[str, _Instance], new
         }
         for v in new
     ]
-    inserted = connection.execute(_INSERT_OBJECTS, rows)
-    for version, (object_id,) in zip(new, inserted, strict=True):
+    for version, object_id in zip(new, _OBJECTS.insert_returning_ids(connection, rows), strict=True):
         version.object_id = object_id
     small = [{"object_id": v.object_id, "data": v.data} for v in new if v.data is not None]
     if small:
-        connection.execute(_INSERT_ORIGINALS, small)
+        _ORIGINALS.insert(connection, small)
 
 
 def _count_sightings(connection: Connection, seen_again: Sequence[_Version]) -> None:

@@ -40,6 +40,8 @@ POLL_SECONDS = 0.1
 """Between two looks for pending objects when there is nothing else to do: part of a new report's latency."""
 TASKS_PER_WORKER = 2
 """One that runs and one that waits, so that a worker isn't idle while its result travels."""
+DATABASE_SECONDS = 60.0
+"""A database server that needs longer for an answer, because it is suspended, is given up, and asked again later."""
 DRAIN_SECONDS = 10.0
 """What tasks in flight may take to end after a stop."""
 WATCH_SECONDS = 0.5
@@ -110,6 +112,7 @@ def run_dispatcher(
     LanguagePackError
         The pack of the default language can't be used.
     """
+    database.limit_waits(DATABASE_SECONDS)
     with database.hold("dispatcher"):
         Dispatcher(settings, database).run(stop, on_ready)
 

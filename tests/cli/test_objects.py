@@ -191,14 +191,14 @@ def test_import_that_is_interrupted_counts_what_it_took(run, tmp_path, monkeypat
     """Ctrl-C: the summary, and how to go on."""
     run("db", "upgrade")
     files = [write_report(make_report(n, TEXT), tmp_path / f"{n}.dcm") for n in (1, 2)]
-    taken = importer._import_file
+    taken = importer.take_file
 
-    def interrupted(intake, path):
-        if path == files[1]:
+    def interrupted(intake, file, *arguments, **options):
+        if file.name == str(files[1]):
             raise KeyboardInterrupt
-        return taken(intake, path)
+        return taken(intake, file, *arguments, **options)
 
-    monkeypatch.setattr(importer, "_import_file", interrupted)
+    monkeypatch.setattr(importer, "take_file", interrupted)
     result = run("import", *files)
     assert (result.exit_code, result.stdout.splitlines()[-1]) == (130, "1 files, 1 stored")
     assert "start it again" in result.stderr

@@ -225,3 +225,25 @@ def test_a_character_set_that_does_not_exist_is_a_usage_error(sr, stated):
     """Told at once, not object by object."""
     with pytest.raises(UsageError):
         extract(sr.stored(sr.raw_report(b"text", b"")), character_set=stated)
+
+
+def test_codes_remembered_from_one_object_are_decoded_by_the_next_one_s_own_character_set(sr):
+    """The same bytes are a Cyrillic meaning here and a Western one there, in any order and any encoding."""
+    meaning = "Рак".encode("iso8859_5")
+    reports = {}
+    for character_set in ("ISO_IR 144", "ISO_IR 100"):
+        report = sr.document([sr.item("TEXT", ("1", "99X", meaning.decode("latin_1")), "Text.")])
+        report.SpecificCharacterSet = "ISO_IR 100"
+        data = sr.encode(report).replace(b"ISO_IR 100", character_set.encode())
+        reports[character_set] = data
+    expected = {"ISO_IR 144": "Рак", "ISO_IR 100": meaning.decode("latin_1")}
+    for character_set in [*reports, *reports, *reversed(reports)]:
+        [found] = [i for i in extract(sr.stored(reports[character_set])).items if i.value_type == "TEXT"]
+        assert found.concept.meaning == expected[character_set]
+    for syntax in (sr.IMPLICIT, sr.BIG, sr.EXPLICIT, sr.IMPLICIT):
+        [found] = [
+            i
+            for i in sr.read(sr.document([sr.item("TEXT", ("1", "99X", "Mass"), "Text.")]), syntax).items
+            if i.value_type == "TEXT"
+        ]
+        assert (found.concept.value, found.concept.meaning) == ("1", "Mass")

@@ -16,7 +16,8 @@ import pytest
 from support.attacked import ECHOSCU
 from support.certificates import Certificates
 from support.guarded import Guarded
-from support.raw_dicom import ASSOCIATE_RQ, BASIC_TEXT_SR, RawPeer, associate_rq, item, pdu, report
+from support.raw_dicom import ASSOCIATE_RQ, BASIC_TEXT_SR, RawPeer, associate_rq, context, item, pdu, report
+from support.service import make_report, write_report
 
 from dicomnlp.receive.passcodes import hash_passcode
 
@@ -174,6 +175,30 @@ def test_row_21_the_right_user_identity_is_accepted_and_confirmed_if_asked_for(l
     assert PASSCODE not in listener.log_file.read_text()
 
 
+def test_row_21_storescu_is_accepted_with_user_and_passcode(listener, tmp_path):
+    """DCMTK's, asking for the positive response, and getting none of its wishes with a wrong passcode."""
+    path = write_report(make_report(2121, "No pneumothorax."), tmp_path / "report.dcm")
+    command = [
+        STORESCU,
+        "-rsp",
+        "-usr",
+        "pacs",
+        "-aet",
+        "USER",
+        "-aec",
+        "DICOMNLP",
+        "127.0.0.1",
+        str(listener.port),
+        path,
+    ]
+    for passcode, exits in ((PASSCODE, True), (WRONG, False)):
+        done = subprocess.run([*command, "-pwd", passcode], capture_output=True, check=False, timeout=60)
+        assert (done.returncode == 0) is exits, done.stderr
+    log = listener.log_file.read_text()
+    assert PASSCODE not in log
+    assert WRONG not in log
+
+
 def test_row_22_a_passcode_of_64_kilobytes_is_rejected_within_bounds(listener):
     """Without being hashed, and so is any number of them at a time."""
     identity = _user_identity(2, b"pacs", b"x" * 65500)
@@ -204,8 +229,6 @@ def test_row_21_guessing_passcodes_keeps_nobody_waiting(listener):
 
 def test_row_39_a_sop_class_that_the_peer_may_not_send_is_not_authorized(listener):
     """0124 for each object and a row in the ledger; another SOP class, and another peer, aren't touched."""
-    from support.raw_dicom import context
-
     contexts = (context(1, KEY_OBJECT_SELECTION), context(5, BASIC_TEXT_SR))
     with RawPeer(listener.port) as peer:
         assert peer.associate(*contexts, calling=b"NOKOS") == {1: 0, 5: 0}
@@ -242,8 +265,6 @@ def test_threat_3_a_certificate_is_good_for_its_own_ae_title_only(listener):
 
 def test_threat_3_storescu_sends_by_mutual_tls(listener, tmp_path):
     """An object of some size, so that it takes many TLS records."""
-    from support.service import make_report, write_report
-
     dataset = make_report(5150, "FINDINGS: No pneumothorax. " * 20000)
     path = write_report(dataset, tmp_path / "report.dcm")
     exit_code, said = listener.dcmtk(STORESCU, "CT1", "CT1", path)
@@ -267,10 +288,10 @@ def test_threat_4_a_certificate_of_another_authority_is_refused(listener, tmp_pa
     others = Certificates(tmp_path)
     others.issue("CT1", common_name="CT1")
     lines = len(listener.log())
-    context = listener.certificates.client()
-    context.load_cert_chain(tmp_path / "CT1.pem", tmp_path / "CT1.key")
+    client = listener.certificates.client()
+    client.load_cert_chain(tmp_path / "CT1.pem", tmp_path / "CT1.key")
     with RawPeer(listener.tls_port) as peer, contextlib.suppress(ssl.SSLError, ConnectionError):
-        peer.socket = context.wrap_socket(peer.socket)
+        peer.socket = client.wrap_socket(peer.socket)
         assert not peer.socket.recv(1)
     assert listener.awaited("association_aborted", lines)["reason_code"] == "tls_certificate_verify_failed"
 

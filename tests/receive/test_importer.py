@@ -2,6 +2,9 @@
 
 import hashlib
 import os
+import struct
+import tracemalloc
+import zipfile
 
 import pytest
 import sqlalchemy as sa
@@ -51,6 +54,7 @@ def test_each_file_of_a_folder_leaves_a_receipt_and_a_ledger_row(take, objects, 
     (folder / "d_notes.txt").write_text("Nothing but words, and more of them than a header has bytes." * 9)
     (folder / "e_empty.dcm").write_bytes(b"")
     objects.file(folder / "f_image.dcm", objects.data_set(SOPClassUID="1.2.840.10008.5.1.4.1.1.2"))
+    objects.file(folder / "f_plan.dcm", objects.data_set(SOPClassUID="1.2.840.10008.5.1.4.1.1.481.5"))
     objects.file(folder / "g_no_study.dcm", objects.data_set(StudyInstanceUID=None))
     objects.file(folder / "sub" / "deflated.dcm", transfer_syntax_uid=DEFLATED)
     whole = (folder / "a.dcm").read_bytes()
@@ -62,13 +66,14 @@ def test_each_file_of_a_folder_leaves_a_receipt_and_a_ledger_row(take, objects, 
         ("c_no_meta.dcm", "stored", 0, None),
         ("d_notes.txt", "refused", 0xC000, "not_dicom"),
         ("e_empty.dcm", "refused", 0xC000, "empty"),
-        ("f_image.dcm", "refused", 0x0122, "sop_class_not_supported"),
+        ("f_image.dcm", "indexed", 0, None),
+        ("f_plan.dcm", "refused", 0x0122, "sop_class_not_supported"),
         ("g_no_study.dcm", "quarantined", 0xC000, "no_study_instance_uid"),
-        ("h_cut.dcm", "refused", 0xC000, seen[7][3]),
+        ("h_cut.dcm", "refused", 0xC000, seen[8][3]),
         ("deflated.dcm", "stored", 0, None),
     ]
     assert ledger == [(outcome, status, reason_code, "import") for _, outcome, status, reason_code in seen]
-    assert summary.total == 9
+    assert summary.total == 10
     assert summary.outcomes["stored"] == 3
     assert summary.reason_codes["not_dicom"] == 1
 
@@ -84,12 +89,67 @@ def test_file_whose_meta_information_names_another_object_is_refused(take, objec
     assert seen == [("a.dcm", "refused", 0xA900, "identity_mismatch")]
 
 
-def test_file_above_the_size_limit_is_not_even_read(take, tmp_path):
-    """A700 by its size alone."""
-    with (tmp_path / "huge").open("wb") as file:
-        file.truncate(1 << 40)
-    seen, _, _ = take(tmp_path / "huge")
-    assert seen == [("huge", "refused", 0xA700, "object_too_large")]
+def test_file_above_the_size_limit_is_not_read_to_its_end(take, objects, tmp_path):
+    """A700 for a report of a terabyte; what isn't DICOM at all is known by its beginning."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    objects.file(folder / "a_huge.dcm")
+    (folder / "b_noise").write_bytes(b"")
+    for name in ("a_huge.dcm", "b_noise"):
+        os.truncate(folder / name, 1 << 40)
+    seen, _, _ = take(folder, maximum_object_bytes=300_000)
+    assert seen == [
+        ("a_huge.dcm", "refused", 0xA700, "object_too_large"),
+        ("b_noise", "refused", 0xC000, "not_dicom"),
+    ]
+
+
+def test_image_of_any_size_is_indexed_without_being_held(take, objects, tmp_path):
+    """Sixty megabytes of pixel data against a limit of 64 kB."""
+    objects.file(tmp_path / "a.dcm", objects.data_set(SOPClassUID="1.2.840.10008.5.1.4.1.1.2"))
+    with (tmp_path / "a.dcm").open("ab") as file:
+        file.write(struct.pack("<HH2sHI", 0x7FE0, 0x0010, b"OW", 0, 60_000_000))
+    os.truncate(tmp_path / "a.dcm", (tmp_path / "a.dcm").stat().st_size + 60_000_000)
+    tracemalloc.start()
+    seen, _, _ = take(tmp_path / "a.dcm", maximum_object_bytes=65536)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert seen == [("a.dcm", "indexed", 0, None)]
+    assert peak < 10_000_000
+
+
+def test_hidden_files_and_folders_leave_no_trace(take, objects, tmp_path):
+    """What a desktop leaves behind is nobody's report; a hidden file that is named itself is taken."""
+    folder = tmp_path / "in"
+    (folder / ".cache").mkdir(parents=True)
+    objects.file(folder / ".cache" / "a.dcm")
+    (folder / ".DS_Store").write_bytes(b"noise of a desktop")
+    objects.file(folder / ".hidden.dcm")
+    objects.file(folder / "b.dcm")
+    seen, _, ledger = take(folder)
+    assert [name for name, *_ in seen] == ["b.dcm"]
+    assert len(ledger) == 1
+    seen, _, _ = take(folder / ".hidden.dcm")
+    assert [name for name, *_ in seen] == [".hidden.dcm"]
+
+
+def test_number_of_files_is_told_before_the_first(settings, objects, tmp_path):
+    """For a progress bar, whatever they are in."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("a.dcm", "b.dcm"):
+        objects.file(folder / name)
+    with zipfile.ZipFile(folder / "c.zip", "w") as archive:
+        archive.write(folder / "a.dcm", "x.dcm")
+        archive.write(folder / "b.dcm", "y.dcm")
+    chosen = settings()
+    database = Database.open(chosen)
+    intake = Intake(chosen, database)
+    told = []
+    import_paths(intake, [folder], on_receipt=lambda path, _: told.append(path.name), on_total=told.append)
+    intake.close()
+    database.close()
+    assert told == [4, "a.dcm", "b.dcm", "x.dcm", "y.dcm"]
 
 
 def test_pipes_and_dangling_links_do_not_hold_up_an_import(take, objects, tmp_path):

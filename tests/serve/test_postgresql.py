@@ -1,5 +1,6 @@
 """The same answers on a real PostgreSQL, and what happens while it is away."""
 
+import psutil
 import pytest
 
 from dicomnlp.config import DatabaseSettings, Settings
@@ -72,4 +73,23 @@ def test_answers_come_back_when_the_database_does(client, archive, postgres, dat
         assert "dicomnlp_database_up 0.0" in client.get("/metrics").text
         assert client.get("/healthz").status_code == 200
         connection.execute(f"ALTER DATABASE {database_name} ALLOW_CONNECTIONS true")
+    assert client.get(path).status_code == 200
+
+
+def test_suspended_server_is_answered_503_and_asked_again(client, archive, postgres, monkeypatch):
+    """It answers nothing, and keeps its connections: requests must not hang with it."""
+    path = f"/api/v1/studies/{archive.study}/findings"
+    archive.add()
+    assert client.get(path).status_code == 200
+    archive.database.limit_waits(1.0)
+    server = psutil.Process(postgres.process.pid)
+    family = [server, *server.children(recursive=True)]
+    for process in family:
+        process.suspend()
+    try:
+        away = client.get(path)
+    finally:
+        for process in family:
+            process.resume()
+    assert (away.status_code, away.json()["reason_code"]) == (503, "database_unreachable")
     assert client.get(path).status_code == 200

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pydicom
 import pytest
 import structlog
+from pydicom.dataset import Dataset
 from support.service import make_report
 
 from dicomnlp.analyse import analyse, pipeline_name
@@ -41,6 +42,27 @@ def test_report_is_analysed_and_each_finding_knows_its_content_item():
     for finding in result.analysis.findings:
         assert result.report.narrative.text[finding.start : finding.end] == finding.text
         assert finding.item_path in paths
+
+
+def test_passage_in_a_language_without_pack_is_named_and_not_read_as_the_report_s():
+    """TID 1204: the content item declares it; what surrounds it is read."""
+    dataset = make_report(8, "FINDINGS: No pleural effusion.")
+    passage, language = Dataset(), Dataset()
+    passage.RelationshipType, passage.ValueType, passage.TextValue = "CONTAINS", "TEXT", "A nodule in the lung."
+    passage.ConceptNameCodeSequence = dataset.ContentSequence[0].ConceptNameCodeSequence
+    language.RelationshipType, language.ValueType = "HAS CONCEPT MOD", "CODE"
+    for sequence, (value, scheme) in {
+        "ConceptNameCodeSequence": ("121049", "DCM"),
+        "ConceptCodeSequence": ("tlh", "RFC5646"),
+    }.items():
+        code = Dataset()
+        code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = value, scheme, "x"
+        setattr(language, sequence, [code])
+    passage.ContentSequence = [language]
+    dataset.ContentSequence.append(passage)
+    [result] = process([make_stored(8, dataset)], FALLBACKS, "en")
+    assert [(f.concept.id, f.language) for f in result.analysis.findings] == [("pleural_effusion", "en")]
+    assert result.analysis.warnings == ("language_not_supported at 1.2",)
 
 
 def test_object_without_text_is_filed_under_the_default_pipeline():
