@@ -8,14 +8,27 @@
 from collections.abc import Sequence
 
 from dicomnlp.analyse.engine import load_engine
+from dicomnlp.analyse.hierarchy import expand_concept, expand_site
 from dicomnlp.analyse.language import choose_language, languages
 from dicomnlp.analyse.mixed import analyse_by_passage
+from dicomnlp.analyse.modality import exam_modalities
 from dicomnlp.analyse.pack import Pack
 from dicomnlp.analyse.public import analysis_to_json
 from dicomnlp.errors import LanguageNotSupportedError
 from dicomnlp.model import Analysis, Narrative
 
-__all__ = ["Pack", "analyse", "analysis_to_json", "choose_language", "languages", "load_pack", "pipeline_name"]
+__all__ = [
+    "Pack",
+    "analyse",
+    "analysis_to_json",
+    "choose_language",
+    "exam_modalities",
+    "expand_concept",
+    "expand_site",
+    "languages",
+    "load_pack",
+    "pipeline_name",
+]
 
 
 def load_pack(language: str = "en") -> Pack:

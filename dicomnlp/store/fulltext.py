@@ -1,36 +1,35 @@
-"""The words of the reports that are read now, as each database indexes them; `words` says what a word is.
+"""The words of the reports, as each database indexes them; `words` says what a word is.
 
 SQLite has them in an FTS5 table, PostgreSQL in a tsvector under a GIN index: the one table that the two don't share, so
 that it is not among those of `schema`.
 """
 
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import TSQUERY, TSVECTOR
 from sqlalchemy.engine import Connection
 
 from dicomnlp.store.columns import clean
-from dicomnlp.store.words import fts5_query, tsquery, words_of
+from dicomnlp.store.words import fts5_query, indexed_words, tsquery, tsvector
 
-TABLE = "report_words"
-_MAXIMUM_WORDS = 200_000
-"""PostgreSQL takes a megabyte of them at most; a report has some hundred."""
+_WORDS = sa.table("report_words", sa.column("object_id", sa.BigInteger), sa.column("words", TSVECTOR))
 
 
 def create(connection: Connection) -> None:
     """Make the table; of the migrations."""
     if connection.dialect.name == "sqlite":
-        # all columns of a token's place are needed for phrases; the text itself is not: what is found is an object
-        connection.execute(sa.text(f"CREATE VIRTUAL TABLE {TABLE} USING fts5(words, tokenize='ascii')"))
+        # ascii: what isn't ASCII is part of a word, as `words` has cut it. The text is kept beside the index, because
+        # SQLite before 3.43 can't delete from an index without it
+        connection.execute(sa.text("CREATE VIRTUAL TABLE report_words USING fts5(words, tokenize='ascii')"))
         return
     connection.execute(
         sa.text(
-            f"CREATE TABLE {TABLE} (object_id BIGINT PRIMARY KEY REFERENCES sop_instance (id) ON DELETE CASCADE, "
+            "CREATE TABLE report_words (object_id BIGINT PRIMARY KEY REFERENCES sop_instance (id) ON DELETE CASCADE, "
             "words TSVECTOR NOT NULL)"
         )
     )
-    connection.execute(sa.text(f"CREATE INDEX ix_{TABLE}_words ON {TABLE} USING gin (words)"))
+    connection.execute(sa.text("CREATE INDEX ix_report_words_words ON report_words USING gin (words)"))
 
 
 def index_texts(connection: Connection, texts: Mapping[int, str]) -> None:
@@ -41,35 +40,40 @@ def index_texts(connection: Connection, texts: Mapping[int, str]) -> None:
     texts
         Object -> narrative.
     """
-    rows = [
-        {"object_id": object_id, "words": " ".join(words_of(clean(text))[:_MAXIMUM_WORDS])}
-        for object_id, text in texts.items()
-    ]
-    drop_texts(connection, texts.keys())
-    if not rows:
+    if not texts:
         return
+    words = {object_id: indexed_words(clean(text)) for object_id, text in texts.items()}
     if connection.dialect.name == "sqlite":
-        connection.execute(sa.text(f"INSERT INTO {TABLE} (rowid, words) VALUES (:object_id, :words)"), rows)
-    else:
         connection.execute(
-            sa.text(f"INSERT INTO {TABLE} (object_id, words) VALUES (:object_id, to_tsvector('simple', :words))"), rows
+            sa.text("INSERT OR REPLACE INTO report_words (rowid, words) VALUES (:object_id, :words)"),
+            [{"object_id": object_id, "words": " ".join(found)} for object_id, found in words.items()],
         )
+        return
+    connection.execute(
+        sa.text(
+            "INSERT INTO report_words (object_id, words) VALUES (:object_id, CAST(:words AS tsvector)) "
+            "ON CONFLICT (object_id) DO UPDATE SET words = excluded.words"
+        ),
+        [{"object_id": object_id, "words": tsvector(found)} for object_id, found in words.items()],
+    )
 
 
-def drop_texts(connection: Connection, object_ids: Collection[int]) -> None:
-    """Let nothing be found of these objects."""
-    if object_ids:
-        key = "rowid" if connection.dialect.name == "sqlite" else "object_id"
-        connection.execute(sa.text(f"DELETE FROM {TABLE} WHERE {key} = :id"), [{"id": i} for i in object_ids])
+def with_words(
+    connection: Connection, query: str
+) -> tuple[sa.FromClause, sa.ColumnElement[int], sa.ColumnElement[bool]]:
+    """Where the objects are found whose narrative has all words and phrases of `query`, which must have one.
 
-
-def objects_with(connection: Connection, query: str) -> sa.Select[Any]:
-    """The ids of the objects whose narrative has all words and phrases of `query`."""
+    Returns
+    -------
+    tuple
+        The table, its column of objects, and the condition.
+    """
     if connection.dialect.name == "sqlite":
-        chosen = sa.text(f"SELECT rowid FROM {TABLE} WHERE words MATCH :words").bindparams(words=fts5_query(query))
-    else:
-        chosen = sa.text(f"SELECT object_id FROM {TABLE} WHERE words @@ to_tsquery('simple', :words)").bindparams(
-            words=tsquery(query)
+        table = sa.table("report_words", sa.column("rowid", sa.Integer))
+        return (
+            table,
+            table.c.rowid,
+            sa.literal_column("report_words").op("MATCH", return_type=sa.Boolean())(fts5_query(query)),
         )
-    found = chosen.columns(sa.column("object_id", sa.BigInteger)).subquery()
-    return sa.select(found.c.object_id)
+    words = _WORDS.c.words.op("@@", return_type=sa.Boolean())(sa.cast(tsquery(query), TSQUERY))
+    return _WORDS, _WORDS.c.object_id, words

@@ -14,12 +14,12 @@ from sqlalchemy.engine import Connection
 from dicomnlp.logs import Event, log
 from dicomnlp.model import Processed, State, StoredObject
 from dicomnlp.store.database import Database
-from dicomnlp.store.fulltext import index_texts
 from dicomnlp.store.history import begin_periods, set_aside
 from dicomnlp.store.life import save_links, settle
 from dicomnlp.store.originals import OriginalDamagedError, OriginalMissingError, read_original
-from dicomnlp.store.records import analysis_row, date_of, finding_row
+from dicomnlp.store.records import analysis_row, finding_row
 from dicomnlp.store.schema import analysis, finding, original, sop_instance
+from dicomnlp.store.searchable import PROFILE_COLUMNS, date_of, index_reports
 
 _HEADER = tuple(
     sop_instance.c[name]
@@ -36,6 +36,7 @@ _HEADER = tuple(
         "content_date",
         "content_time",
         "character_set_override",
+        *PROFILE_COLUMNS,
     )
 )
 
@@ -269,7 +270,7 @@ def _save_analyses(
     ]
     if rows:
         connection.execute(sa.insert(finding), rows)
-    index_texts(connection, {r.object_id: r.report.narrative.text for r in results if r.report is not None})
+    index_reports(connection, results, held)
 
 
 def record_lost(database: Database, object_ids: Iterable[int], reason_code: str, maximum_attempts: int) -> list[int]:

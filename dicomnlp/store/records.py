@@ -4,7 +4,6 @@ import dataclasses
 import datetime as dt
 import enum
 import functools
-import re
 import types
 import typing
 from collections.abc import Callable, Sequence
@@ -50,7 +49,6 @@ from dicomnlp.store.prevailing import ReportStatus
 from dicomnlp.store.schema import IDENTITY_COLUMNS
 
 T = TypeVar("T")
-_DATE = re.compile(r"\d{8}")
 _STATEMENTS = ("recommendations", "scores", "communications", "demographics")
 
 
@@ -270,11 +268,6 @@ def finding_row(finding: Finding) -> dict[str, Any]:
         "anatomy_id": finding.anatomy.id if finding.anatomy else None,
         "size_mm": size_of(finding.measurements),
     }
-
-
-def date_of(header: Any) -> str:
-    """The date by which findings are found and ordered, YYYYMMDD: of the study, else of the content; "" without one."""
-    return next((date for date in (header.study_date, header.content_date) if _DATE.fullmatch(date)), "")
 
 
 def size_of(measurements: Sequence[Measurement]) -> float | None:

@@ -24,25 +24,30 @@ from dicomnlp.store.intake import record_arrivals
 def describe_schema(engine):
     """All tables, columns, keys and indexes as the database itself tells them."""
     if engine.dialect.name == "sqlite":
-        query = "SELECT type, name, sql FROM sqlite_master WHERE tbl_name <> 'alembic_version'"
+        # the words of reports are in a table of FTS5, which no schema of SQLAlchemy describes
+        query = (
+            "SELECT type, name, sql FROM sqlite_master WHERE tbl_name <> 'alembic_version'"
+            " AND tbl_name NOT LIKE 'report_words%'"
+        )
         with engine.connect() as connection:
             rows = connection.exec_driver_sql(query).all()
         # an entry a column or constraint; a column added later stands at the end of another's line, and their order
         # within a table is of no account
-        split = re.compile(r",?\s*\n\s*|, (?=\w+ TEXT(?:,|\n| DEFAULT |$))")
+        split = re.compile(r",?\s*\n\s*|, (?=\w+ (?:TEXT|DOUBLE)(?:,|\n| DEFAULT |$))")
         return {(kind, name, *sorted(split.split(sql or ""))) for kind, name, sql in rows}
     statements = [
         (
             "SELECT table_name, column_name, data_type, is_nullable, column_default FROM information_schema.columns"
-            " WHERE table_schema = 'public' AND table_name <> 'alembic_version'"
+            " WHERE table_schema = 'public' AND table_name NOT IN ('alembic_version', 'report_words')"
         ),
         (
             "SELECT indexname, indexdef, '', '', '' FROM pg_indexes"
-            " WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
+            " WHERE schemaname = 'public' AND tablename NOT IN ('alembic_version', 'report_words')"
         ),
         (
             "SELECT conname, pg_get_constraintdef(oid), '', '', '' FROM pg_constraint"
             " WHERE connamespace = 'public'::regnamespace AND conrelid <> 'alembic_version'::regclass"
+            " AND conrelid <> coalesce(to_regclass('report_words'), 0)"
         ),
     ]
     with engine.connect() as connection:
