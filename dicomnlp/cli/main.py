@@ -17,6 +17,7 @@ from dicomnlp.cli import (
     objects,
     queries,
     reprocessing,
+    searching,
     service,
 )
 from dicomnlp.cli.context import Context, err
@@ -55,6 +56,7 @@ def _options(
 service.register(app)
 objects.register(app)
 queries.register(app)
+searching.register(app)
 labelling.register(app)
 evaluation.register(app)
 reprocessing.register(app)

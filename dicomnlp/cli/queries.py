@@ -1,20 +1,18 @@
 """Commands that ask: findings of a study, and reports as text."""
 
-import csv
 import datetime as dt
-import difflib
-import io
 import json
 import sys
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from dicomnlp.cli.context import checked_uid, err, moment, open_database, out, write_line
+from dicomnlp.cli.findings_csv import FindingsCsv
 from dicomnlp.cli.reading import images_told, print_analysis, print_changes, print_findings, states_told
-from dicomnlp.errors import NotFoundError
+from dicomnlp.errors import NotFoundError, UsageError
 from dicomnlp.model import Assertion, State
-from dicomnlp.store.answers import StoredFinding, StoredReport
+from dicomnlp.store.answers import StoredReport
 from dicomnlp.store.prevailing import ReportStatus
 
 
@@ -75,7 +73,7 @@ def findings(
     if as_json:
         write_line(json.dumps([row.to_json() for row in rows], ensure_ascii=False))
     elif as_csv:
-        sys.stdout.write(_csv(rows))
+        FindingsCsv(sys.stdout).write(rows)
     elif rows:
         print_findings(rows)
     elif any(r.state is State.ANALYSED for r in reports):
@@ -137,15 +135,12 @@ def report(
 
 def _check_concept(concept: str) -> None:
     """Refuse an id that no language pack knows; asked only when nothing was found, as reading the packs takes time."""
-    from dicomnlp.analyse.pack import LANGUAGES, read_pack
-    from dicomnlp.analyse.reading import TARGET
+    from dicomnlp.analyse import expand_concept
 
-    known = {TARGET}.union(*(read_pack(path.parent).concepts for path in LANGUAGES.glob("*/pack.toml")))
-    if concept in known:
-        return
-    close = difflib.get_close_matches(concept, known, 1)
-    suggestion = f"; did you mean {close[0]}?" if close else ""
-    raise typer.BadParameter(f"no language pack has a concept of that id{suggestion}", param_hint="--concept")
+    try:
+        expand_concept(concept)
+    except UsageError as error:
+        raise typer.BadParameter(str(error), param_hint="--concept") from None
 
 
 def _standing(stored: StoredReport) -> str:
@@ -154,40 +149,3 @@ def _standing(stored: StoredReport) -> str:
     if standing.status in {None, ReportStatus.PREVAILING}:
         return ""
     return f" ({standing.status}: {standing.reason_code}, see {standing.superseded_by})"
-
-
-def _csv(rows: list[StoredFinding]) -> str:
-    """Findings flattened to one line each; a cell that a spreadsheet would run as a formula gets a leading quote."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer)
-    writer.writerow(_COLUMNS)
-    for row in rows:
-        record = row.to_json()
-        writer.writerow([_cell(_pick(record, column)) for column in _COLUMNS])
-    return buffer.getvalue()
-
-
-_COLUMNS = (
-    "id", "study_instance_uid", "sop_instance_uid", "concept.id", "concept.code", "concept.scheme", "concept.meaning",
-    "text", "start", "end", "sentence", "section", "assertion", "is_negated", "is_uncertain", "is_historical",
-    "is_hypothetical", "is_family", "anatomy.id", "laterality", "severity", "change", "measurements", "critical",
-    "language", "pipeline", "analysed_at", "status", "superseded_by",
-)  # fmt: skip
-
-
-def _pick(record: dict[str, Any], column: str) -> Any:
-    value: Any = record
-    for key in column.split("."):
-        value = value.get(key) if isinstance(value, dict) else None
-    if column == "measurements":
-        return "; ".join(f"{'x'.join(f'{v:g}' for v in m['values'])} {m['unit']}" for m in value)
-    return value
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    text = str(value)
-    return "'" + text if isinstance(value, str) and text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
