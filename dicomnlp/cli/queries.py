@@ -1,19 +1,24 @@
 """Commands that ask: findings of a study, and reports as text."""
 
 import datetime as dt
+import functools
 import json
 import sys
-from typing import Annotated
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dicomnlp.cli.context import checked_uid, err, moment, open_database, out, write_line
-from dicomnlp.cli.findings_csv import FindingsCsv
+from dicomnlp.cli.findings_output import FindingsCsv, write_findings_json
 from dicomnlp.cli.reading import images_told, print_analysis, print_changes, print_findings, states_told
 from dicomnlp.errors import NotFoundError, UsageError
 from dicomnlp.model import Assertion, State
-from dicomnlp.store.answers import StoredReport
+from dicomnlp.store.answers import StoredFinding, StoredReport
 from dicomnlp.store.prevailing import ReportStatus
+
+if TYPE_CHECKING:
+    from dicomnlp.store.queries import StudyPage
 
 
 def register(app: typer.Typer) -> None:
@@ -50,14 +55,15 @@ def findings(
     Example: dicomnlp findings 1.2.826.0.1.3680043.8.498.1 --assertion present --json
     """
     from dicomnlp.store.images import series_of_study
-    from dicomnlp.store.queries import findings_of_study, reports_of_study
+    from dicomnlp.store.queries import page_of_study, reports_of_study
 
     if as_json and as_csv:
         raise typer.BadParameter("choose --json or --csv")
     if all_versions and as_of is not None:
         raise typer.BadParameter("choose --all-versions or --as-of")
     database = open_database(context)
-    rows = findings_of_study(
+    ask = functools.partial(
+        page_of_study,
         database,
         study_instance_uid,
         assertion=assertion,
@@ -65,23 +71,38 @@ def findings(
         all_versions=all_versions,
         as_of=as_of,
     )
-    reports = reports_of_study(database, study_instance_uid)
-    series = series_of_study(database, study_instance_uid)
-    database.close()
-    if concept is not None and not rows:
-        _check_concept(concept)
-    if as_json:
-        write_line(json.dumps([row.to_json() for row in rows], ensure_ascii=False))
-    elif as_csv:
-        FindingsCsv(sys.stdout).write(rows)
-    elif rows:
-        print_findings(rows)
-    elif any(r.state is State.ANALYSED for r in reports):
-        out.print("no findings")
-    else:
-        out.print("no findings: no report of the study is analysed")
+    try:
+        first = ask()
+        reports = reports_of_study(database, study_instance_uid)
+        series = series_of_study(database, study_instance_uid)
+        if concept is not None and not first.findings:
+            _check_concept(concept)
+        if as_json:
+            write_findings_json(_pages(first, ask))
+        elif as_csv:
+            table = FindingsCsv(sys.stdout)
+            for page in _pages(first, ask):
+                table.write(page)
+        elif first.findings:
+            for page in _pages(first, ask):
+                print_findings(page)
+        elif any(r.state is State.ANALYSED for r in reports):
+            out.print("no findings")
+        else:
+            out.print("no findings: no report of the study is analysed")
+    finally:
+        database.close()
     for line in [*states_told(reports), *images_told(series)]:
         err.print(line, soft_wrap=True)
+
+
+def _pages(first: "StudyPage", ask: Callable[..., "StudyPage"]) -> Iterator[list[StoredFinding]]:
+    """The findings of `first` and of what comes after it, which is read when it is needed."""
+    page = first
+    yield page.findings
+    while page.next:
+        page = ask(after=page.next)
+        yield page.findings
 
 
 def report(

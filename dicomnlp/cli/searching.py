@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import rich.text
 import typer
 
-from dicomnlp.cli.context import err, open_database, out, write_line, write_text
+from dicomnlp.cli.context import err, open_database, out, write_line
 from dicomnlp.cli.filter_options import expanded, require_some, takes_filters
-from dicomnlp.cli.findings_csv import FindingsCsv
+from dicomnlp.cli.findings_output import FindingsCsv, write_findings_json
 from dicomnlp.cli.reading import STYLES, size_text
 from dicomnlp.cli.tables import print_records
 from dicomnlp.store.search_filters import Filters
@@ -80,7 +80,7 @@ def search(
             else:
                 out.print(", ".join(f"{number:,} {name}" for name, number in named))
         elif as_json:
-            _write_json(_pages(database, filters, limit))
+            write_findings_json(_pages(database, filters, limit))
         elif as_csv:
             table = FindingsCsv(sys.stdout)
             for page in _pages(database, filters, limit):
@@ -103,16 +103,6 @@ def _pages(database: "Database", filters: Filters, limit: int | None) -> Iterato
         after = page.next
         if after is None:
             return
-
-
-def _write_json(pages: Iterator[list["StoredFinding"]]) -> None:
-    """One array, a finding a line, written page by page."""
-    separator = "["
-    for page in pages:
-        for found in page:
-            write_text(separator + json.dumps(found.to_json(), ensure_ascii=False))
-            separator = ",\n"
-    write_text("[]\n" if separator == "[" else "]\n")
 
 
 def _print(database: "Database", filters: Filters, limit: int) -> None:

@@ -184,3 +184,18 @@ def merged_families() -> sa.Subquery:
         .union(sa.select(chain.c.new_patient_id, chain.c.issuer_of_patient_id, current).where(ends))
         .subquery()
     )
+
+
+def is_patient(connection: Connection, patient_id: str) -> sa.ColumnElement[bool]:
+    """Whether a row of `sop_instance` is of this patient, under this identifier or one that it is merged with."""
+    columns = sop_instance.c
+    same = columns.patient_id == patient_id
+    if not any_merged(connection):
+        return same
+    one, other = merged_families().alias(), merged_families().alias()
+    family = (
+        sa.select(other.c.patient_id, other.c.issuer_of_patient_id)
+        .join(one, (one.c.current == other.c.current) & (one.c.issuer_of_patient_id == other.c.issuer_of_patient_id))
+        .where(one.c.patient_id == patient_id)
+    )
+    return sa.or_(same, sa.tuple_(columns.patient_id, columns.issuer_of_patient_id).in_(family))

@@ -352,8 +352,7 @@ recommendation = Table(
     Column("due_to", CleanText),
     Column("statement", Json, nullable=False),
     Index(None, "object_id"),
-    Index(None, "study_date", "object_id", "id"),
-    Index(None, "due_to", "id"),
+    Index(None, "study_date", "id"),
 )
 
 cohort = Table(

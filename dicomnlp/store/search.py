@@ -4,11 +4,8 @@ A page costs what it holds, not what there is: each combination of concept and a
 in the order of the answer, and the combinations are merged.
 """
 
-import base64
-import binascii
 import heapq
 import itertools
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,10 +16,10 @@ from sqlalchemy.engine import Connection
 from dicomnlp.errors import UsageError
 from dicomnlp.model import Assertion
 from dicomnlp.store.answers import StoredFinding
+from dicomnlp.store.cursors import decode, encode
 from dicomnlp.store.database import Database
 from dicomnlp.store.queries import findings_by_id
-from dicomnlp.store.schema import finding
-from dicomnlp.store.search_conditions import F, few_reports, select_findings
+from dicomnlp.store.search_conditions import F, few_reports, select_findings, unindexed
 from dicomnlp.store.search_counts import Counts, count_findings, facets
 from dicomnlp.store.search_filters import STATED, Filters, filters_from_json
 
@@ -43,7 +40,6 @@ MAXIMUM_PAGE = 1000
 _WAYS = 200
 """Combinations that are read one by one; of more, all findings are read in the order of the answer."""
 _ORDER = (F.study_date, F.object_id, F.id)
-_CURSOR = re.compile(r"((?:[0-9]{8})?):([0-9]{1,18}):([0-9]{1,18})")
 
 _Key = tuple[str, int, int]
 """Study date, object and id of a finding: the order of the answer, backwards.
@@ -86,7 +82,7 @@ def search_findings(database: Database, filters: Filters, *, after: str | None =
     with database.read() as connection:
         keys = _keys(connection, filters, start, limit + 1)
         found = findings_by_id(connection, [finding_id for _, _, finding_id in keys[:limit]])
-    return Page(found, _encode(keys[limit - 1]) if len(keys) > limit else None)
+    return Page(found, encode(keys[limit - 1]) if len(keys) > limit else None)
 
 
 def iterate_findings(database: Database, filters: Filters, after: str | None = None) -> Iterator[Page]:
@@ -101,16 +97,17 @@ def iterate_findings(database: Database, filters: Filters, after: str | None = N
 def _keys(connection: Connection, filters: Filters, after: _Key | None, number: int) -> list[_Key]:
     """The first `number` keys after `after`, merged from one ordered query for each way to fit."""
     few = few_reports(connection, filters)
-    index, rest, ways, conditions = _read_by(filters) if few is None else _by("ix_finding_object_id", filters)
+    rest, ways, conditions = _read_by(filters) if few is None else (filters, [{}], [])
+    # in the order of an index, unless few are sorted
+    order = [column.desc() if few is None else unindexed(connection, column).desc() for column in _ORDER]
     parameters: dict[str, Any] = {}
     if after is not None:
         conditions = [*conditions, sa.tuple_(*_ORDER) < _bound("after")]
         parameters |= _values("after", after)
     query = (
-        select_findings(connection, rest, few, *_ORDER)
+        select_findings(connection, rest, few, *_ORDER, in_order=True)
         .where(*conditions, sa.tuple_(*_ORDER) > _bound("floor"))
-        .with_hint(finding, f"INDEXED BY {index}", "sqlite")
-        .order_by(*(column.desc() for column in _ORDER))
+        .order_by(*order)
         .limit(number)
     )
     found: list[_Key] = []
@@ -124,12 +121,8 @@ def _keys(connection: Connection, filters: Filters, after: _Key | None, number: 
     return found
 
 
-_Reading = tuple[str, Filters, list[dict[str, str]], list[sa.ColumnElement[bool]]]
-"""An index, the filters that it leaves, the values that it is read for, one by one, and their conditions."""
-
-
-def _by(index: str, filters: Filters) -> _Reading:
-    return index, filters, [{}], []
+_Reading = tuple[Filters, list[dict[str, str]], list[sa.ColumnElement[bool]]]
+"""The filters that are left, and the values for which an index in the order of the answer is read, one by one."""
 
 
 def _read_by(filters: Filters) -> _Reading:
@@ -138,22 +131,14 @@ def _read_by(filters: Filters) -> _Reading:
     assertions = sorted({a.value for a in filters.assertions or Assertion})
     if concepts and len(concepts) * len(assertions) <= _WAYS:
         return (
-            "ix_finding_by_concept",
             replace(filters, concepts=(), assertions=()),
             [{"concept": concept, "assertion": assertion} for concept in concepts for assertion in assertions],
             [F.concept_id == sa.bindparam("concept"), F.assertion == sa.bindparam("assertion")],
         )
-    if filters.critical:
-        return _by("ix_finding_by_critical", filters)
-    if sites and len(sites) <= _WAYS:
-        return (
-            "ix_finding_by_anatomy",
-            replace(filters, anatomy=()),
-            [{"site": site} for site in sites],
-            [F.anatomy_id == sa.bindparam("site")],
-        )
-    sized = filters.minimum_size is not None or filters.maximum_size is not None
-    return _by("ix_finding_by_size" if sized else "ix_finding_by_date", filters)
+    if sites and len(sites) <= _WAYS and not filters.critical:
+        return replace(filters, anatomy=()), [{"site": site} for site in sites], [F.anatomy_id == sa.bindparam("site")]
+    # by date; or by the index of what is critical, or of what has a size, which are partial ones in the same order
+    return filters, [{}], []
 
 
 def _bound(name: str) -> sa.Tuple:
@@ -165,16 +150,6 @@ def _values(name: str, key: _Key) -> dict[str, Any]:
     return {f"{name}_{n}": value for n, value in enumerate(key)}
 
 
-def _encode(key: _Key) -> str:
-    return base64.urlsafe_b64encode(":".join(map(str, key)).encode()).decode().rstrip("=")
-
-
 def _decode(cursor: str) -> _Key:
-    try:
-        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode("ascii")
-    except (ValueError, binascii.Error):
-        text = ""
-    found = _CURSOR.fullmatch(text)
-    if found is None:
-        raise UsageError("this is no place in an answer; ask without it to begin anew")
-    return found[1], int(found[2]), int(found[3])
+    date, object_id, finding_id = decode(cursor, "date", "number", "number")
+    return date, int(object_id), int(finding_id)

@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection
 
 from dicomnlp.store.documents import BELONGS
 from dicomnlp.store.fulltext import with_words
-from dicomnlp.store.patients import any_merged, merged_families
+from dicomnlp.store.patients import any_merged, is_patient, merged_families
 from dicomnlp.store.schema import finding, image, report_profile, report_study, sop_instance
 from dicomnlp.store.search_filters import STATED, Filters
 
@@ -30,26 +30,38 @@ F, P, S = finding.c, report_profile.c, sop_instance.c
 def few_reports(connection: Connection, filters: Filters) -> list[int] | None:
     """The objects that the filters of reports fit, if there are such filters and the objects are at most `FEW`."""
     asked = replace(filters, without=())
-    conditions = list(_of_reports(connection, asked, P.object_id, S.study_instance_uid))
-    if not conditions:
+    if not list(_of_reports(connection, asked, P.object_id, S.study_instance_uid)):
         return None
-    source: sa.FromClause = report_profile.join(sop_instance, S.id == P.object_id)
+    source: sa.FromClause = report_profile
+    conditions: list[sa.ColumnElement[bool]] = []
     if asked.text:
         # read first, not looked up for each report
         words, key, match = with_words(connection, asked.text)
         source = source.join(words, key == P.object_id)
-        conditions = [match, *_of_reports(connection, replace(asked, text=""), P.object_id, S.study_instance_uid)]
+        conditions.append(match)
+        asked = replace(asked, text="")
+    conditions += _of_reports(connection, asked, P.object_id, S.study_instance_uid)
+    if asked.patient_id or asked.modality or asked.body_part:
+        source = source.join(sop_instance, S.id == P.object_id)
     query = sa.select(P.object_id).select_from(source).where(*conditions, *_of_dates(filters, P.study_date))
     found = list(connection.scalars(query.limit(FEW + 1)))
     return found if len(found) <= FEW else None
 
 
-def of_findings(filters: Filters) -> Iterator[sa.ColumnElement[bool] | sa.TextClause]:
-    """Conditions on the findings themselves; those of concepts, assertions and sites too."""
+def unindexed(connection: Connection, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    """`column`, but SQLite doesn't look for it in an index: it knows nothing of how often a value occurs.
+
+    PostgreSQL does, and is left to choose.
+    """
+    if connection.dialect.name != "sqlite":
+        return column
+    plus = sa.sql.operators.custom_op[Any]("+")
+    return sa.sql.elements.UnaryExpression(column, operator=plus, type_=column.type)
+
+
+def _of_findings(filters: Filters) -> Iterator[sa.ColumnElement[bool] | sa.TextClause]:
+    """Conditions on the findings themselves, but for concepts and sites."""
     yield CURRENT
-    for column, values in ((F.concept_id, filters.concepts), (F.anatomy_id, filters.anatomy)):
-        if values:
-            yield column.in_(sorted(set(values)))
     if filters.assertions:
         yield F.assertion.in_(sorted({a.value for a in filters.assertions}))
     equal = {
@@ -70,18 +82,33 @@ def of_findings(filters: Filters) -> Iterator[sa.ColumnElement[bool] | sa.TextCl
 
 
 def select_findings(
-    connection: Connection, filters: Filters, few: Sequence[int] | None, *columns: Any
+    connection: Connection, filters: Filters, few: Sequence[int] | None, *columns: Any, in_order: bool = False
 ) -> sa.Select[Any]:
-    """`columns` of the findings that fit; `few` is what `few_reports` found."""
+    """`columns` of the findings that fit.
+
+    Parameters
+    ----------
+    few
+        What `few_reports` found.
+    in_order
+        Whether concepts and sites are only looked at, rather than looked for by their indices, because what is wanted
+        is the beginning of another order.
+    """
     source: sa.FromClause = finding
-    conditions = list(of_findings(filters))
+    conditions = list(_of_findings(filters))
+    for column, values in ((F.concept_id, filters.concepts), (F.anatomy_id, filters.anatomy)):
+        if values:
+            by_index = not in_order and few is None
+            conditions.append((column if by_index else unindexed(connection, column)).in_(sorted(set(values))))
     if few is None:
         of_reports = list(_of_reports(connection, filters, F.object_id, F.study_instance_uid))
     else:
         conditions.append(F.object_id.in_(few))
         of_reports = list(_of_reports(connection, Filters(without=filters.without), F.object_id, F.study_instance_uid))
     if of_reports:
-        source = source.join(report_profile, P.object_id == F.object_id).join(sop_instance, S.id == F.object_id)
+        source = source.join(report_profile, P.object_id == F.object_id)
+    if filters.patient_id or filters.without:
+        source = source.join(sop_instance, S.id == F.object_id)
     return sa.select(*columns).select_from(source).where(*conditions, *of_reports)
 
 
@@ -119,7 +146,7 @@ def _of_reports(
             named & ~_of_images(study, image.c.modality.not_in(NOT_IMAGES)),
         )
     if filters.patient_id is not None:
-        yield _is_patient(connection, filters.patient_id)
+        yield is_patient(connection, filters.patient_id)
     if filters.study_instance_uid is not None:
         links = report_study.c
         belonging = sa.select(links.object_id).where(
@@ -135,19 +162,6 @@ def _of_reports(
 
 def _of_images(study: sa.ColumnElement[str], condition: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
     return sa.exists().select_from(image).where(image.c.study_instance_uid == study, condition)
-
-
-def _is_patient(connection: Connection, patient_id: str) -> sa.ColumnElement[bool]:
-    same = S.patient_id == patient_id
-    if not any_merged(connection):
-        return same
-    one, other = merged_families().alias(), merged_families().alias()
-    family = (
-        sa.select(other.c.patient_id, other.c.issuer_of_patient_id)
-        .join(one, (one.c.current == other.c.current) & (one.c.issuer_of_patient_id == other.c.issuer_of_patient_id))
-        .where(one.c.patient_id == patient_id)
-    )
-    return sa.or_(same, sa.tuple_(S.patient_id, S.issuer_of_patient_id).in_(family))
 
 
 def _states_none_of(connection: Connection, concepts: Sequence[str]) -> Iterator[sa.ColumnElement[bool]]:

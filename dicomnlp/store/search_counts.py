@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection
 from dicomnlp.store.database import Database
 from dicomnlp.store.patients import any_merged, merged_families
 from dicomnlp.store.schema import image, report_profile, sop_instance
-from dicomnlp.store.search_conditions import NOT_IMAGES, F, P, S, few_reports, select_findings
+from dicomnlp.store.search_conditions import NOT_IMAGES, F, P, S, few_reports, select_findings, unindexed
 from dicomnlp.store.search_filters import Filters
 
 
@@ -47,6 +47,7 @@ OF_REPORTS = {
 }
 """Facets of reports; each finding counts with what its report is."""
 FACETS = (*OF_FINDINGS, *OF_REPORTS)
+_MANY_VALUES = ("concept", "anatomy")
 
 
 def count_findings(database: Database, filters: Filters) -> Counts:
@@ -88,38 +89,57 @@ def facets(
     limit
         Values a field at most.
     """
+    unfiltered = Filters()
+    alone: list[tuple[str, ...]] = []
+    shared: list[str] = []
+    for name in names:
+        field = (OF_FINDINGS | OF_REPORTS)[name][1]
+        if name in _MANY_VALUES or getattr(filters, field) != getattr(unfiltered, field):
+            alone.append((name,))
+        else:
+            shared.append(name)
+    # what has few values is counted together, in one reading of the findings, and one of the reports
+    together = [tuple(n for n in shared if n in table) for table in (OF_FINDINGS, OF_REPORTS)]
+    counted: dict[str, Counter[str]] = {}
     with database.read() as connection:
-        return {name: _facet(connection, filters, name, limit) for name in names}
+        for group in filter(None, [*alone, *together]):
+            counted |= _count_by(connection, filters, group)
+    return {name: sorted(counted[name].items(), key=lambda pair: (-pair[1], pair[0]))[:limit] for name in names}
 
 
-def _facet(connection: Connection, filters: Filters, name: str, limit: int) -> list[tuple[str, int]]:
-    column, field = (OF_FINDINGS | OF_REPORTS)[name]
-    others = replace(filters, **{field: getattr(Filters(), field)})
-    if name in OF_FINDINGS:
-        rows = connection.execute(
-            select_findings(connection, others, few_reports(connection, others), column, sa.func.count())
-            .where(column.is_not(None))
-            .group_by(column)
-            .order_by(sa.func.count().desc(), column)
-            .limit(limit)
-        )
-        return [(str(value), number) for value, number in rows]
-    counted: Counter[str] = Counter()
-    for values, number in _of_reports(connection, others, name):
-        for value in set(values.split("\\")) - {""}:
-            counted[value] += number
-    return sorted(counted.items(), key=lambda pair: (-pair[1], pair[0]))[:limit]
+def _count_by(connection: Connection, filters: Filters, names: Sequence[str]) -> dict[str, Counter[str]]:
+    """The values of `names`, all of findings or all of reports, and how many findings have each."""
+    field = (OF_FINDINGS | OF_REPORTS)[names[0]][1]
+    others = replace(filters, **{field: getattr(Filters(), field)}) if len(names) == 1 else filters
+    rows = (_of_findings if names[0] in OF_FINDINGS else _of_reports)(connection, others, names)
+    counted: dict[str, Counter[str]] = {name: Counter() for name in names}
+    for *values, number in rows:
+        for name, value in zip(names, values, strict=True):
+            for one in set((value or "").split("\\")) - {""}:
+                counted[name][one] += int(number)
+    return counted
 
 
-def _of_reports(connection: Connection, filters: Filters, name: str) -> Sequence[tuple[str, int]]:
+def _of_findings(connection: Connection, filters: Filters, names: Sequence[str]) -> Sequence[Any]:
+    columns = [OF_FINDINGS[name][0] for name in names]
+    few = few_reports(connection, filters)
+    return connection.execute(
+        select_findings(connection, filters, few, *columns, sa.func.count()).group_by(*columns)
+    ).all()
+
+
+def _of_reports(connection: Connection, filters: Filters, names: Sequence[str]) -> Sequence[Any]:
     by_report = _by_report(connection, filters)
     source: sa.FromClause = by_report.join(report_profile, P.object_id == by_report.c.object_id)
-    value: sa.ColumnElement[Any] = OF_REPORTS[name][0]
-    if name in ("modality", "body_part"):
+    if {"modality", "body_part"} & set(names):
         source = source.join(sop_instance, S.id == by_report.c.object_id)
-        value = _seen(name, value)
-    query = sa.select(value, sa.func.sum(by_report.c.findings)).select_from(source).group_by(value)
-    return [(values or "", int(number)) for values, number in connection.execute(query)]
+    values = [
+        (_seen(name, OF_REPORTS[name][0]) if name in ("modality", "body_part") else OF_REPORTS[name][0]).label(name)
+        for name in names
+    ]
+    each = sa.select(*values, by_report.c.findings).select_from(source).subquery()
+    columns = [each.c[name] for name in names]
+    return connection.execute(sa.select(*columns, sa.func.sum(each.c.findings)).group_by(*columns)).all()
 
 
 def _seen(name: str, stated: sa.ColumnElement[str]) -> sa.ColumnElement[str]:
@@ -142,6 +162,6 @@ def _by_report(connection: Connection, filters: Filters) -> sa.Subquery:
     few = few_reports(connection, filters)
     return (
         select_findings(connection, filters, few, F.object_id, sa.func.count().label("findings"))
-        .group_by(F.object_id)
+        .group_by(unindexed(connection, F.object_id))
         .subquery()
     )

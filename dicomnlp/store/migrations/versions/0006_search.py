@@ -72,7 +72,7 @@ def _create_tables() -> None:
             ),
             sa.PrimaryKeyConstraint("id" if before else "object_id", name=f"pk_{name}"),
         )
-    for keys in (["object_id"], ["study_date", "object_id", "id"], ["due_to", "id"]):
+    for keys in (["object_id"], ["study_date", "id"]):
         op.create_index("ix_recommendation_" + "_".join(keys), "recommendation", keys)
     op.create_table(
         "cohort",

@@ -1,9 +1,11 @@
-"""Findings as CSV: one line each, and no cell that a spreadsheet would run as a formula."""
+"""Findings for programs, written as they are read: a JSON array, or CSV that no spreadsheet runs as a formula."""
 
 import csv
+import json
 from collections.abc import Iterable
 from typing import Any, TextIO
 
+from dicomnlp.cli.context import write_text
 from dicomnlp.store.answers import StoredFinding
 
 COLUMNS = (
@@ -12,6 +14,16 @@ COLUMNS = (
     "is_hypothetical", "is_family", "anatomy.id", "laterality", "severity", "change", "measurements", "critical",
     "language", "pipeline", "analysed_at", "status", "superseded_by",
 )  # fmt: skip
+
+
+def write_findings_json(pages: Iterable[Iterable[StoredFinding]]) -> None:
+    """Write one array, a finding a line."""
+    separator = "["
+    for page in pages:
+        for found in page:
+            write_text(separator + json.dumps(found.to_json(), ensure_ascii=False))
+            separator = ",\n"
+    write_text("[]\n" if separator == "[" else "]\n")
 
 
 class FindingsCsv:
