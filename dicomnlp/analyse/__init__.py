@@ -1,28 +1,31 @@
 """A narrative to its analysis: pure, on medspaCy, one engine for every language.
 
+The engine is imported when it is first needed: spaCy takes seconds and much memory, and who only asks what belongs to
+what needs neither.
+
 >>> from dicomnlp.model import Narrative
 >>> [f.assertion.value for f in analyse(Narrative("No pneumothorax."), language="en").findings]
 ['absent']
 """
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from dicomnlp.analyse.engine import load_engine
 from dicomnlp.analyse.hierarchy import expand_concept, expand_site
 from dicomnlp.analyse.language import choose_language, languages
-from dicomnlp.analyse.mixed import analyse_by_passage
-from dicomnlp.analyse.modality import exam_modalities
 from dicomnlp.analyse.pack import Pack
 from dicomnlp.analyse.public import analysis_to_json
 from dicomnlp.errors import LanguageNotSupportedError
 from dicomnlp.model import Analysis, Narrative
+
+if TYPE_CHECKING:
+    from dicomnlp.analyse.engine import Engine
 
 __all__ = [
     "Pack",
     "analyse",
     "analysis_to_json",
     "choose_language",
-    "exam_modalities",
     "expand_concept",
     "expand_site",
     "languages",
@@ -42,7 +45,7 @@ def load_pack(language: str = "en") -> Pack:
         The pack is malformed, or fails its own cases.
     """
     _known(language)
-    return load_engine(language).pack
+    return _engine(language).pack
 
 
 def analyse(
@@ -79,14 +82,22 @@ def analyse(
     if any(not 0 <= start < end <= len(narrative.text) for start, end in targets):
         raise ValueError("a target must be a non-empty span of the text")
     if any(segment.language for segment in narrative.segments):
+        from dicomnlp.analyse.mixed import analyse_by_passage  # noqa: PLC0415  see above
+
         return analyse_by_passage(narrative, language or "", default_language, targets)
-    return load_engine(choose_language(narrative.text, language or "", default_language)).analyse(narrative, targets)
+    return _engine(choose_language(narrative.text, language or "", default_language)).analyse(narrative, targets)
 
 
 def pipeline_name(language: str = "en") -> str:
     """Pack, version and digest of everything that can change the answer: "en-2026.1+3f9c0d21a4b7"."""
     _known(language)
-    return load_engine(language).pipeline
+    return _engine(language).pipeline
+
+
+def _engine(language: str) -> "Engine":
+    from dicomnlp.analyse.engine import load_engine  # noqa: PLC0415  see above
+
+    return load_engine(language)
 
 
 def _known(language: str) -> None:

@@ -13,8 +13,8 @@ from dicomnlp.analyse.context import FAMILY, HISTORICAL, HYPOTHETICAL, NEGATED, 
 from dicomnlp.analyse.details import Lead
 from dicomnlp.analyse.labels import Labeller
 from dicomnlp.analyse.library import VERSIONS
-from dicomnlp.analyse.pack import LABELS, LANGUAGES, Pack, concept_of, read_pack
-from dicomnlp.analyse.reading import TARGET, Mention, SentenceReader, SentenceReading
+from dicomnlp.analyse.pack import LABELS, LANGUAGES, TARGET, Pack, concept_of, read_pack
+from dicomnlp.analyse.reading import Mention, SentenceReader, SentenceReading
 from dicomnlp.analyse.sections import SectionFinder
 from dicomnlp.analyse.sentences import SentenceSplitter
 from dicomnlp.analyse.statements import Stated, StatementReader

@@ -10,8 +10,7 @@ from collections.abc import Collection, Mapping
 from functools import cache
 from pathlib import Path
 
-from dicomnlp.analyse.pack import LANGUAGES, read_pack
-from dicomnlp.analyse.reading import TARGET
+from dicomnlp.analyse.pack import LANGUAGES, TARGET, read_pack
 from dicomnlp.errors import UsageError
 
 PARTS = Path(__file__).parent / "anatomy_parts.toml"

@@ -21,12 +21,10 @@ from dicomnlp.analyse.context import (
 from dicomnlp.analyse.details import DetailReader, Lead, Place
 from dicomnlp.analyse.lexicon import Lexicon, Match, Matches
 from dicomnlp.analyse.measures import MeasureReader
-from dicomnlp.analyse.pack import Pack
+from dicomnlp.analyse.pack import TARGET, Pack
 from dicomnlp.analyse.tokens import tokenize
 from dicomnlp.model import Assertion, Cue, Measurement
 
-TARGET = "target"
-"""The concept id of a span that the caller asked for and the lexicon doesn't know."""
 CACHE_SIZE = 8192
 """Sentences that a process keeps; at some 2 kB each about 16 MB."""
 

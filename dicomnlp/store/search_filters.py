@@ -2,6 +2,7 @@
 
 import datetime as dt
 import enum
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -119,35 +120,68 @@ PUBLIC_NAMES = {
 
 
 def filters_from_json(values: dict[str, Any]) -> Filters:
-    """The filters that `Filters.to_json` wrote.
+    """The filters that `Filters.to_json` wrote, or that somebody else did by the same names.
 
     Raises
     ------
     UsageError
-        They are of another version of the program: a name or value isn't known.
+        A name or value isn't known, or they could fit nothing by mistake.
     """
     fields_of = {public: name for name, public in PUBLIC_NAMES.items()}
     try:
-        return Filters(**{fields_of[name]: _READERS.get(name, _same)(value) for name, value in values.items()})
+        given = {fields_of[name]: _READERS.get(name, _text)(value) for name, value in values.items()}
     except (KeyError, ValueError, TypeError):
         raise UsageError("these filters are none that this version of the program knows") from None
+    return Filters(**given)
 
 
-def _same(value: Any) -> Any:
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
     return value
 
 
+def _texts(values: Any) -> tuple[str, ...]:
+    if not isinstance(values, list):
+        raise TypeError
+    return tuple(_text(value) for value in values)
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise TypeError
+    return value
+
+
+def _years(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _OLDEST:
+        raise TypeError
+    return value
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError
+    return value
+
+
+_OLDEST = 200
 _READERS: dict[str, Callable[[Any], Any]] = {
-    "concept": tuple,
-    "anatomy": tuple,
-    "without": tuple,
-    "assertion": lambda values: tuple(Assertion(v) for v in values),
+    "concept": _texts,
+    "anatomy": _texts,
+    "without": _texts,
+    "assertion": lambda values: tuple(Assertion(v) for v in _texts(values)),
     "laterality": Laterality,
     "severity": Severity,
     "change": Change,
     "section": SectionName,
-    "from": dt.date.fromisoformat,
-    "to": dt.date.fromisoformat,
+    "critical": _flag,
+    "min_size": _number,
+    "max_size": _number,
+    "min_age": _years,
+    "max_age": _years,
+    "from": lambda value: dt.date.fromisoformat(_text(value)),
+    "to": lambda value: dt.date.fromisoformat(_text(value)),
 }
 
 

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from dicomnlp.analyse import analyse, exam_modalities, pipeline_name
+from dicomnlp.analyse import analyse, pipeline_name
+from dicomnlp.analyse.modality import exam_modalities
 from dicomnlp.errors import DicomnlpError
 from dicomnlp.extract import extract
 from dicomnlp.logs import Event, describe, log

@@ -411,7 +411,21 @@ def test_filters_are_written_and_read_again():
         filters = Filters(**fields)
         assert search.filters_from_json(filters.to_json()) == filters
     assert Filters(without=("cyst",), critical=False).to_json() == {"without": ["cyst"], "critical": False}
-    for foreign in ({"colour": "red"}, {"assertion": ["perhaps"]}, {"from": "yesterday"}):
+    for foreign in (
+        {"colour": "red"},
+        {"assertion": ["perhaps"]},
+        {"from": "yesterday"},
+        {"from": 20260101},
+        {"concept": "cyst"},
+        {"concept": [1]},
+        {"modality": ["CT"]},
+        {"min_size": "5"},
+        {"min_size": float("nan")},
+        {"min_age": 4.5},
+        {"max_age": 10**30},
+        {"critical": 1},
+        {"text": "***"},
+    ):
         with pytest.raises(UsageError):
             search.filters_from_json(foreign)
 
