@@ -129,10 +129,15 @@ def filters_from_json(values: dict[str, Any]) -> Filters:
     """
     fields_of = {public: name for name, public in PUBLIC_NAMES.items()}
     try:
-        given = {fields_of[name]: _READERS.get(name, _text)(value) for name, value in values.items()}
+        given = {fields_of[name]: _read(name, value) for name, value in values.items()}
     except (KeyError, ValueError, TypeError):
         raise UsageError("these filters are none that this version of the program knows") from None
     return Filters(**given)
+
+
+def _read(name: str, value: Any) -> Any:
+    reader: Callable[[Any], Any] = _READERS.get(name, _text)
+    return reader(value)
 
 
 def _text(value: Any) -> str:
