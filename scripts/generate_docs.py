@@ -10,12 +10,16 @@ from pathlib import Path
 import click
 import typer
 from pydantic.fields import FieldInfo
+from pydicom.datadict import dictionary_description
 
 from dicomnlp import config, config_file
 from dicomnlp.cli.main import app
+from dicomnlp.extract.identity import IDENTITY_TAGS
 from dicomnlp.logs import Event
-from dicomnlp.receive import contexts, negotiation
+from dicomnlp.receive import contexts, images, negotiation, tls
+from dicomnlp.receive.pdu import Timeouts
 from dicomnlp.receive.reasons import Reason
+from dicomnlp.store.schema import IMAGE_COLUMNS
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTE = "<!-- made by scripts/generate_docs.py; don't edit -->"
@@ -107,6 +111,8 @@ def _parameter(parameter: click.Parameter) -> str | None:
 
 def conformance() -> str:
     """docs/conformance.md, with the tables between its marks made anew."""
+    timeouts = Timeouts()
+    kept = ("sop_class_uid", "sop_instance_uid", "study_instance_uid", *IMAGE_COLUMNS)
     tables = {
         "association": _table(
             ("", ""),
@@ -137,6 +143,42 @@ def conformance() -> str:
                     contexts.VERIFICATION_SOP_CLASS: "Verification",
                     **contexts.STORAGE_SOP_CLASSES,
                 }.items()
+            ],
+        ),
+        "image-transfer-syntaxes": _table(
+            ("transfer syntax", "UID"),
+            [
+                (name, f"`{uid}`")
+                for uid, name in images.IMAGE_TRANSFER_SYNTAXES.items()
+                if uid not in contexts.TRANSFER_SYNTAXES
+            ],
+        ),
+        "image-sop-classes": _table(
+            ("SOP class", "UID"), [(name, f"`{uid}`") for uid, name in images.IMAGE_SOP_CLASSES.items()]
+        ),
+        "header-elements": _table(
+            ("tag", "attribute"),
+            [
+                (f"({tag >> 16:04X},{tag & 0xFFFF:04X})", dictionary_description(tag))
+                for tag in sorted((IDENTITY_TAGS | images.IMAGE_TAGS)[name] for name in kept)
+            ],
+        ),
+        "timers": _table(
+            ("timer", "seconds", "for"),
+            [
+                ("ARTIM", f"{timeouts.artim:g}", "the A-ASSOCIATE-RQ to be there whole; the peer to close at the end"),
+                ("TLS handshake", f"{tls.HANDSHAKE_SECONDS:g}", "the handshake, counted within ARTIM's time"),
+                (
+                    "association",
+                    f"{config.ListenerSettings().network_timeout_seconds:g} (`listener.network_timeout_seconds`)",
+                    "the next message to begin, and a PDU that has begun to be complete",
+                ),
+                (
+                    "message",
+                    f"{timeouts.message:g}",
+                    f"a message that has begun to go on; the lag behind {timeouts.bytes_per_second:g} bytes a second",
+                ),
+                ("drain", f"{timeouts.drain:g}", "associations to end by themselves when the service stops"),
             ],
         ),
         "reason-codes": _table(

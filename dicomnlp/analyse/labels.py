@@ -31,10 +31,10 @@ class Labeller:
         self._counts_for = _turned_round(pack)
 
     def __call__(self, findings: Iterable[Finding], sections: Iterable[SectionName]) -> Labels:
-        """The labels of a report, by its findings and by which sections it has."""
+        """The labels of a report, by its findings of the patient and by which sections it has."""
         said: dict[tuple[str, str], set[Assertion]] = defaultdict(set)
         for finding in findings:
-            if finding.section not in COUNTED:
+            if finding.section not in COUNTED or not _is_of_patient(finding.subject):
                 continue
             site = finding.anatomy.id if finding.anatomy else None
             for labels, label, source in self._counts_for.get(finding.concept.id, ()):
@@ -61,6 +61,11 @@ class Labeller:
             )
             values[label] = Assertion.PRESENT.value if speaks and not raised else None
         return values
+
+
+def _is_of_patient(subject: str) -> bool:
+    """A specimen is part of the patient; a fetus isn't, nor is a device."""
+    return not subject or subject.startswith("specimen")
 
 
 def _turned_round(pack: Pack) -> dict[str, list[tuple[str, str, LabelSource]]]:

@@ -9,6 +9,7 @@ from dicomnlp.analyse.engine import Engine, load_engine
 from dicomnlp.analyse.language import choose_language
 from dicomnlp.errors import LanguageNotSupportedError
 from dicomnlp.model import (
+    PIPELINE_SEPARATOR,
     Analysis,
     Communication,
     Cue,
@@ -61,7 +62,8 @@ def analyse_by_passage(
     -------
     Analysis
         In the report's own language, which also counts the labels; what other packs found stands between, each
-        finding with its language. The warnings name passages that no pack reads.
+        finding with its language. Its pipeline names all packs that read the report. The warnings name passages that
+        no pack reads.
 
     Raises
     ------
@@ -75,15 +77,17 @@ def analyse_by_passage(
         return main.analyse(narrative, targets)
     parts: list[tuple[int, Analysis]] = []
     warnings: list[str] = []
+    pipelines = {main.pipeline}
     for passage in passages:
         if passage.language is None:
             warnings.append(f"{NOT_SUPPORTED} at {passage.path}")
             continue
+        pipelines.add(load_engine(passage.language).pipeline)
         inside = [t for t in targets if passage.start <= t[0] < passage.end]
         if targets and not inside:
             continue
         parts.append((passage.start, _analyse(narrative, passage, inside)))
-    return _joined(main, parts, warnings)
+    return _joined(main, sorted(pipelines), parts, warnings)
 
 
 def passages_of(narrative: Narrative, own: str) -> list[Passage]:
@@ -155,7 +159,9 @@ def _segment_within(segment: Segment, start: int, end: int) -> Segment:
     return replace(segment, start=max(segment.start, start) - start, end=min(segment.end, end) - start)
 
 
-def _joined(main: Engine, parts: Sequence[tuple[int, Analysis]], warnings: Sequence[str]) -> Analysis:
+def _joined(
+    main: Engine, pipelines: Sequence[str], parts: Sequence[tuple[int, Analysis]], warnings: Sequence[str]
+) -> Analysis:
     sections = tuple(
         replace(s, start=s.start + by, end=s.end + by, body_start=s.body_start + by)
         for by, part in parts
@@ -165,7 +171,7 @@ def _joined(main: Engine, parts: Sequence[tuple[int, Analysis]], warnings: Seque
     found = [warning for _, part in parts for warning in part.warnings]
     return Analysis(
         language=main.pack.language,
-        pipeline=main.pipeline,
+        pipeline=PIPELINE_SEPARATOR.join(pipelines),
         sections=sections,
         findings=findings,
         measurements=tuple(_at(m, by) for by, part in parts for m in part.measurements),

@@ -95,12 +95,36 @@ def failures(
     )
 
 
-def check(context: typer.Context) -> None:
-    """Validate configuration, language packs, database and ports, and say what to mend.
+def check(
+    context: typer.Context,
+    peer: Annotated[
+        str | None,
+        typer.Option("--peer", metavar="HOST:PORT", help="Look at this DICOM peer instead, as a sender would."),
+    ] = None,
+    called: Annotated[str, typer.Option("--called", help="With --peer: AE title to call.")] = "ANY-SCP",
+    calling: Annotated[
+        str | None, typer.Option("--calling", help="With --peer: AE title to call by; default: listener.ae_title.")
+    ] = None,
+    tls: Annotated[
+        bool, typer.Option("--tls", help="With --peer: speak TLS, with certificate and authorities of [tls].")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With --peer: one JSON object.")] = False,
+) -> None:
+    """Validate configuration, language packs, database and ports, and say what to mend; or show what a peer would take.
 
-    Example: dicomnlp --config /etc/dicomnlp/config.toml check
+    Of a peer: TLS, association, C-ECHO, and which SOP classes it accepts in which transfer syntaxes. It is sent
+    nothing else.
+
+    Example: dicomnlp check --peer pacs.example.org:104 --called PACS
     """
     settings = settings_of(context)
+    if peer is not None:
+        from dicomnlp.cli.peers import show_peer
+
+        show_peer(
+            settings, peer, called=called, calling=calling or settings.listener.ae_title, tls=tls, as_json=as_json
+        )
+        return
     failed = False
     for result in run_checks(settings):
         failed |= not result.ok

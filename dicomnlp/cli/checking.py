@@ -70,6 +70,10 @@ def _packs(settings: Settings) -> Iterator[CheckResult]:
     if settings.analyse.language not in codes:
         known = ", ".join(codes)
         yield CheckResult("analyse.language", False, f"no pack of that name; installed: {known}")
+    for peer in settings.peers:
+        if peer.language not in {"", *codes}:
+            message = f"no language pack {peer.language}; installed: {', '.join(codes)}"
+            yield CheckResult(f"peers, {peer.ae_title}", False, message)
 
 
 def _database(settings: Settings) -> Iterator[tuple[CheckResult, bool | None]]:

@@ -62,6 +62,8 @@ def _facts(report: Report) -> Iterable[tuple[str, str]]:
         ("document", _coded(report.document_code)),
         ("object", identity.sop_instance_uid),
         ("study", identity.study_instance_uid),
+        ("patient", identity.patient_id),
+        ("date", _date(identity.content_date or identity.study_date)),
         ("accession numbers", ", ".join(report.accession_numbers)),
         ("state", report.state.value),
         ("flags", " ".join(flag for flag in flags if flag)),
@@ -71,6 +73,11 @@ def _facts(report: Report) -> Iterable[tuple[str, str]]:
         ("replaces", ", ".join(report.predecessors)),
         ("identical to", ", ".join(report.identical_documents)),
     ]
+
+
+def _date(date: str) -> str:
+    """DA as people write it."""
+    return f"{date[:4]}-{date[4:6]}-{date[6:]}" if date else ""
 
 
 def _coded(code: Code | None) -> str:

@@ -12,7 +12,7 @@ COLUMNS = (
     "id", "study_instance_uid", "sop_instance_uid", "concept.id", "concept.code", "concept.scheme", "concept.meaning",
     "text", "start", "end", "sentence", "section", "assertion", "is_negated", "is_uncertain", "is_historical",
     "is_hypothetical", "is_family", "anatomy.id", "laterality", "severity", "change", "measurements", "critical",
-    "language", "pipeline", "analysed_at", "status", "superseded_by",
+    "language", "pipeline", "analysed_at", "status", "superseded_by", "subject", "observer",
 )  # fmt: skip
 
 

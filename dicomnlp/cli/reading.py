@@ -51,13 +51,16 @@ def print_analysis(
 
 def print_findings(findings: Sequence[StoredFinding]) -> None:
     """Findings in the order given, with what is stated of each."""
-    names = ("concept", "assertion", "side", "anatomy", "severity", "change", "size", "section", "sentence")
+    names = ("concept", "assertion", "of", "by", "side", "anatomy", "severity", "change", "size", "section", "sentence")
     print_records(
         names,
         [
             (
                 f.concept.meaning,
                 rich.text.Text(f.assertion.value, STYLES[f.assertion]),
+                f.subject,
+                # that a person says it is what everybody expects
+                f.observer if f.observer != "person" else "",
                 f.laterality.value if f.laterality else "",
                 f.anatomy.meaning if f.anatomy else "",
                 f.severity.value if f.severity else "",

@@ -10,6 +10,7 @@ from html.entities import html5
 from lxml import etree
 
 from dicomnlp.errors import ObjectTooLargeError, UnreadableObjectError
+from dicomnlp.extract.charset import codec_of_undeclared
 from dicomnlp.extract.headings import heading_of, section_of_words
 from dicomnlp.extract.hygiene import html_to_text, plain_text
 from dicomnlp.extract.paragraphs import NarrativeBuilder
@@ -28,8 +29,12 @@ _HARMLESS = re.compile(
     + rb"){0,16})')\s*>"
 )
 """A name for a few characters, none of which can begin a reference to another entity."""
+_DECLARATION = re.compile(rb"\s*<\?xml\b(?:[^>]*?\bencoding\s*=\s*[\"'](?P<encoding>[^\"']*)[\"'])?[^>]*\?>")
 _NAMED = re.compile(rb"&([A-Za-z][A-Za-z0-9]{1,31});")
-_BLOCKS = frozenset({"paragraph", "br", "table", "thead", "tbody", "tr", "list", "item", "caption", "text", "div", "p"})
+_BLOCKS = frozenset(
+    {"paragraph", "br", "table", "thead", "tbody", "tr", "list", "item", "caption", "text", "div", "p"}
+    | {"h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "li", "pre", "title"}
+)
 _CELLS = frozenset({"td", "th"})
 
 
@@ -41,8 +46,8 @@ def read_cda(data: bytes, warnings: list[str]) -> tuple[Narrative, State, str, s
     data
         The XML as encapsulated.
     warnings
-        Gets ``cda_root`` when the root isn't ClinicalDocument, ``cda_unresolved_entity``, ``cda_bad_base64``,
-        ``cda_media_type``, and those of `pdf.read_pdf`.
+        Gets ``cda_root`` when the root isn't ClinicalDocument, ``cda_encoding`` when it isn't in UTF-8 as it should,
+        ``cda_unresolved_entity``, ``cda_bad_base64``, ``cda_media_type``, and those of `pdf.read_pdf`.
 
     Returns
     -------
@@ -64,23 +69,10 @@ def read_cda(data: bytes, warnings: list[str]) -> tuple[Narrative, State, str, s
     if len(data) > MAX_SIZE:
         raise ObjectTooLargeError("The encapsulated CDA document is too large.", reason_code="cda_too_large")
     entities = _declared_entities(data)
-    parser = etree.XMLParser(
-        resolve_entities=False,
-        load_dtd=False,
-        no_network=True,
-        huge_tree=False,
-        remove_comments=True,
-        remove_pis=True,
-    )
     if b"\0" not in data[:4]:
         # names that HTML knows are written without being declared, and would be lost where a DTD isn't loaded
         data = _NAMED.sub(_numbered, data)
-    try:
-        root = etree.fromstring(data, parser)
-    except (etree.XMLSyntaxError, ValueError):
-        raise UnreadableObjectError(
-            "The encapsulated CDA document is not well-formed.", reason_code="bad_xml"
-        ) from None
+    root = _root(data, warnings)
     _resolve(root, entities, warnings)
     if _name(root) != "ClinicalDocument":
         warnings.append("cda_root")
@@ -92,14 +84,59 @@ def read_cda(data: bytes, warnings: list[str]) -> tuple[Narrative, State, str, s
         narrative, state = _unstructured(body, warnings)
         return narrative, state, title, language
     builder = NarrativeBuilder()
+    names: dict[etree._Element, SectionName | None] = {}
+    has_text = False
     for number, section in enumerate((e for e in root.iter(etree.Element) if _name(e) == "section"), 1):
-        _write_section(section, f"section {number}", builder)
+        around = next((names[e] for e in section.iterancestors() if e in names), None)
+        names[section], has_words = _write_section(section, around, f"section {number}", builder)
+        has_text = has_text or has_words
     narrative = builder.build()
     if not narrative.text and _name(root) != "ClinicalDocument":
         builder = NarrativeBuilder()
         builder.paragraph(_text(root), "document")
         narrative = builder.build()
-    return narrative, State.PENDING if narrative.text else State.NO_TEXT, title, language
+        has_text = bool(narrative.text)
+    if not has_text:
+        # headings over coded entries, which aren't read, say nothing
+        narrative = Narrative("")
+    return narrative, State.PENDING if has_text else State.NO_TEXT, title, language
+
+
+def _root(data: bytes, warnings: list[str]) -> etree._Element:
+    """The parsed document; one that isn't in the UTF-8 that it declares or implies is read all the same."""
+    parser = etree.XMLParser(
+        resolve_entities=False,
+        load_dtd=False,
+        no_network=True,
+        huge_tree=False,
+        remove_comments=True,
+        remove_pis=True,
+    )
+    try:
+        return etree.fromstring(data, parser)
+    except (etree.XMLSyntaxError, ValueError):
+        codec = _other_than_utf_8(data)
+    if codec is not None:
+        warnings.append("cda_encoding")
+        try:
+            return etree.fromstring(_DECLARATION.sub(b"", data).decode(codec, "replace").encode(), parser)
+        except (etree.XMLSyntaxError, ValueError):
+            pass  # its letters were not what is wrong with it
+    raise UnreadableObjectError("The encapsulated CDA document is not well-formed.", reason_code="bad_xml")
+
+
+def _other_than_utf_8(data: bytes) -> str | None:
+    """The likeliest codec of a document that should be UTF-8 and isn't; None when it is, or declares another."""
+    declared = _DECLARATION.match(data)
+    encoding = declared["encoding"] if declared else None
+    if encoding is not None and encoding.lower().replace(b"-", b"") not in {b"utf8", b"usascii", b"ascii"}:
+        return None
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        codec = codec_of_undeclared(data)
+        return codec if codec != "iso2022" else None
+    return None
 
 
 def _declared_entities(data: bytes) -> dict[str, bytes]:
@@ -157,37 +194,49 @@ def _flat(element: etree._Element) -> str:
     return " ".join(plain_text("".join(element.itertext())).split())
 
 
-def _write_section(section: etree._Element, path: str, builder: NarrativeBuilder) -> None:
-    """One section without the sections within it, which follow on their own."""
+def _write_section(
+    section: etree._Element, around: SectionName | None, path: str, builder: NarrativeBuilder
+) -> tuple[SectionName | None, bool]:
+    """One section without the sections within it, which follow on their own; its name, and whether it has text.
+
+    Organs and other parts of a section belong to it, and what stands within previous findings is previous.
+    """
     title, text, code = "", "", None
     for child in section:
-        name = _name(child)
-        if name == "title":
+        tag = _name(child)
+        if tag == "title":
             title = _flat(child).rstrip(" :：")
-        elif name == "text":
+        elif tag == "text":
             text = _text(child)
-        elif name == "code":
+        elif tag == "code":
             scheme = "LN" if child.get("codeSystem") == _LOINC_OID else child.get("codeSystemName") or ""
             code = Code(child.get("code") or "", scheme, child.get("displayName") or "")
-    if not (text or title):
-        return
     heading = section_of_words(title) if title else None
     if heading is None or heading.section is None:
         heading = heading_of(Code(code.value, code.scheme, "")) if code is not None else None
     if heading is None and code is not None:
         heading = section_of_words(code.meaning)
-    title = title or (code.meaning if code is not None else "")
-    if title or (heading is not None and heading.section is not None):
-        builder.heading((heading.section if heading is not None else None) or SectionName.OTHER, title, path)
-    builder.paragraph(text, path)
+    name = (heading.section if heading is not None else None) or around
+    if around is SectionName.COMPARISON:
+        name = around
+    if text or title:
+        title = title or (code.meaning if code is not None else "")
+        if title or name is not None:
+            builder.heading(name or SectionName.OTHER, title, path)
+        builder.paragraph(text, path)
+    return name, bool(text)
 
 
 def _text(block: etree._Element) -> str:
     """A narrative block (CDA R2 4.3.5) as lines: paragraphs, items and table rows; cells held apart by tabs."""
     parts: list[str] = []
-    for event, element in etree.iterwalk(block, events=("start", "end")):
+    walk = etree.iterwalk(block, events=("start", "end"))
+    for event, element in walk:
         name = _name(element)
-        if event == "start":
+        if event == "start" and element.get("revised") == "delete":
+            # CDA R2 4.3.5.1: what was struck out; its tail comes with its end
+            walk.skip_subtree()
+        elif event == "start":
             if name in _BLOCKS:
                 parts.append("\n- " if name == "item" else "\n")
             elif name in _CELLS:
@@ -199,7 +248,7 @@ def _text(block: etree._Element) -> str:
                 parts.append("\n")
             if element is not block:
                 parts.append(_inline(element.tail))
-    lines = [" ".join(line.split(" ")).strip() for line in "".join(parts).split("\n")]
+    lines = [re.sub(" {2,}", " ", line).strip() for line in "".join(parts).split("\n")]
     return plain_text("\n".join(line for line in lines if line and line != "-"))
 
 
@@ -214,7 +263,7 @@ def _inline(text: str | None) -> str:
 def _unstructured(body: etree._Element, warnings: list[str]) -> tuple[Narrative, State]:
     """A body that isn't XML: plain text, HTML, or a base64 document (CDA R2 4.3.1.1)."""
     element = next((e for e in body.iter(etree.Element) if _name(e) == "text"), body)
-    content = "".join(element.itertext())
+    content = _text(element) if len(element) else "".join(element.itertext())
     media_type = (element.get("mediaType") or "text/plain").lower()
     data = content.encode()
     if (element.get("representation") or "").upper() == "B64":

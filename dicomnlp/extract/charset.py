@@ -12,9 +12,9 @@ An object without a byte above 0x7F needs no decision. Statistical detectors are
 """
 
 import re
-from codecs import lookup
+from codecs import getincrementaldecoder, lookup
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dicomnlp.errors import UsageError
 from dicomnlp.extract.character_terms import MULTI_BYTE_CODECS, WINDOWS_FORMS, codec_of
@@ -47,6 +47,8 @@ class _Decision:
     warnings: tuple[str, ...] = ()
     initial_g1: str | None = None
     other_g1: str | None = None
+    is_mixed: bool = False
+    """Some values are UTF-8, and decoded as such."""
 
 
 class CharacterSets:
@@ -126,6 +128,11 @@ def declared_in(elements: DataSet) -> Declared | None:
     return tuple(term.strip("\0 ") for term in text.split("\\")) if text else ()
 
 
+def codec_of_undeclared(value: bytes) -> str:
+    """The likeliest codec of text that declares none, or "iso2022"; for documents within an object."""
+    return _decide((), [value], DEFAULT_FALLBACKS).codec
+
+
 def stated_codecs(override: str) -> tuple[str, ...]:
     """The codecs that an override names: a defined term, several joined by backslash, or a Python codec.
 
@@ -178,6 +185,33 @@ def _text_values(elements: DataSet, declared: Declared) -> Iterator[tuple[Declar
 
 
 def _decide(declared: Declared, values: Sequence[bytes], fallbacks: Sequence[str]) -> _Decision:
+    """The decision for values that share a declaration; those that are UTF-8 among others that aren't stand aside."""
+    decision = _decide_as_one(declared, values, fallbacks)
+    if decision.codec in {"iso2022", "utf_8", "ascii"} or _decodes("utf_8", values):
+        return decision
+    others = [value for value in values if not _is_utf_8_among(decision.codec, value)]
+    if len(others) == len(values):
+        return decision
+    rest = _decide_as_one(declared, others, fallbacks)
+    if rest.codec == "iso2022":
+        return decision
+    warnings = dict.fromkeys([*rest.warnings, "mixed_character_sets"])
+    return replace(rest, confidence=min(rest.confidence, 0.7), warnings=tuple(warnings), is_mixed=True)
+
+
+def _is_utf_8_among(codec: str, value: bytes) -> bool:
+    """Whether `value` is in UTF-8, though what stands beside it is in `codec`."""
+    if value.isascii() or ESCAPE.search(value):
+        return False
+    try:
+        text = value.decode("utf_8")
+    except UnicodeDecodeError:
+        return False
+    # two characters of a multi-byte set may look like three of UTF-8; letters of a single-byte one hardly do
+    return codec not in MULTI_BYTE_CODECS or plausibility(text) > plausibility(value.decode(codec, "replace")) + _MARGIN
+
+
+def _decide_as_one(declared: Declared, values: Sequence[bytes], fallbacks: Sequence[str]) -> _Decision:
     known = [(term, codec_of(term)) for term in declared]
     warnings = ["unknown_character_set"] if any(codec is None for _, codec in known) else []
     codecs = list(dict.fromkeys(codec for _, codec in known if codec is not None))
@@ -249,6 +283,8 @@ def _decode(value: bytes, decision: _Decision) -> str:
             return decode_iso2022(value, decision.initial_g1, decision.other_g1)
         except UnicodeError:
             return ESCAPE.sub(b"", value).decode(decision.other_g1 or decision.initial_g1 or "ascii", "replace")
+    if decision.is_mixed and _is_utf_8_among(decision.codec, value):
+        return value.decode("utf_8").lstrip("\ufeff")
     # escape sequences that no rule explains are left out: they are no part of the text
     return ESCAPE.sub(b"", value).decode(decision.codec, "replace").lstrip("\ufeff")
 
@@ -289,9 +325,11 @@ def _nearly(codecs: Iterable[str], values: Sequence[bytes]) -> str | None:
     for codec in codecs:
         bad = good = 0
         for value in values:
-            text = value.decode(codec, "replace")
+            # UTF-8 that is cut within its last character is UTF-8 beyond doubt
+            decoder = getincrementaldecoder(codec)("replace")
+            text = decoder.decode(value, final=codec != "utf_8")
             bad += text.count("\ufffd")
             good += sum(c >= "\x80" for c in text if c != "\ufffd")
-        if good >= 10 * bad:
+        if good and good >= 10 * bad:
             return codec
     return None

@@ -12,6 +12,9 @@ _SCHEMES = {"LOINC": "LN", "2.16.840.1.113883.6.1": "LN", "1.2.840.10008.2.16.4"
 """Coding schemes by the designator that the table uses; SRT and SCT codes never coincide."""
 
 
+_SECTION_OF_FINDINGS = re.compile(r"\s*findings\s*[:：]?\s*", re.IGNORECASE)
+
+
 @dataclass(frozen=True, slots=True)
 class Heading:
     """What a concept name says of the text below it."""
@@ -88,8 +91,14 @@ def heading_of(concept: Code) -> Heading | None:
     if by_code is None:
         return by_meaning
     is_generic = key in table.generic_codes
-    if by_meaning is not None and by_meaning.section != by_code and not by_meaning.is_generic:
-        return Heading(by_meaning.section, by_meaning.is_generic, is_conflict=True)
+    if by_meaning is None or by_meaning.section == by_code:
+        return Heading(by_code, is_generic)
+    if not is_generic and _SECTION_OF_FINDINGS.fullmatch(concept.meaning):
+        # one of the generic words, but as a heading plain enough; for previous ones it may be short
+        section = by_code if by_code is SectionName.COMPARISON else by_meaning.section
+        return Heading(section, is_conflict=True)
+    if not by_meaning.is_generic:
+        return Heading(by_meaning.section, is_conflict=True)
     return Heading(by_code, is_generic)
 
 

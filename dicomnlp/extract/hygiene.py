@@ -6,6 +6,7 @@ because "<5 mm" and "a<b" are words of a report.
 
 import re
 from codecs import lookup
+from html.entities import html5
 from html.parser import HTMLParser
 
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
@@ -17,7 +18,7 @@ _HTML_TAG = re.compile(
     r"sup|sub|a|title|meta)(?:\s+[a-z-]+\s*=[^<>]*)?\s*/?>",
     re.IGNORECASE,
 )
-_ENTITY = re.compile(r"&(?:nbsp|amp|lt|gt|quot|#\d{1,7}|#x[0-9a-fA-F]{1,6});")
+_ENTITY = re.compile(r"&(?:(?P<name>[A-Za-z][A-Za-z0-9]{1,31})|#\d{1,7}|#x[0-9a-fA-F]{1,6});")
 _BLOCKS = frozenset(
     [
         "p",
@@ -86,10 +87,11 @@ def plain_text(text: str) -> str:
     text = _LINE_END.sub("\n", text)
     if "\\" in text:
         text = _HL7_ESCAPE.sub(_hl7_character, text)
+    if "&" in text and not _HTML_TAG.search(text):
+        text = _ENTITY.sub(_html_character, text)
+    # now also markup that was escaped as a whole
     if "<" in text and _HTML_TAG.search(text):
         text = html_to_text(text)
-    elif "&" in text and _ENTITY.search(text):
-        text = _ENTITY.sub(lambda match: html_to_text(match.group()) or " ", text)
     text = _CONTROL.sub("", text).replace("\u00a0", " ").replace("\ufeff", "")
     lines = [line.rstrip() for line in text.split("\n")]
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip("\n")
@@ -104,6 +106,14 @@ def _hl7_character(match: re.Match[str]) -> str:
         characters = bytes.fromhex(code[1 : 1 + len(code[1:]) // 2 * 2]).decode("latin_1")
         return _LINE_END.sub("\n", characters)
     return _HL7_CHARACTER[code]
+
+
+def _html_character(match: re.Match[str]) -> str:
+    """What a character reference of HTML stands for; names that HTML doesn't know stay as they are written."""
+    name = match["name"]
+    if name is None:
+        return html_to_text(match.group()) or " "
+    return html5.get(f"{name};", match.group())
 
 
 class _TextOfHtml(HTMLParser):

@@ -27,6 +27,8 @@ _CONTEXT = frozenset({"HAS OBS CONTEXT", "HAS CONCEPT MOD", "HAS ACQ CONTEXT", "
 _ATTRIBUTES = frozenset({"INFERRED FROM", "HAS PROPERTIES"})
 _NOT_TEXT = frozenset({"DATETIME", "DATE", "TIME", "PNAME", "UIDREF", "NUM", "CODE"})
 _OWN_HEADING = re.compile(r"^[ \t*#]*([^\W\d_][^\n:：]{0,59}?)[ \t]*(?:[:：]|$)", re.MULTILINE)
+_GROUPS = frozenset({("DCM", "125005"), ("DCM", "125007")})
+"""Biometry and measurement groups: containers of templates, whose names tell a reader nothing."""
 _SHORT = 40
 """Characters of a text that may be punctuation or a number within a sentence."""
 
@@ -84,18 +86,19 @@ def narrative_of(nodes: list[Node], contexts: Contexts, sop_class_uid: str, warn
     children = children_of(nodes)
     only_comments = not holds_prose(sop_class_uid, nodes[0].item.concept)
     excluded = [False] * len(nodes)
-    joined = [False] * len(nodes)
+    sentences: dict[int, list[_Piece]] = {}
+    """By the item that each begins with; the others of its items have none."""
     blocks: list[_Block] = []
     for index, node in enumerate(nodes):
         excluded[index] = node.item.relationship in _CONTEXT or (node.parent >= 0 and excluded[node.parent])
-        if excluded[index] or joined[index]:
+        if excluded[index]:
             continue
         if node.is_continuous and not only_comments:
-            pieces = _sentence(nodes, children[index], contexts)
-            if pieces:
-                for child in children[index]:
-                    joined[child] = _is_part_of_sentence(nodes[child])
-                blocks.append(_block(nodes, index, pieces, contexts, warnings))
+            sentences.update(_sentences(nodes, children[index], contexts))
+            continue
+        if index in sentences:
+            if sentences[index]:
+                blocks.append(_block(nodes, node.parent, tuple(sentences[index]), contexts, warnings))
             continue
         text = _text_of(node)
         if text and (not only_comments or _is_comment(node.item.concept)):
@@ -115,17 +118,20 @@ def _text_of(node: Node) -> str:
     return plain_text(item.value) if is_prose(item.value) else ""
 
 
-def _sentence(nodes: list[Node], children: list[int], contexts: Contexts) -> tuple[_Piece, ...]:
-    """What the items of a CONTINUOUS container read as, in order (PS3.3 C.17.3.2.3).
+def _sentences(nodes: list[Node], children: list[int], contexts: Contexts) -> dict[int, list[_Piece]]:
+    """What the items of a CONTINUOUS container read as, in order (PS3.3 C.17.3.2.3); a container within divides them.
 
-    () when the container is continuous in name only: without any text, or with texts under headings of their own,
+    Empty when the container is continuous in name only: without any text, or with texts under headings of their own,
     as whole reports have it whose writer chose the word at random.
     """
-    pieces: list[_Piece] = []
+    found: dict[int, list[_Piece]] = {}
+    first: int | None = None
     texts = 0
     headings: set[SectionName] = set()
     for child in children:
         item = nodes[child].item
+        if item.value_type == "CONTAINER":
+            first = None
         if not _is_part_of_sentence(nodes[child]):
             continue
         if item.value_type in _NOT_TEXT:
@@ -139,9 +145,11 @@ def _sentence(nodes: list[Node], children: list[int], contexts: Contexts) -> tup
             heading = heading_of(item.concept) if item.concept else None
             if words and heading is not None and heading.section is not None and not heading.is_generic:
                 headings.add(heading.section)
+        found[child] = []
         if words:
-            pieces.append(_Piece(words, item.path, contexts.of[child]))
-    return tuple(pieces) if texts and len(headings) < 2 else ()
+            first = child if first is None else first
+            found[first].append(_Piece(words, item.path, contexts.of[child]))
+    return found if texts and len(headings) < 2 else {}
 
 
 def _is_part_of_sentence(node: Node) -> bool:
@@ -184,7 +192,8 @@ def _block(
         heading = heading_of(item.concept) or contexts.equivalents.get(place)
         if heading is not None and heading.is_conflict:
             warnings.append(f"code_meaning_conflict at {item.path}")
-        chain.append((_label(item.concept.meaning), item.path, heading))
+        is_group = (item.concept.scheme, item.concept.value) in _GROUPS
+        chain.append(("" if is_group else _label(item.concept.meaning), item.path, heading))
 
     known = [i for i, (_, _, heading) in enumerate(chain) if heading is not None and heading.section is not None]
     strong = [i for i in known if not (chain[i][2] or Heading(None)).is_generic] or known
@@ -199,9 +208,8 @@ def _block(
     if deciding is not None:
         title, title_path, heading = chain[deciding]
         section = heading.section if heading else None
-        inner = chain[:deciding]
-        outer = [entry for entry in chain[deciding + 1 :] if isinstance(entry[0], _Subject)]
-        labels = [*inner, *outer]
+        # an organ, a side or an examination that the section stands in is part of what its text says
+        labels = [*chain[:deciding], *chain[deciding + 1 :]]
     else:
         named = [i for i, (label, _, heading) in enumerate(chain) if label and heading is None]
         if named:

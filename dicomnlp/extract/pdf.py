@@ -3,12 +3,13 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any, Final
 
-from dicomnlp.errors import DicomnlpError
+from dicomnlp.errors import DicomnlpError, UnreadableObjectError
 from dicomnlp.extract.hygiene import plain_text
 from dicomnlp.extract.paragraphs import NarrativeBuilder
 from dicomnlp.model import Narrative, State
@@ -16,7 +17,7 @@ from dicomnlp.model import Narrative, State
 MAX_PAGES = 10_000
 MAX_CHARACTERS = 5_000_000
 MAX_SECONDS = 15.0
-"""No further page is begun then; what was read until then counts."""
+"""No further page is begun then; what was read until then counts, if there are words among it."""
 MAX_PROCESSOR_SECONDS = 20
 """The system ends the process then, whatever it is at; nothing of the document is read."""
 MAX_WALL_SECONDS = 40.0
@@ -38,9 +39,9 @@ def read_pdf(data: bytes, warnings: list[str]) -> tuple[Narrative, State]:
     data
         The document; padding behind its end doesn't matter.
     warnings
-        Gets ``pdf_encrypted``, ``pdf_broken``, ``pdf_page_broken at page N``, ``pdf_too_long at page N``, which is the
-        first that is left out, and ``pdf_too_costly`` for a document on which pdfium ran out of time or memory, or
-        crashed.
+        Gets ``pdf_encrypted``, ``pdf_broken``, ``pdf_page_broken at page N``, ``pdf_too_long at page N`` or
+        ``pdf_timeout at page N``, which is the first that is left out, and ``pdf_too_costly`` for a document on which
+        pdfium ran out of memory, or crashed.
 
     Returns
     -------
@@ -50,6 +51,8 @@ def read_pdf(data: bytes, warnings: list[str]) -> tuple[Narrative, State]:
 
     Raises
     ------
+    UnreadableObjectError
+        ``pdf_timeout``: time ran out before any word was read, which says nothing of whether there are any.
     DicomnlpError
         The reading process doesn't run at all; the document isn't to blame.
     """
@@ -64,7 +67,16 @@ def read_pdf(data: bytes, warnings: list[str]) -> tuple[Narrative, State]:
     narrative = builder.build()
     if any(c.isalpha() for c in narrative.text):
         return narrative, State.PENDING
+    if any(warning.startswith("pdf_timeout") for warning in answer["warnings"]):
+        raise _timeout()
     return Narrative(""), State.NEEDS_OCR if answer["has_pages"] else State.NO_TEXT
+
+
+def _timeout() -> UnreadableObjectError:
+    return UnreadableObjectError(
+        "The PDF document takes longer to read than it may; dicomnlp failures --retry tries again.",
+        reason_code="pdf_timeout",
+    )
 
 
 def _read_in_process(data: bytes) -> dict[str, Any] | None:
@@ -82,7 +94,9 @@ def _read_in_process(data: bytes) -> dict[str, Any] | None:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return None
+        raise _timeout() from None
+    if process.returncode == -signal.SIGXCPU:
+        raise _timeout()
     if process.returncode < 0:
         return None
     if process.returncode:

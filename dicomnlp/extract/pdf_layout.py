@@ -19,6 +19,8 @@ GUTTER: Final = 1.0
 """Widths of a letter (the size of the font) that words of one line stand apart at most."""
 _WORD_GAP: Final = 0.12
 """Font sizes between two words that the file draws apart from each other and without a space."""
+_WIDE_GAP: Final = 0.5
+"""Likewise between ideographs, which are often set apart and written without spaces."""
 _SAME_LINE: Final = 0.6
 """Font sizes between the baselines of one row; an index or exponent is off by a third."""
 _BESIDE: Final = 0.85
@@ -132,7 +134,8 @@ def _is_apart(last: Run, run: Run) -> bool:
     if run.number == last.number + 1 and run.spaced:
         return True
     gap = run.x0 - last.x1 if run.x0 >= last.x0 else last.x0 - run.x1
-    return gap > _WORD_GAP * min(last.size, run.size)
+    are_wide = _WIDE.match(last.text[-1]) and _WIDE.match(run.text[0])
+    return gap > (_WIDE_GAP if are_wide else _WORD_GAP) * min(last.size, run.size)
 
 
 def _read(fragments: Sequence[Run], lines: list[str], columns: int) -> None:

@@ -43,11 +43,12 @@ _SIZE_OF_BOX: Final = 0.86
 """A font's size by the height of its letters' boxes, which reach from descender to ascender."""
 
 
-def limit(kind: int, value: int) -> None:
-    """Set a resource limit of this process, unless a lower one holds already."""
+def limit(kind: int, value: int, grace: int = 0) -> None:
+    """Set a resource limit of this process, unless a lower one holds already; the hard one is higher by `grace`."""
     hard = resource.getrlimit(kind)[1]
-    value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-    resource.setrlimit(kind, (value, value))
+    if hard == resource.RLIM_INFINITY:
+        hard = value + grace
+    resource.setrlimit(kind, (min(value, hard), min(value + grace, hard)))
 
 
 def read_pages(data: bytes, *, max_pages: int, max_characters: int, max_seconds: float) -> dict[str, object]:
@@ -77,8 +78,11 @@ def read_pages(data: bytes, *, max_pages: int, max_characters: int, max_seconds:
             warnings.append(f"pdf_page_broken at page {number + 1}")
             text = ""
         characters += len(text)
-        if characters > max_characters or number >= max_pages or time.monotonic() > deadline:
+        if characters > max_characters or number >= max_pages:
             warnings.append(f"pdf_too_long at page {number + 1}")
+            break
+        if time.monotonic() > deadline:
+            warnings.append(f"pdf_timeout at page {number + 1}")
             break
         pages.append(text)
     if not count:
@@ -200,7 +204,8 @@ def main(arguments: list[str]) -> None:
     """
     memory, processor_seconds, max_pages, max_characters, max_seconds = arguments
     limit(resource.RLIMIT_CORE, 0)
-    limit(resource.RLIMIT_CPU, int(processor_seconds))
+    # at the soft limit the signal tells the reason, at the hard one it is any kill
+    limit(resource.RLIMIT_CPU, int(processor_seconds), grace=1)
     limit(resource.RLIMIT_AS, int(memory))
     try:
         # unbuffered: a second copy of a large document would count

@@ -14,6 +14,8 @@ _COMMON_SYMBOLS = frozenset(
     "°±µ²³¹·×÷–—‘’“”„…•€£§«»¿¡½¼¾®©™ªº≤≥≈→←↑↓℃％～、。，；：？！（）【】《》「」『』〈〉〔〕・ー－／＋＝＜＞Ⅰ"
     "ⅡⅢⅣⅤⅥ①②③④⑤⑥⑦⑧⑨⑩㎝㎜㎡㎎㎏\u00a0\u3000\u200b\ufeff´`¨¬№"
 )
+_SOUTHERN, _EASTERN = (re.compile(letters, re.IGNORECASE) for letters in ("[ђѓћќџљњјѕ]", "[ъыэщюяйё]"))
+"""Cyrillic letters of Serbian and Macedonian, and of Russian and its neighbours: no alphabet has both."""
 _LEVEL_ONE = (("gb2312", 0xB0, 0xD7), ("shift_jis", 0x88, 0x98), ("big5", 0xA4, 0xC6))
 """Codec and lead bytes of its frequent ideographs: the first level of GB 2312, JIS X 0208 and Big5."""
 
@@ -53,6 +55,8 @@ def _word_weight(word: str) -> float:
         return 0.2
     usual_capitals = word.islower() or word.isupper() or word[1:].islower() or word.lower() == word.upper()
     weight = 1.0 if usual_capitals else 0.2
+    if _SOUTHERN.search(word) and _EASTERN.search(word):
+        weight *= 0.2
     if scripts == {"LATIN"} and non_ascii > 3 and non_ascii * 2 > len(word):
         weight *= 0.2
     return weight

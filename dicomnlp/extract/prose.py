@@ -18,6 +18,12 @@ _HTML = re.compile(
 _ENCODED = re.compile(r"[A-Za-z0-9+/]{60,}(?:\s+[A-Za-z0-9+/]{60,})*(?:\s+[A-Za-z0-9+/]+)?={0,2}")
 _PLACEHOLDER = re.compile(r"#[0-9a-fA-F]{3,8}|[{<%$\[][\w.]+[}>%$\]]")
 """Colours and template variables, as viewers write them beside their annotations."""
+_COORDINATES = re.compile(
+    r"(?:[a-z]\d{0,2}\s*[:=]\s*[-+]?\d[\d.]*(?:e[-+]?\d+)?(?:\s*(?:mm|cm|px))?[\s,;)]*){2,}", re.IGNORECASE
+)
+"""x=12.5; y=13.7, and values by vertebra."""
+_ADDRESS = re.compile(r"(?:[a-z][a-z0-9+.-]*://\S+|\{?[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\}?)", re.IGNORECASE)
+"""URLs and UUIDs."""
 _ASSIGNMENT = re.compile(r"\w\)? = [^\s=]")
 _BINARY_LIST = re.compile(r"bplist0|%PDF-|\{\\\*?\\?object", re.IGNORECASE)
 
@@ -38,6 +44,8 @@ def is_prose(text: str) -> bool:
     if _PLACEHOLDER.fullmatch(stripped) or len(_ASSIGNMENT.findall(stripped)) > 2:
         return False
     if _ENCODED.fullmatch(stripped) or _BINARY_LIST.match(stripped):
+        return False
+    if _COORDINATES.fullmatch(stripped) or _ADDRESS.fullmatch(stripped):
         return False
     first = stripped[0]
     if first in "{[" and not stripped.startswith("{\\rtf") and _is_json_or_property_list(stripped):

@@ -10,7 +10,7 @@ from typing import Any
 
 from dicomnlp.extract.charset import Declared, declared_in
 from dicomnlp.extract.elements import DataSet
-from dicomnlp.extract.values import Reader, first_item
+from dicomnlp.extract.values import Reader, items_of
 from dicomnlp.model import Code, ContentItem
 
 MAX_ITEMS = 500_000
@@ -82,7 +82,8 @@ def walk(root: DataSet, reader: Reader, warnings: list[str]) -> list[Node]:
     reader
         Reads its values.
     warnings
-        Gets ``missing_value_type``, ``dangling_reference``, ``reference_cycle``, ``too_many_items`` with their places.
+        Gets ``missing_value_type``, ``dangling_reference``, ``reference_cycle``, ``too_many_items``,
+        ``value_in_another_unit`` with their places.
     """
     nodes: list[Node] = []
     references: list[tuple[str, str]] = []
@@ -135,7 +136,7 @@ def _node(
     concept = reader.code(elements, _CONCEPT_NAME, declared)
     is_continuous = value_type == "CONTAINER" and reader.word(elements, _CONTINUITY).upper() == "CONTINUOUS"
     if value_type == "NUM":
-        numbers, value, unit = _numeric(elements, reader, declared)
+        numbers, value, unit = _numeric(elements, path, reader, declared, warnings)
         qualifier = reader.code(elements, _QUALIFIER, declared)
         item = ContentItem(path, relationship, value_type, concept, value, unit)
         return Node(item, parent, is_continuous, numbers, qualifier)
@@ -165,12 +166,31 @@ def _value(elements: DataSet, value_type: str, reader: Reader, declared: Declare
 
 
 def _numeric(
-    elements: DataSet, reader: Reader, declared: Declared | None
+    elements: DataSet, path: str, reader: Reader, declared: Declared | None, warnings: list[str]
 ) -> tuple[tuple[float, ...], str | list[str] | None, Code | None]:
-    """Numbers, their text and unit (PS3.3 C.18.1); a value that isn't a number stays as text only."""
-    measured = first_item(elements, _MEASURED_VALUE)
-    if measured is None:
+    """Numbers, their text and unit (PS3.3 C.18.1); a value that isn't a number stays as text only.
+
+    The standard allows one measured value; of several those in the unit of the first count, and others are told.
+    """
+    measured = items_of(elements, _MEASURED_VALUE)
+    if not measured:
         return (), None, None
+    units = [reader.code(item, _UNITS, declared) for item in measured]
+    numbers: list[float] = []
+    texts: list[str] = []
+    for item, unit in zip(measured, units, strict=True):
+        if unit != units[0]:
+            warnings.append(f"value_in_another_unit at {path}")
+            continue
+        found, words = _numbers_of(item, reader, declared)
+        numbers += found
+        texts += words
+    finite = tuple(number for number in numbers if abs(number) != float("inf") and number == number)  # noqa: PLR0124
+    value: str | list[str] | None = texts[0] if len(texts) == 1 else (texts or None)
+    return finite, value, units[0]
+
+
+def _numbers_of(measured: DataSet, reader: Reader, declared: Declared | None) -> tuple[list[float], list[str]]:
     texts = [t.strip() for t in reader.text(measured, _NUMERIC_VALUE, declared).split("\\") if t.strip()]
     numbers: list[float] = []
     for text in texts:
@@ -184,9 +204,7 @@ def _numeric(
         # DS has 16 characters; FloatingPointValue holds what didn't fit
         numbers = exact
         texts = texts or [repr(number) for number in exact]
-    finite = tuple(number for number in numbers if abs(number) != float("inf") and number == number)  # noqa: PLR0124
-    value: str | list[str] | None = texts[0] if len(texts) == 1 else (texts or None)
-    return finite, value, reader.code(measured, _UNITS, declared)
+    return numbers, texts
 
 
 def children_of(nodes: list[Node]) -> list[list[int]]:

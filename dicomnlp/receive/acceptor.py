@@ -9,10 +9,10 @@ from collections.abc import Callable
 from typing import Final
 
 from dicomnlp.logs import Event, describe, log
-from dicomnlp.receive.association import Association, Timeouts
+from dicomnlp.receive.association import Association
 from dicomnlp.receive.house import House
 from dicomnlp.receive.negotiation import NETWORK_NOT_ALLOWED
-from dicomnlp.receive.pdu import Connection, ConnectionClosedError
+from dicomnlp.receive.pdu import Connection, ConnectionClosedError, Timeouts
 from dicomnlp.receive.policy import plain_address
 from dicomnlp.receive.reasons import Reason
 from dicomnlp.receive.tls import PeerCertificate, TLSTransport

@@ -18,13 +18,12 @@ import dataclasses
 import enum
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from dicomnlp.config import PeerSettings
 from dicomnlp.errors import DUPLICATE_INVOCATION, SOP_CLASS_NOT_SUPPORTED, SUCCESS, UNRECOGNIZED_OPERATION
-from dicomnlp.logs import Event, log
 from dicomnlp.model import Arrival, Door, is_uid
+from dicomnlp.receive.association_log import AssociationLog
 from dicomnlp.receive.contexts import MAXIMUM_LENGTH_RECEIVED, VERIFICATION_SOP_CLASS
 from dicomnlp.receive.dimse import (
     Assembler,
@@ -55,13 +54,11 @@ from dicomnlp.receive.pdu import (
     ConnectionClosedError,
     Pace,
     PDUType,
+    Timeouts,
 )
 from dicomnlp.receive.policy import ALARMING
 from dicomnlp.receive.reasons import Reason
 from dicomnlp.receive.tls import HandshakeError, PeerCertificate
-
-REFUSED_CONTEXTS_LOGGED: Final = 3
-"""Lines an association at the most: some propose more than a hundred, again for each object."""
 
 _KNOWN_TYPES: Final = frozenset(PDUType)
 _RELEASE_RP: Final = HEADER.pack(PDUType.A_RELEASE_RP, 4) + bytes(4)
@@ -72,24 +69,6 @@ _ESTABLISHED: Final[dict[int, int]] = {
     PDUType.A_RELEASE_RQ: 4,
     PDUType.A_ABORT: 4,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """Deadlines in seconds."""
-
-    artim: float = 10.0
-    """For the A-ASSOCIATE-RQ to be there, and for the peer to close at the end (PS3.8 9.1.5)."""
-    network: float = 60.0
-    """For the next message to begin, and for a PDU that has begun to be complete."""
-    message: float = 30.0
-    """For a message that has begun to go on, and what it may fall behind `bytes_per_second`."""
-    bytes_per_second: float = 1024.0
-    """The least rate of a message that has begun."""
-    half_close: float = 1.0
-    """For the peer to close at the end, before it is shown that this side won't send any more."""
-    drain: float = 10.0
-    """For open associations to end by themselves when the listener stops."""
 
 
 class AssociationState(enum.Enum):
@@ -150,7 +129,7 @@ class Association:
         self._began = time.monotonic()
         self._request: Request | None = None
         self._contexts: dict[int, AcceptedContext] = {}
-        self._objects_stored = 0
+        self._log = AssociationLog(connection, peer_address, house.traffic)
         self._ended_from_outside: str | None = None
         self._is_framed = True
         """Whether what comes next can be read as PDUs."""
@@ -194,21 +173,21 @@ class Association:
                 self._establish(acceptance)
                 self._serve()
             finally:
-                self._house.places.give_back(self.peer_address, self._calling_ae_title)
-            self._log_release()
+                self._house.places.give_back(self.peer_address, self._log.calling_ae_title)
+            self._log.released()
         except AssociationError as error:
             self._connection.send_abort(error.abort_reason)
-            self._log_abort(error.reason_code)
+            self._log.aborted(error.reason_code)
             # what follows a PDU that was not read to its end are no PDUs
             self._is_framed = error.abort_reason is AbortReason.SERVICE_USER
         except HandshakeError as error:
-            self._log_abort(error.reason_code)
+            self._log.aborted(error.reason_code)
             self._alert(error.reason_code)
             return False
         except ConnectionClosedError as error:
             # a bare connect, as monitors do it, is not worth a line
             if self._connection.bytes_received:
-                self._log_abort(self._ended_from_outside or error.reason_code)
+                self._log.aborted(self._ended_from_outside or error.reason_code)
             return False
         except TimeoutError as error:
             return self._give_up(error)
@@ -220,10 +199,10 @@ class Association:
     def _give_up(self, error: TimeoutError) -> bool:
         """A deadline passed: ARTIM ends the connection (AA-2), another one the association; likewise."""
         if self.state is not AssociationState.ESTABLISHED:
-            self._log_abort("no_association_request")
+            self._log.aborted("no_association_request")
             return False
         self._connection.send_abort(AbortReason.NOT_SPECIFIED)
-        self._log_abort("message_timeout" if isinstance(error, _MessageTimeoutError) else "network_timeout")
+        self._log.aborted("message_timeout" if isinstance(error, _MessageTimeoutError) else "network_timeout")
         self._is_framed = False
         return True
 
@@ -260,7 +239,7 @@ class Association:
         if isinstance(request, Rejection):
             self._reject(request)
             return None
-        self._request = request
+        self._request = self._log.request = request
         peer = self._policy.judge(request, self.peer_address, self._certificate)
         if isinstance(peer, Rejection):
             self._reject(peer)
@@ -297,33 +276,11 @@ class Association:
         assert self._request is not None
         self._contexts = acceptance.contexts
         self.state = AssociationState.ESTABLISHED
-        log(
-            Event.ASSOCIATION_ACCEPTED,
-            calling_ae_title=self._request.calling_ae_title,
-            called_ae_title=self._request.called_ae_title,
-            peer_address=self.peer_address,
-        )
-        for context in acceptance.refused[:REFUSED_CONTEXTS_LOGGED]:
-            log(
-                Event.PRESENTATION_CONTEXT_REFUSED,
-                calling_ae_title=self._request.calling_ae_title,
-                peer_address=self.peer_address,
-                sop_class_uid=context.sop_class_uid,
-                transfer_syntax_uid=context.transfer_syntax_uid,
-                reason_code=context.reason_code,
-                count=len(acceptance.refused),
-            )
+        self._log.accepted(acceptance)
         self._connection.send(acceptance.encoded)
 
     def _reject(self, rejection: Rejection) -> None:
-        log(
-            Event.ASSOCIATION_REJECTED,
-            calling_ae_title=self._request.calling_ae_title if self._request else None,
-            called_ae_title=self._request.called_ae_title if self._request else None,
-            peer_address=self.peer_address,
-            reason_code=rejection.reason_code,
-        )
-        self._house.traffic.association_rejected(self._calling_ae_title, rejection.reason_code)
+        self._log.rejected(rejection)
         self._connection.send(rejection.encode())
 
     def _serve(self) -> None:
@@ -426,10 +383,8 @@ class Association:
             receipt = self._intake.index(arrival, message.stream)
         else:
             receipt = self._intake.accept(arrival)
-        if receipt.status == SUCCESS:
-            self._objects_stored += 1
         self._respond(message.context_id, command, receipt.status, receipt.reason_code)
-        self._house.traffic.object_answered(self._calling_ae_title, receipt, time.monotonic() - began)
+        self._log.answered(receipt, time.monotonic() - began)
 
     def _refusal(self, message: Message, command: Command, context: AcceptedContext) -> tuple[int, str] | None:
         """The status and reason code for a request that can be judged without looking into its data set."""
@@ -464,39 +419,11 @@ class Association:
         self._answered = command.message_id, self._connection.bytes_arrived
         self._connection.send(encode_command_pdus(context_id, response, self._request.maximum_length))
 
-    @property
-    def _calling_ae_title(self) -> str:
-        return self._request.calling_ae_title if self._request else ""
-
     # --- log
 
     def _alert(self, reason_code: str) -> None:
         if reason_code in ALARMING:
-            self._house.alerts.report(reason_code, self.peer_address, self._calling_ae_title or None)
-
-    def _log_release(self) -> None:
-        log(Event.ASSOCIATION_RELEASED, **self._summary())
-        self._count_end("released")
-
-    def _log_abort(self, reason_code: str) -> None:
-        log(Event.ASSOCIATION_ABORTED, reason_code=reason_code, **self._summary())
-        if self.state is AssociationState.ESTABLISHED:
-            self._count_end(reason_code)
-
-    def _summary(self) -> dict[str, Any]:
-        return {
-            "calling_ae_title": self._request.calling_ae_title if self._request else None,
-            "called_ae_title": self._request.called_ae_title if self._request else None,
-            "peer_address": self.peer_address,
-            "contexts": len(self._contexts),
-            "count": self._objects_stored,
-            "bytes": self._connection.bytes_received,
-            "seconds": round(time.monotonic() - self._began, 3),
-        }
-
-    def _count_end(self, end: str) -> None:
-        seconds, received = time.monotonic() - self._began, self._connection.bytes_received
-        self._house.traffic.association_ended(self._calling_ae_title, end, seconds=seconds, received=received)
+            self._house.alerts.report(reason_code, self.peer_address, self._log.calling_ae_title or None)
 
 
 def _incomplete(message: Message) -> Reason:

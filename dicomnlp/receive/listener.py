@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dicomnlp.config import ListenerSettings, Settings
 from dicomnlp.errors import ConfigurationError, PortInUseError
 from dicomnlp.receive.acceptor import Acceptor
-from dicomnlp.receive.association import Timeouts
 from dicomnlp.receive.house import House
 from dicomnlp.receive.intake import Intake
+from dicomnlp.receive.pdu import Timeouts
 from dicomnlp.receive.traffic import Traffic
 from dicomnlp.store.database import Database
 

@@ -14,6 +14,7 @@ import termios
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from dicomnlp.errors import DicomnlpError
@@ -27,8 +28,9 @@ PDV_HEADER: Final = struct.Struct(">IBB")
 _INITIAL_BUFFER: Final = 8192
 _WAIT_SECONDS: Final = 10.0
 """The socket's own timeout: a longer wait is several of them, because setting it is a system call."""
-_DISCARDED_BYTES: Final = 16777216
-"""What a peer may still send after the association's end before the connection is cut."""
+_DISCARDED_BYTES: Final = 268435456
+"""What a peer may still send after the association's end before the connection is cut: the rest of an object that was
+refused, so that it can read why."""
 
 
 class PDUType(enum.IntEnum):
@@ -71,6 +73,24 @@ class ConnectionClosedError(DicomnlpError):
     """The peer closed or reset the transport connection, or this side shut it down to end a wait."""
 
     reason_code = "connection_closed"
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Deadlines in seconds."""
+
+    artim: float = 10.0
+    """For the A-ASSOCIATE-RQ to be there, and for the peer to close at the end (PS3.8 9.1.5)."""
+    network: float = 60.0
+    """For the next message to begin, and for a PDU that has begun to be complete."""
+    message: float = 30.0
+    """For a message that has begun to go on, and what it may fall behind `bytes_per_second`."""
+    bytes_per_second: float = 1024.0
+    """The least rate of a message that has begun."""
+    half_close: float = 1.0
+    """For the peer to close at the end, before it is shown that this side won't send any more."""
+    drain: float = 10.0
+    """For open associations to end by themselves when the listener stops."""
 
 
 class Pace:

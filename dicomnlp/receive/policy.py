@@ -72,14 +72,22 @@ class Policy:
         self._networks: dict[str, list[Network]] = {
             peer.ae_title: [ipaddress.ip_network(network) for network in peer.networks] for peer in settings.peers
         }
+        self._is_open = not all(self._networks.values())
+        """Whether some peer may come from anywhere."""
 
     def admits(self, address: str) -> bool:
         """Whether any peer may come from an address (as `plain_address` gives it), whatever it will call itself."""
-        return not self._settings.peers or any(self._may_come(peer, address) for peer in self._settings.peers)
+        if self._is_open or not self._networks:
+            return True
+        parsed = ipaddress.ip_address(address)
+        return any(parsed in network for networks in self._networks.values() for network in networks)
 
     def _may_come(self, peer: PeerSettings, address: str) -> bool:
         networks = self._networks.get(peer.ae_title)
-        return not networks or any(ipaddress.ip_address(address) in network for network in networks)
+        if not networks:
+            return True
+        parsed = ipaddress.ip_address(address)
+        return any(parsed in network for network in networks)
 
     def judge(self, request: Request, address: str, certificate: PeerCertificate | None) -> PeerSettings | Rejection:
         """What is said of the peer that makes a request, or why it is rejected.

@@ -78,6 +78,33 @@ def server_context(settings: Settings) -> ssl.SSLContext | None:
     return context
 
 
+def client_context(settings: Settings) -> ssl.SSLContext:
+    """What a connection to another's TLS port is opened with: [tls]'s own certificate, and trust in its authorities.
+
+    Where no authorities are given any certificate is taken. Names aren't compared: peers are known by address and AE
+    title, and their certificates seldom hold either (PS3.15 B.1 leaves that to the site).
+
+    Raises
+    ------
+    ConfigurationError
+        A file of [tls] can't be used.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.check_hostname = False
+    if settings.tls.client_ca:
+        authorities = settings.folder / settings.tls.client_ca
+        try:
+            context.load_verify_locations(authorities)
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigurationError(f"tls.client_ca: {_fault(authorities, error)}") from None
+    else:
+        context.verify_mode = ssl.CERT_NONE
+    if settings.tls.certificate:
+        _load_certificate(context, settings)
+    return context
+
+
 def _load_certificate(context: ssl.SSLContext, settings: Settings) -> None:
     certificate, key = settings.folder / settings.tls.certificate, settings.folder / settings.tls.key
     try:
@@ -160,6 +187,9 @@ class TLSTransport:
             named: dict[str, Any] | None = self._socket.getpeercert()
         except TimeoutError:
             raise HandshakeError("the handshake took too long", reason_code="tls_timeout") from None
+        except ssl.SSLEOFError:
+            # as monitors do it, and some clients that don't trust what they are shown
+            raise ConnectionClosedError("the peer closed the connection") from None
         except ssl.SSLError as error:
             reason = re.sub(r"[^a-z0-9]+", "_", (error.reason or "failed").lower())
             raise HandshakeError("the handshake failed", reason_code=f"tls_{reason}"[:64]) from None

@@ -112,8 +112,8 @@ def _watch(
         except ConfigurationError as error:
             log(Event.CONFIGURATION_REFUSED, component=component, message=str(error))
             continue
-        now = ", ".join(key for key in changed if key not in later)
-        log(Event.CONFIGURATION_RELOADED, component=component, message=now or "no key that counts here, files read again")
+        now = ", ".join(key for key in changed if key not in later) or "no key that counts here, files read again"
+        log(Event.CONFIGURATION_RELOADED, component=component, message=now)
         if later:
             message = f"{', '.join(later)}: in effect from the next start on"
             log(Event.RESTART_NEEDED, component=component, message=message)

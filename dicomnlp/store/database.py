@@ -251,6 +251,8 @@ def create_engine(settings: Settings) -> Engine:
     engine = sa.create_engine(
         url,
         creator=lambda: sqlite3.connect(address, uri=True, timeout=timeout, check_same_thread=False),
+        # the connection that wrote last: each other one would have to read again what has changed
+        pool_use_lifo=True,
         **common,
     )
 
@@ -293,7 +295,11 @@ def _prepare_sqlite(connection: sqlite3.Connection) -> None:
 def _begin_sqlite(connection: Connection) -> None:
     # a transaction that begins by reading can't wait for its turn to write: SQLite fails it at once
     write = connection.get_execution_options().get(_WRITE, True)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+    try:
+        # to the driver at once: SQLAlchemy's way to it costs several times what SQLite needs for this
+        connection.connection.driver_connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")  # type: ignore[union-attr]
+    except sqlite3.Error as error:
+        faults.raise_translated(error)
 
 
 def read_revision(connection: Connection) -> str | None:

@@ -50,10 +50,8 @@ def translate(error: BaseException) -> DatabaseError:
     if isinstance(cause, psycopg.Error):
         return _from_postgresql(cause)
     if isinstance(cause, OSError):
-        kind = (
-            FULL if cause.errno in {errno.ENOSPC, errno.EDQUOT} else READ_ONLY if cause.errno == errno.EIO else FAILED
-        )
-        return database_error(kind, errno.errorcode.get(cause.errno or 0, "OSError"))
+        full = cause.errno in {errno.ENOSPC, errno.EDQUOT}
+        return database_error(FULL if full else FAILED, errno.errorcode.get(cause.errno or 0, "OSError"))
     if isinstance(cause, sqlalchemy.exc.TimeoutError):
         return database_error(LOCKED, "all connections of this process are in use")
     return database_error(FAILED, type(cause).__name__)

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from dicomnlp.errors import NotFoundError, UsageError
-from dicomnlp.model import State, is_uid
+from dicomnlp.model import PIPELINE_SEPARATOR, State, is_uid
 from dicomnlp.store.batches import batches, select_in
 from dicomnlp.store.database import Database
 from dicomnlp.store.schema import LANE_REPROCESS, analysis, reprocess_run, sop_instance
@@ -31,7 +31,7 @@ class Selection:
     failed: bool = False
     """All failed objects."""
     outdated_pipelines: tuple[str, ...] = ()
-    """Names of the pipelines now in use: current reports whose current analysis is by another."""
+    """Names of the pipelines now in use: current reports whose current analysis is by another, if only in part."""
 
     def to_text(self) -> str:
         """One text for selections that mean the same."""
@@ -239,7 +239,16 @@ def _conditions(selection: Selection) -> list[Any]:
         conditions.append(columns.state == State.FAILED.value)
     if selection.outdated_pipelines:
         other = sa.select(analysis.c.object_id).where(
-            analysis.c.is_current.is_(True), analysis.c.pipeline.not_in(selection.outdated_pipelines)
+            analysis.c.is_current.is_(True), _is_by_another(selection.outdated_pipelines)
         )
         conditions.append(sa.and_(columns.is_current.is_(True), columns.id.in_(other)))
     return conditions
+
+
+def _is_by_another(pipelines: Sequence[str]) -> sa.ColumnElement[bool]:
+    """Whether an analysis is by any pipeline but these; several may have read one report."""
+    rest: sa.ColumnElement[str] = PIPELINE_SEPARATOR + analysis.c.pipeline + PIPELINE_SEPARATOR
+    for pipeline in pipelines:
+        name = f"{PIPELINE_SEPARATOR}{pipeline}{PIPELINE_SEPARATOR}"
+        rest = sa.func.replace(rest, name, PIPELINE_SEPARATOR)
+    return rest != PIPELINE_SEPARATOR

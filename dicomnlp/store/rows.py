@@ -14,6 +14,8 @@ import sqlalchemy as sa
 import sqlalchemy.exc
 from sqlalchemy.engine import Connection, Dialect
 
+from dicomnlp.store.columns import CleanText
+
 _Convert = Callable[[Any], Any]
 
 
@@ -62,7 +64,15 @@ class Inserter:
         columns = [self._table.c[name] for name in names]
         marks = ", ".join("?" for _ in names)
         text = f"INSERT INTO {self._table.name} ({', '.join(names)}) VALUES ({marks})"  # noqa: S608 - of the schema
-        return text, [(c.name, c.type.dialect_impl(dialect).bind_processor(dialect)) for c in columns]
+        return text, [(c.name, _converter(c, dialect)) for c in columns]
+
+
+def _converter(column: sa.Column[Any], dialect: Dialect) -> _Convert | None:
+    """What a column's type does with a value; the commonest type's own method without the builder's around it."""
+    if isinstance(column.type, CleanText):
+        kind = column.type
+        return lambda value: kind.process_bind_param(value, dialect)
+    return column.type.dialect_impl(dialect).bind_processor(dialect)
 
 
 def _values(row: Mapping[str, Any], converters: Sequence[tuple[str, _Convert | None]]) -> tuple[Any, ...]:

@@ -14,7 +14,6 @@ import asyncio
 import concurrent.futures
 import functools
 import math
-import queue
 import threading
 import time
 from collections import Counter, deque
@@ -183,6 +182,7 @@ class Dispatcher:
             language=settings.analyse.language,
             by_ae_title=_readings(settings),
         )
+        self._stop = threading.Event()
         self._engine: Engine | None = None
         self._workers: set[str] = set()
         """Addresses of the worker processes that may get tasks."""
@@ -195,7 +195,8 @@ class Dispatcher:
         """Objects to be run alone."""
         self._suspect_last = False
         self._saver = Saver(database, settings.work.maximum_attempts)
-        self._settled: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._settled = threading.Event()
+        """A task is done."""
         self._watched = self._enough_workers = 0.0
         self._database_pause = _Pause()
         self._engine_pause = _Pause()
@@ -208,6 +209,7 @@ class Dispatcher:
     ) -> None:
         """Work until `stop` is set or `finished()`."""
         announced = False
+        self._stop = stop
         try:
             while not stop.is_set():
                 self._guarded(self._step)
@@ -235,7 +237,7 @@ class Dispatcher:
 
     def _step(self) -> None:
         if self._engine is None and self._engine_pause.over:
-            self._engine = Engine(self._settings, self._function)
+            self._engine = Engine(self._settings, self._function, self._stop)
             self._watched, self._enough_workers = 0.0, time.monotonic()
         self._settle_done()
         if self._engine is not None:
@@ -249,13 +251,13 @@ class Dispatcher:
         self._database_pause.reset()
 
     def _wait(self) -> None:
-        """Until a task is done, or for `POLL_SECONDS`."""
-        try:
-            self._settled.get(timeout=POLL_SECONDS)
-            while True:
-                self._settled.get_nowait()
-        except queue.Empty:
-            return
+        """Until a task is done, or for `POLL_SECONDS`.
+
+        Not by a SimpleQueue: its `get` forgets its timeout when a signal comes whose handler ends after it (CPython
+        3.11), and a dispatcher with nothing in hand would then wait for ever.
+        """
+        self._settled.wait(POLL_SECONDS)
+        self._settled.clear()
 
     def _drain(self) -> None:
         """Let what is in flight end, and save it; whatever isn't saved is still pending in the database."""
@@ -270,7 +272,8 @@ class Dispatcher:
     # --- the engine and its workers --------------------------------------------------------------------------------
 
     def _lose_engine(self, error: EngineError) -> None:
-        log(Event.ENGINE_RESTARTED, reason_code=error.reason_code)
+        if not self._stop.is_set():
+            log(Event.ENGINE_RESTARTED, reason_code=error.reason_code)
         if self._engine is not None:
             self._engine.close()
         self._engine = None
@@ -395,7 +398,7 @@ class Dispatcher:
         started = None if any(task.address == address for task in self._tasks) else time.monotonic()
         task = _Task(batch, address, alone, engine.submit(batch, address), started)
         self._tasks.append(task)
-        task.future.add_done_callback(lambda _future: self._settled.put(None))
+        task.future.add_done_callback(lambda _future: self._settled.set())
 
     # --- what comes back -------------------------------------------------------------------------------------------
 

@@ -4,10 +4,11 @@ import contextlib
 import fcntl
 import functools
 import logging
+import multiprocessing
 import os
 import shutil
-import signal
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
@@ -35,6 +36,10 @@ PRELOAD = preload.__name__
 """What a worker process of ours runs before it takes tasks."""
 CLOSE_SECONDS = 5.0
 """What the workers may take to end before they are killed; one that is only just starting takes longer."""
+END_SECONDS = 10.0
+"""What all of an engine may take to end, whatever state it is in, before it is left as it is, its workers killed."""
+STOP_LOOK_SECONDS = 0.1
+"""Between two looks, while a cluster starts, whether it is still wanted."""
 START_SECONDS = 120.0
 """A worker process that isn't up within this is taken for dead: most of it is the language pack's first loading."""
 
@@ -88,19 +93,24 @@ class Engine:
         `work.scheduler` decides between a cluster of our own and a remote one.
     function
         Applied to one object at a time in the worker; must be picklable.
+    stop
+        Once it is set, a cluster of our own that isn't up yet is given up at once; loading the language pack alone
+        may take a minute on a busy machine.
 
     Raises
     ------
     EngineError
-        The cluster can't be started or reached now.
+        The cluster can't be started or reached now, or `stop` was set.
     LanguagePackError
         The workers can't load the pack of the default language.
     ConfigurationError
         The scheduler's address is remote and not encrypted.
     """
 
-    def __init__(self, settings: Settings, function: Function) -> None:
+    def __init__(self, settings: Settings, function: Function, stop: threading.Event) -> None:
         self._settings = settings
+        self._stop = stop
+        self._not_ours = set(multiprocessing.active_children())
         self._task = functools.partial(
             preload.run,
             function,
@@ -111,8 +121,9 @@ class Engine:
         self._cluster: Any = None
         self._stack = contextlib.ExitStack()
         try:
-            self._start()
-            self._check_pack()
+            with self._given_up_on_stop():
+                self._start()
+                self._check_pack()
         except BaseException:
             self.close()
             raise
@@ -133,7 +144,7 @@ class Engine:
                 target, security=security, timeout=ANSWER_SECONDS, set_as_default=False, name="dicomnlp"
             )
         except (OSError, TimeoutError, RuntimeError) as error:
-            logs.log(logs.Event.WORK_PAUSED, reason_code=EngineError.reason_code, **logs.describe(error))
+            self._tell(error)
             raise EngineError("the Dask scheduler or its workers can't be started or reached") from None
         self._client: Any = client
         self._stack.callback(client.close, timeout=ANSWER_SECONDS)
@@ -172,7 +183,7 @@ class Engine:
                 preload.prepare, self._settings.logs.level, self._settings.analyse.language, pure=False
             ).result(timeout=START_SECONDS)
         except Exception as error:  # noqa: BLE001  whatever it is, nothing can be done with these workers
-            logs.log(logs.Event.WORK_PAUSED, reason_code=EngineError.reason_code, **logs.describe(error))
+            self._tell(error)
             raise EngineError("no worker of the Dask cluster can load this project; install it there") from None
         if refusal is not None:
             raise LanguagePackError(refusal)
@@ -219,21 +230,57 @@ class Engine:
             )
 
     def close(self) -> None:
-        """End the cluster (if it is ours) and the connection; never raises, whatever state they are in."""
+        """End the cluster (if it is ours) and the connection within `END_SECONDS`; never raises, whatever their state.
+
+        Its workers are gone then, and what they had in hand with them.
+        """
+        closing = threading.Thread(target=self._close, name="engine-close", daemon=True)
+        closing.start()
+        closing.join(END_SECONDS)
+        if closing.is_alive():
+            logs.log(logs.Event.WORK_PAUSED, reason_code="engine_close_failed")
+        self._kill_workers()
+        if self._cluster is not None:
+            self._cluster.shutdown_on_close = False  # one that couldn't be closed is waited for again at exit else
+
+    def _close(self) -> None:
         try:
             self._stack.close()
         except Exception as error:  # noqa: BLE001
             logs.log(logs.Event.WORK_PAUSED, reason_code="engine_close_failed", **logs.describe(error))
 
     def _close_cluster(self) -> None:
-        nannies = list(self._cluster.workers.values())
-        try:
+        with contextlib.suppress(TimeoutError):
             self._cluster.close(timeout=CLOSE_SECONDS)
-        except TimeoutError:
-            for nanny in nannies:
-                if nanny.pid is not None:
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(nanny.pid, signal.SIGKILL)
+
+    def _kill_workers(self) -> None:
+        """Kill the worker processes that are ours."""
+        if not self._settings.work.scheduler:
+            for process in set(multiprocessing.active_children()) - self._not_ours:
+                process.kill()
+
+    @contextlib.contextmanager
+    def _given_up_on_stop(self) -> Iterator[None]:
+        """While this lasts, a stop kills the workers, whereupon Dask ends its start of the cluster with an error."""
+        over = threading.Event()
+
+        def watch() -> None:
+            while not over.wait(STOP_LOOK_SECONDS):
+                if self._stop.is_set():
+                    self._kill_workers()
+
+        watching = threading.Thread(target=watch, name="engine-start", daemon=True)
+        watching.start()
+        try:
+            yield
+        finally:
+            over.set()
+            watching.join()
+
+    def _tell(self, error: Exception) -> None:
+        """Log why there is no engine, unless a stop is why."""
+        if not self._stop.is_set():
+            logs.log(logs.Event.WORK_PAUSED, reason_code=EngineError.reason_code, **logs.describe(error))
 
 
 @contextlib.contextmanager

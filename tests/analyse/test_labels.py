@@ -10,7 +10,7 @@ from dicomnlp.analyse import analyse
 from dicomnlp.analyse.engine import Engine
 from dicomnlp.analyse.pack import LABELS
 from dicomnlp.errors import LanguagePackError
-from dicomnlp.model import Narrative
+from dicomnlp.model import Narrative, Segment
 
 SMALL = """
 set = "small"
@@ -34,6 +34,17 @@ def labels_of(build: Callable[..., Engine], folder: Path) -> Callable[[str], dic
     (folder.parent / "labels/small.toml").write_text(SMALL, encoding="utf-8")
     engine = build()
     return lambda text: engine.analyse(Narrative(text)).labels["small"]
+
+
+@pytest.mark.parametrize(
+    ("subject", "expected"), [("", "present"), ("specimen A", "present"), ("fetus B", None), ("device", None)]
+)
+def test_labels_are_of_the_patient(build, folder, subject, expected):
+    """What a fetus has isn't what its mother has; a specimen is of the patient."""
+    (folder.parent / "labels/small.toml").write_text(SMALL, encoding="utf-8")
+    text = "Nodule."
+    narrative = Narrative(text, (), (Segment(0, len(text), "1.1", subject),))
+    assert build().analyse(narrative).labels["small"]["Anything"] == expected
 
 
 @pytest.mark.parametrize(

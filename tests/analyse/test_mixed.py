@@ -77,6 +77,15 @@ def test_each_passage_is_read_by_the_pack_of_its_language(packs):
     assert [f["language"] for f in analysis_to_json(None, given, analysis)["findings"]] == ["en", "de", "de", "en"]
 
 
+def test_the_pipeline_names_all_packs_that_read_the_report(packs):
+    """In an order of their own, so that a change of either shows, and the order of the passages doesn't."""
+    german = analyse(narrative(("Kein Erguss.", "de")), language="de").pipeline
+    english = analyse(narrative(("No effusion.", "en")), language="en").pipeline
+    for own, other in (("en", "de"), ("de", "en")):
+        both = narrative(("A nodule.", ""), ("Herd.", other), ("Norsk.", "nb"))
+        assert analyse(both, language=own).pipeline == f"{german}&{english}"
+
+
 def test_labels_count_the_findings_of_all_languages(packs):
     """Concepts are shared, so that what stands in the inserted language counts."""
     labels = analyse(narrative(("No effusion.", ""), ("Erguss. A gift.", "de")), language="en").labels

@@ -42,7 +42,7 @@ def _wide(monkeypatch):
 def test_a_report_reads_as_a_document():
     """Facts, text under its headings, findings, measurements, references and warnings, in this order."""
     report = Report(
-        Identity(sop_instance_uid="1.2.3", study_instance_uid="1.2"),
+        Identity(sop_instance_uid="1.2.3", study_instance_uid="1.2", patient_id="P1", content_date="20261122"),
         Narrative("Findings:\nNo effusion.", (Section(SectionName.FINDINGS, "Findings", 0, 22, 10),)),
         State.PENDING,
         title="CT Chest",
@@ -66,7 +66,8 @@ def test_a_report_reads_as_a_document():
     )  # fmt: skip
     text = shown(report)
     words = [
-        "report.dcm", "title: CT Chest", "study: 1.2", "accession numbers: A1, A2", "COMPLETE VERIFIED", "ascii",
+        "report.dcm", "title: CT Chest", "study: 1.2", "patient: P1", "date: 2026-11-22", "accession numbers: A1, A2",
+        "COMPLETE VERIFIED", "ascii",
         "Findings:", "No effusion.", "Coded findings", "Liver", "fetus 2, by device",
         "Coded measurements", "12.3456789 x 4", "mm", "Finding Site: Liver", "prior", "NaN",
         "evidence in study 1.2: 2 objects", "comparison in study 1.9", "warning: missing_value_type at 1.4",

@@ -1,14 +1,17 @@
 """Records for people: nothing is cut, whatever the width."""
 
+import dataclasses
+import datetime as dt
 import subprocess
 import sys
 
 import pytest
+from support.records import make_finding
 
 from dicomnlp.cli import context, reading, tables
 from dicomnlp.cli.context import out
 from dicomnlp.model import Measurement, State, Temporality
-from dicomnlp.store.answers import StoredReport
+from dicomnlp.store.answers import StoredFinding, StoredReport
 
 UID = "1.2.826.0.1.3680043.8.498." + "7" * 38
 """64 characters, the longest there is."""
@@ -17,6 +20,20 @@ ROWS = [
     ("2026-11-22T06:00:01Z", "not_dicom", "1.2.3", "", ""),
 ]
 NAMES = ("when", "reason", "SOP instance", "always empty", "sentence")
+
+
+def test_findings_of_a_fetus_and_of_a_device_say_so(monkeypatch):
+    """They must not be read as the patient's, or a physician's, who is not named."""
+    monkeypatch.setattr(out, "width", 400)
+    now = dt.datetime(2026, 11, 22, tzinfo=dt.UTC)
+    shown = []
+    for subject, observer in (("", "person"), ("fetus B", "device")):
+        finding = dataclasses.replace(make_finding(), subject=subject, observer=observer)
+        with out.capture() as captured:
+            reading.print_findings([StoredFinding(1, "1.2", "1.2.3", finding, "en-1", now)])
+        shown.append(captured.get())
+    assert not any(word in shown[0] for word in ("fetus", "device", "person"))
+    assert all(word in shown[1] for word in ("fetus B", "device"))
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 120, 160, 200, 10_000])

@@ -63,6 +63,7 @@ def g0(text: str) -> bytes:
         (FRENCH, FRENCH.encode("cp1252"), b"ISO_IR 100", None),  # a typographic apostrophe is no Latin-1
         ("Śródmiąższ bez zmian.", "Śródmiąższ bez zmian.".encode("cp1250"), b"ISO_IR 101", None),
         (RUSSIAN, RUSSIAN.encode("cp1251"), b"ISO_IR 144", None),
+        ("очагов не выявлено", "очагов не выявлено".encode("cp1251"), b"ISO_IR 144", None),  # letters in either set
         (JAPANESE, JAPANESE.encode("shift_jis"), b"\\ISO 2022 IR 87", None),
         # nothing is declared
         (CHINESE, CHINESE.encode(), None, 0.9),
@@ -119,6 +120,28 @@ def test_a_stray_byte_spoils_one_character_only(sr):
     assert report.character_set.used == "utf_8"
     assert report.character_set.confidence == 0.0
     assert "undecodable_text" in report.warnings
+
+
+def test_utf_8_that_is_cut_within_its_last_letter_stays_utf_8(sr):
+    """However few letters of it are beyond ASCII."""
+    report = read_text(sr, GERMAN.encode() + b"\xc3", b"ISO_IR 192")
+    assert report.narrative.text == GERMAN + "\N{REPLACEMENT CHARACTER}"
+    assert report.character_set.used == "utf_8"
+
+
+@pytest.mark.parametrize(
+    ("other", "codec", "declared"),
+    [(GERMAN, "latin_1", b"ISO_IR 100"), (GERMAN, "latin_1", None), (CHINESE, "gb18030", b"GB18030")],
+)
+def test_utf_8_among_text_in_another_character_set_is_told_and_read(sr, other, codec, declared):
+    """Two systems wrote the object; either set alone would give wrong letters without a sign."""
+    data = sr.element(0x00080005, "CS", declared) if declared else b""
+    data += sr.element(0x00081030, "LO", FRENCH.encode()) + sr.element(0x00104000, "LT", other.encode(codec))
+    scanned = elements.scan(data, sr.EXPLICIT).elements
+    character_sets = CharacterSets.of(scanned)
+    assert [character_sets.decode(scanned[tag].value) for tag in (0x00081030, 0x00104000)] == [FRENCH, other]
+    assert "mixed_character_sets" in character_sets.warnings
+    assert character_sets.summary.confidence < 0.9
 
 
 def test_undecodable_text_keeps_what_can_be_read(sr):

@@ -46,6 +46,8 @@ def test_a_concept_name_opens_its_section(code, section):
         (Code("121070", "DCM", "Conclusion"), SectionName.IMPRESSION),
         (Code("59776-5", "LN", "Recommendation"), SectionName.RECOMMENDATION),
         (Code("121071", "DCM", "Measurement Report"), None),
+        (Code("19005-8", "LN", "Findings"), SectionName.FINDINGS),
+        (Code("18834-2", "LN", "Impression"), SectionName.IMPRESSION),
     ],
 )
 def test_a_meaning_that_contradicts_the_code_wins(code, section):
@@ -53,6 +55,12 @@ def test_a_meaning_that_contradicts_the_code_wins(code, section):
     heading = heading_of(code)
     assert heading.section == section
     assert heading.is_conflict
+
+
+def test_previous_findings_called_findings_do_not_become_current():
+    """The word may be short for them; the contradiction is flagged all the same."""
+    heading = heading_of(Code("18834-2", "LN", "Findings"))
+    assert (heading.section, heading.is_conflict) == (SectionName.COMPARISON, True)
 
 
 @pytest.mark.parametrize("words", ["Liver", "PA Chest", "SECTION2", "1", "", "De bello Gallico", "x" * 500])

@@ -95,6 +95,20 @@ def test_what_a_sentence_was_inferred_from_is_not_read_into_it(sr):
     check_offsets(report)
 
 
+def test_a_container_within_a_sentence_keeps_its_place(sr):
+    """What is written before it is read before it."""
+    below = [
+        sr.item("TEXT", sr.FINDING, "Before"),
+        sr.item("TEXT", sr.FINDING, "it."),
+        sr.item("CONTAINER", sr.FINDING, children=[sr.item("TEXT", sr.FINDING, "Within.")]),
+        sr.item("TEXT", sr.FINDING, "After"),
+        sr.item("TEXT", sr.FINDING, "it."),
+    ]
+    report = sr.read(sr.document([sr.item("CONTAINER", sr.FINDINGS, continuity="CONTINUOUS", children=below)]))
+    assert report.narrative.text == "Findings:\nBefore it.\nWithin.\nAfter it."
+    check_offsets(report)
+
+
 def test_a_report_that_is_continuous_in_name_only_keeps_its_sections(sr):
     """Texts with headings of their own aren't run together."""
     report = sr.document(
@@ -181,6 +195,29 @@ def test_organs_label_what_is_said_of_them(sr):
     report = sr.read(sr.document([sr.item("CONTAINER", sr.FINDINGS, children=items)]))
     assert report.narrative.text == "Findings:\nLiver: Normal.\nNo ascites."
     check_offsets(report)
+
+
+def test_what_a_section_stands_in_labels_what_is_said_there(sr):
+    """Two findings of two kidneys, or two sections of the same name, must not become one's."""
+    left, right = (("1", "99X", f"{side} kidney") for side in ("Left", "Right"))
+    report = sr.read(sr.document([
+        sr.item("CONTAINER", left, children=[sr.item("TEXT", sr.FINDING, "Stone.")]),
+        sr.item("CONTAINER", right, children=[
+            sr.item("CONTAINER", sr.FINDINGS, children=[sr.item("TEXT", None, "Normal.")]),
+            sr.item("CONTAINER", IMPRESSIONS, children=[sr.item("TEXT", None, "No stone.")]),
+        ]),
+    ]))  # fmt: skip
+    assert report.narrative.text == (
+        "Finding:\nLeft kidney: Stone.\n\nFindings:\nRight kidney: Normal.\n\nImpressions:\nRight kidney: No stone."
+    )
+    check_offsets(report)
+
+
+def test_groups_of_a_template_are_no_labels(sr):
+    """Their names are the template's, and tell a reader nothing."""
+    group = sr.item("CONTAINER", ("125007", "DCM", "Measurement Group"), children=[sr.item("TEXT", COMMENT, "Stable.")])
+    report = sr.read(sr.document([sr.item("CONTAINER", sr.FINDINGS, children=[group])]))
+    assert report.narrative.text == "Findings:\nStable."
 
 
 def test_an_unknown_heading_is_still_a_heading(sr):

@@ -36,6 +36,13 @@ from dicomnlp.extract.prose import is_prose
         ("bplist00abc", False),
         ("#ffff80", False),
         ("{length}", False),
+        ("x=12.5;y=13.7;z=9", False),
+        ("L1: -2.3 L2: -1.1 L3: -0.5", False),  # T-scores
+        ("LA: 40 mm, LV: 50 mm", True),  # abbreviations that people read
+        ("T2: normal, T1: 3 mm nodule", True),
+        ("https://example.org/view?id=1", False),
+        ("See https://example.org", True),
+        ("6f1c2b3a-0000-4000-8000-1234567890ab", False),
         ("Organ = Abdomen, Size = Adult, Modulation = OFF, Filter = yes", False),
     ],
 )
@@ -55,6 +62,8 @@ def test_prose_is_told_from_payload(text, expected):
         ("<table><tr><td>LAD</td><td>50 %</td></tr></table>", "LAD 50 %"),
         ("FINDINGS:\\.br\\No effusion.\\.br\\A \\T\\ B", "FINDINGS:\nNo effusion.\nA & B"),
         ("x\\E\\y \\X0D0A\\z", "x\\y\nz"),
+        ("&lt;br&gt;One&lt;br&gt;two &lt; 5 mm", "One\ntwo < 5 mm"),  # escaped as a whole
+        ("&eacute;lev&eacute; &hyper; R&D", "\u00e9lev\u00e9 &hyper; R&D"),
         ("Path C:\\data\\file", "Path C:\\data\\file"),  # no escape sequence
         (
             "{\\rtf1\\ansi{\\fonttbl{\\f0 Arial;}}\\f0 No \\b effusion\\b0.\\par Gr\\'f6\\u223?e.}",

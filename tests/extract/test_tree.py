@@ -141,3 +141,15 @@ def test_a_content_sequence_that_is_none_is_an_ordinary_value(sr):
     report = extract(sr.stored(data[:at] + purpose + data[at:], sr.IMPLICIT))
     assert report.narrative.text == "Finding:\nNo effusion."
     assert "not_a_sequence at 0040A170" in report.warnings
+
+
+def test_several_measured_values_are_read_as_far_as_they_share_a_unit(sr):
+    """The standard allows one; the others aren't lost in silence."""
+    size = sr.item("NUM", ("410668003", "SCT", "Length"), "1.5", unit=("cm", "UCUM", "cm"))
+    for value, unit in (("2.5", "cm"), ("7", "mm")):
+        more = sr.item("NUM", ("410668003", "SCT", "Length"), value, unit=(unit, "UCUM", unit))
+        size.MeasuredValueSequence.append(more.MeasuredValueSequence[0])
+    report = sr.read(sr.document([sr.item("CONTAINER", sr.FINDINGS, children=[size])]))
+    assert (report.measurements[0].values, report.measurements[0].unit.value) == ((1.5, 2.5), "cm")
+    assert report.items[2].value == ["1.5", "2.5"]
+    assert report.warnings == ("value_in_another_unit at 1.1.1",)

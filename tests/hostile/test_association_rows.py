@@ -62,7 +62,7 @@ def test_rows_1_2_3_silence_and_half_a_header_are_ended_and_keep_nobody_out(list
         # ARTIM is 10 s; what comes on top is this machine's business
         assert 9 < time.monotonic() - began < 12
     ended = [x["reason_code"] for x in listener.log()[lines:] if x["event"] == "association_aborted"]
-    assert ended.count("no_association_request") == 12
+    assert ended.count("no_association_request") == 13
 
 
 def test_row_4_a_request_that_announces_four_gigabytes_is_aborted_at_its_header(listener):
@@ -303,6 +303,11 @@ def test_no_address_can_have_memory_for_all(listener):
         with RawPeer(listener.port) as small:
             small.associate()
             assert small.store(report("778"), sop_instance_uid="2.25.778") == 0
+        for peer in gone:
+            peer.socket.settimeout(30)
+        # who waits for ten seconds in vain is told so
+        assert min(gone, key=peers.index).status() == 0xA700
+    assert ("refused", 0xA700, "too_much_at_a_time") in listener.ledger()
     with RawPeer(listener.port) as after:
         after.associate(context(1), context(3, IMPLICIT))
         assert after.store(report("779", padding=5_000_000), sop_instance_uid="2.25.779") == 0

@@ -25,7 +25,7 @@ from support.raw_dicom import (
     report,
 )
 
-from dicomnlp.receive.association import Timeouts
+from dicomnlp.receive.pdu import Timeouts
 
 pytestmark = [
     pytest.mark.dcmtk,

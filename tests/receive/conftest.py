@@ -24,10 +24,10 @@ from pynetdicom.pdu_primitives import A_ASSOCIATE, ImplementationClassUIDNotific
 
 from dicomnlp import config
 from dicomnlp.receive.acceptor import Acceptor
-from dicomnlp.receive.association import Timeouts
 from dicomnlp.receive.house import House
 from dicomnlp.receive.intake import Intake
 from dicomnlp.receive.listener import bind
+from dicomnlp.receive.pdu import Timeouts
 from dicomnlp.receive.traffic import Traffic
 from dicomnlp.store.admin import upgrade
 from dicomnlp.store.database import Database

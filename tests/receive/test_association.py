@@ -15,9 +15,9 @@ from pynetdicom.pdu_primitives import (
     UserIdentityNegotiation,
 )
 
-from dicomnlp.receive.association import Timeouts
 from dicomnlp.receive.contexts import STORAGE_SOP_CLASSES, TRANSFER_SYNTAXES
 from dicomnlp.receive.negotiation import MAXIMUM_REQUEST_LENGTH
+from dicomnlp.receive.pdu import Timeouts
 
 SR, EXPLICIT = "1.2.840.10008.5.1.4.1.1.88.11", "1.2.840.10008.1.2.1"
 VERIFICATION = "1.2.840.10008.1.1"

@@ -7,7 +7,7 @@ import pytest
 from pydicom.uid import UID
 
 from dicomnlp.model import is_uid
-from dicomnlp.receive import contexts
+from dicomnlp.receive import contexts, images
 from dicomnlp.receive.reasons import Reason
 
 STATEMENT = (Path(__file__).resolve().parents[2] / "docs/conformance.md").read_text(encoding="utf-8")
@@ -30,6 +30,21 @@ def test_each_structured_report_storage_class_of_the_dictionary_is_offered():
     assert known == set(contexts.STRUCTURED_REPORT_SOP_CLASSES)
 
 
+def test_each_image_storage_class_of_the_dictionary_can_be_indexed():
+    """Retired ones too: archives still hold them. But for those of baggage (501) and of materials testing (601)."""
+    from pydicom._uid_dict import UID_dictionary
+
+    known = {
+        uid
+        for uid, (name, kind, *_) in UID_dictionary.items()
+        if kind == "SOP Class"
+        and re.search(r"Image Storage\b", name)
+        and "Hardcopy" not in name
+        and not re.match(r"1\.2\.840\.10008\.5\.1\.4\.1\.1\.[56]01\.", uid)
+    }
+    assert known - set(images.IMAGE_SOP_CLASSES) == set()
+
+
 def test_identification_of_the_implementation_is_well_formed():
     """PS3.7 D.3.3.2."""
     assert is_uid(contexts.IMPLEMENTATION_CLASS_UID)
@@ -39,6 +54,7 @@ def test_identification_of_the_implementation_is_well_formed():
 def test_conformance_statement_lists_exactly_what_is_offered():
     """Every UID of the tables, and no other."""
     offered = {contexts.VERIFICATION_SOP_CLASS, *contexts.STORAGE_SOP_CLASSES, *contexts.TRANSFER_SYNTAXES}
+    offered |= {*images.IMAGE_SOP_CLASSES, *images.IMAGE_TRANSFER_SYNTAXES}
     own = {contexts.APPLICATION_CONTEXT_NAME, contexts.IMPLEMENTATION_CLASS_UID}
     assert set(re.findall(r"`([0-9]+(?:\.[0-9]+){2,})`", STATEMENT)) == offered | own
 

@@ -24,7 +24,7 @@ from support.raw_dicom import (
     pdu,
 )
 
-from dicomnlp.receive.association import Timeouts
+from dicomnlp.receive.pdu import Timeouts
 
 REQUEST = pdu(ASSOCIATE_RQ, associate_rq())
 RELEASE = pdu(RELEASE_RQ, bytes(4))

@@ -64,6 +64,16 @@ def test_run_marks_what_is_selected(database, ids, selection, selected):
     assert queue.count_pending(database, run.id) == len(selected)
 
 
+def test_report_read_by_several_packs_is_outdated_by_any_of_them(database):
+    """Names that are part of others are others."""
+    receipts = record_arrivals(database, [make_record(n) for n in range(1, 6)])
+    pipelines = ["en-1&zh-1", "en-1&zh-2", "en-10&zh-2", "zh-2", "de-1&en-1&zh-2"]
+    results = [make_processed(r.object_id, p) for r, p in zip(receipts, pipelines, strict=True)]
+    queue.save_processed(database, results)
+    start_run(database, Selection(outdated_pipelines=("en-1", "zh-2")))
+    assert pending(database) == [receipts[n].object_id for n in (0, 2, 4)]
+
+
 def test_marked_objects_begin_with_no_attempts(database, ids):
     """And without the reason of their failure."""
     start_run(database, Selection(failed=True))

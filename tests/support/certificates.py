@@ -22,9 +22,10 @@ class Certificates:
         self.authority_file = folder / "ca.pem"
         self.authority.cert_pem.write_to_path(self.authority_file)
 
-    def issue(self, name, *hosts, common_name=None):
+    def issue(self, name, *hosts, common_name=None, not_after=None):
         """Certificate and key files of a new certificate."""
-        issued = self.authority.issue_cert(*(hosts or (f"{name}.example",)), common_name=common_name)
+        names = hosts or (f"{name}.example",)
+        issued = self.authority.issue_cert(*names, common_name=common_name, not_after=not_after)
         certificate, key = self.folder / f"{name}.pem", self.folder / f"{name}.key"
         certificate.write_bytes(b"".join(part.bytes() for part in issued.cert_chain_pems))
         key.write_bytes(issued.private_key_pem.bytes())

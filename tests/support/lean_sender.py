@@ -15,8 +15,8 @@ import struct
 import sys
 import time
 
-from pydicom.filewriter import write_dataset
 from pydicom.filebase import DicomIO
+from pydicom.filewriter import write_dataset
 from support.service import BASIC_TEXT_SR, ROOT_UID, make_report
 
 APPLICATION_CONTEXT = b"1.2.840.10008.3.1.1.1"

@@ -143,7 +143,7 @@ def test_character_set_is_guessed_by_what_the_sender_is_known_to_send():
 
 
 def test_a_sender_s_language_decides_where_the_text_does_not(monkeypatch):
-    """ "*" is any sender that isn't named; an import has none, and is read as the site says."""
+    """A star is any sender that isn't named; an import has none, and is read as the site says."""
     asked = []
 
     def note(narrative, *, language, default_language):

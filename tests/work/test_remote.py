@@ -1,6 +1,7 @@
 """A Dask cluster that a site runs, with Dask's own settings."""
 
 import logging
+import threading
 
 import distributed
 import pytest
@@ -62,11 +63,11 @@ def test_second_dispatcher_is_refused(tmp_path):
 def test_scheduler_over_an_open_network_is_refused(tmp_path, address):
     """Reports would be readable, and anyone could have code run on the workers."""
     with pytest.raises(ConfigurationError, match="tls://"):
-        Engine(make_settings(tmp_path, scheduler=address), obedient())
+        Engine(make_settings(tmp_path, scheduler=address), obedient(), threading.Event())
 
 
 def test_scheduler_that_does_not_answer_can_be_tried_again(tmp_path, monkeypatch):
     """The dispatcher waits for it; it doesn't end."""
     monkeypatch.setattr(engine, "ANSWER_SECONDS", 0.5)
     with pytest.raises(EngineError):
-        Engine(make_settings(tmp_path, scheduler="tcp://127.0.0.1:9"), obedient())
+        Engine(make_settings(tmp_path, scheduler="tcp://127.0.0.1:9"), obedient(), threading.Event())
