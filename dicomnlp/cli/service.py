@@ -15,7 +15,7 @@ from dicomnlp.cli.context import database_of, settings_of, write_line
 from dicomnlp.config import Settings
 from dicomnlp.errors import AlreadyRunningError, ConfigurationError, PortInUseError
 from dicomnlp.logs import Event, log
-from dicomnlp.serve.reloading import Hangups, changed_keys, watch_hangups
+from dicomnlp.serve.reloading import Signals, changed_keys, watch_hangups
 
 LISTENER_TABLES = frozenset({"listener", "tls", "peers", "database", "logs"})
 LIVE_LISTENER_KEYS = frozenset(
@@ -80,7 +80,7 @@ def listen(context: typer.Context, supervised: Supervised = False) -> None:
         logs.configure(settings.logs.level, "supervisor")
         raise typer.Exit(supervise(settings, ["listen"] * settings.listener.processes, on_ready=write_line))
 
-    hangups = Hangups()
+    hangups = Signals(signal.SIGHUP)
 
     def watch(reconfigure: Callable[[Settings], None]) -> None:
         def put_into_effect(new: Settings, changed: Collection[str]) -> Collection[str]:
@@ -178,11 +178,11 @@ def _run_part(
     restart_tables: Collection[str] = (),
 ) -> None:
     logs.configure(settings.logs.level, part)
-    stop, afresh, ending = threading.Event(), threading.Event(), threading.Event()
+    stop, afresh = threading.Event(), threading.Event()
 
-    def drain(_signal: int, _frame: object) -> None:
+    def drain() -> None:
+        ends.await_one()
         log(Event.DRAINING, component=part)
-        ending.set()
         stop.set()
 
     def start_afresh(new: Settings, changed: Collection[str]) -> Collection[str]:
@@ -195,11 +195,12 @@ def _run_part(
         return ()
 
     if restart_tables:
-        watch_hangups(Hangups(), settings, part, restart_tables, start_afresh)
-    signal.signal(signal.SIGTERM, drain)
+        watch_hangups(Signals(signal.SIGHUP), settings, part, restart_tables, start_afresh)
     # Ctrl-C reaches the whole process group; under a supervisor it is the supervisor's word that counts
-    signal.signal(signal.SIGINT, signal.SIG_IGN if supervised else drain)
+    ends = Signals(signal.SIGTERM) if supervised else Signals(signal.SIGTERM, signal.SIGINT)
+    threading.Thread(target=drain, name="drain", daemon=True).start()
     if supervised:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         threading.Thread(target=_end_with_supervisor, daemon=True).start()
     deadline = time.monotonic() + (ORPHAN_SECONDS if supervised else 0.0)
     while True:
@@ -210,7 +211,10 @@ def _run_part(
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.1)
-    if afresh.is_set() and not ending.is_set():
+    if afresh.is_set():
+        # nothing is in hand any more: from here to the new start's own handler it ends the process at once
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if afresh.is_set() and not ends.have_come:
         # the same process by its number, so that a supervisor needn't know; it takes a moment until SIGHUP is handled
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         sys.stdout.flush()

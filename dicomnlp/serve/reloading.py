@@ -17,19 +17,22 @@ Effect = Callable[[Settings, Collection[str]], Collection[str]]
 effect at the next start only."""
 
 
-class Hangups:
-    """SIGHUPs that have come; to be made in the main thread.
+class Signals:
+    """Signals of some kinds that have come; to be made in the main thread.
 
     The handler only writes to a pipe, because it runs in the middle of whatever the main thread does, and what more
     would need might be locked there.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *kinds: signal.Signals) -> None:
         self._reader, self._writer = os.pipe()
         os.set_blocking(self._writer, False)
-        self._previous = signal.signal(signal.SIGHUP, self._note)
+        self.have_come = False
+        """Any, ever."""
+        self._previous = {kind: signal.signal(kind, self._note) for kind in kinds}
 
     def _note(self, _signal: int, _frame: object) -> None:
+        self.have_come = True
         with contextlib.suppress(BlockingIOError):  # full: so many have come already
             os.write(self._writer, b"!")
 
@@ -45,8 +48,9 @@ class Hangups:
         return True
 
     def close(self) -> None:
-        """Give SIGHUP back to whoever had it before."""
-        signal.signal(signal.SIGHUP, self._previous)
+        """Give them back to whoever had them before."""
+        for kind, handler in self._previous.items():
+            signal.signal(kind, handler)
         os.close(self._reader)
         os.close(self._writer)
 
@@ -77,7 +81,7 @@ def _differs(name: str, old: Settings, new: Settings) -> bool:
 
 
 def watch_hangups(
-    hangups: Hangups, settings: Settings, component: str, tables: Collection[str], put_into_effect: Effect
+    hangups: Signals, settings: Settings, component: str, tables: Collection[str], put_into_effect: Effect
 ) -> None:
     """Start a thread that puts the configuration as it then is into effect at each SIGHUP.
 
@@ -99,7 +103,7 @@ def watch_hangups(
 
 
 def _watch(
-    hangups: Hangups, settings: Settings, component: str, tables: Collection[str], put_into_effect: Effect
+    hangups: Signals, settings: Settings, component: str, tables: Collection[str], put_into_effect: Effect
 ) -> None:
     while True:
         hangups.await_one()

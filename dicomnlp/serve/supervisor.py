@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from dicomnlp.config import Settings
 from dicomnlp.errors import DicomnlpError
 from dicomnlp.logs import Event, log
-from dicomnlp.serve.reloading import Hangups, read_again
+from dicomnlp.serve.reloading import Signals, read_again
 
 DRAIN_SECONDS = 30.0
 """What a part may take to end after SIGTERM before it is killed."""
@@ -84,7 +84,7 @@ class _Supervisor:
 
     def run(self) -> int:
         previous = {s: signal.signal(s, self._stop) for s in (signal.SIGTERM, signal.SIGINT)}
-        hangups = Hangups()
+        hangups = Signals(signal.SIGHUP)
         try:
             for part in self._parts:
                 self._start(part)
@@ -92,6 +92,7 @@ class _Supervisor:
                 self._changed.wait(0.2)
                 self._changed.clear()
                 if self._stopping:
+                    log(Event.DRAINING, component="serve")
                     break
                 if hangups.has_come() and read_again(self._settings, "supervisor") is not None:
                     for part in self._parts:
@@ -110,10 +111,7 @@ class _Supervisor:
         return 0
 
     def _stop(self, _signal: int, _frame: object) -> None:
-        if not self._stopping:
-            log(Event.DRAINING, component="serve")
-        self._stopping = True
-        self._changed.set()
+        self._stopping = True  # and no more: what setting the event or logging needs might be locked where it came
 
     def _ready_line(self) -> str:
         addresses: dict[str, str] = {part.command: part.address for part in self._parts if part.address}
