@@ -371,3 +371,5 @@ class Processed:
     """Why it failed; None otherwise."""
     character_set_override: str = ""
     """As of the `StoredObject` that was read: a result by another than is stated now is out of date."""
+    modalities: tuple[str, ...] = ()
+    """DICOM modalities by which the study was made, as far as the object tells; a report's own is "SR"."""

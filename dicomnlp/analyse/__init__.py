@@ -1,25 +1,36 @@
 """A narrative to its analysis: pure, on medspaCy, one engine for every language.
 
+The engine is imported when it is first needed: spaCy takes seconds and much memory, and who only asks what belongs to
+what needs neither.
+
 >>> from dicomnlp.model import Narrative
 >>> [f.assertion.value for f in analyse(Narrative("No pneumothorax."), language="en").findings]
 ['absent']
 """
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from dicomnlp.analyse.engine import load_engine, refused_overlays, use_overlays
+from dicomnlp.analyse.hierarchy import expand_concept, expand_site
 from dicomnlp.analyse.language import choose_language, languages
-from dicomnlp.analyse.mixed import analyse_by_passage, mixes_scripts
 from dicomnlp.analyse.pack import Pack
 from dicomnlp.analyse.public import analysis_to_json
 from dicomnlp.errors import LanguageNotSupportedError
 from dicomnlp.model import Analysis, Narrative
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dicomnlp.analyse.engine import Engine
+    from dicomnlp.analyse.overlay import Fault
 
 __all__ = [
     "Pack",
     "analyse",
     "analysis_to_json",
     "choose_language",
+    "expand_concept",
+    "expand_site",
     "languages",
     "load_pack",
     "pipeline_name",
@@ -39,7 +50,7 @@ def load_pack(language: str = "en") -> Pack:
         The pack is malformed, or fails its own cases.
     """
     _known(language)
-    return load_engine(language).pack
+    return _engine(language).pack
 
 
 def analyse(
@@ -76,15 +87,37 @@ def analyse(
     """
     if any(not 0 <= start < end <= len(narrative.text) for start, end in targets):
         raise ValueError("a target must be a non-empty span of the text")
+    from dicomnlp.analyse.mixed import analyse_by_passage, mixes_scripts  # noqa: PLC0415  see above
+
     if any(segment.language for segment in narrative.segments) or (not language and mixes_scripts(narrative.text)):
         return analyse_by_passage(narrative, language or "", default_language, targets)
-    return load_engine(choose_language(narrative.text, language or "", default_language)).analyse(narrative, targets)
+    return _engine(choose_language(narrative.text, language or "", default_language)).analyse(narrative, targets)
 
 
 def pipeline_name(language: str = "en") -> str:
     """Pack, version and digest of everything that can change the answer: "en-2026.1+3f9c0d21a4b7"."""
     _known(language)
-    return load_engine(language).pipeline
+    return _engine(language).pipeline
+
+
+def use_overlays(folder: "Path | None") -> None:
+    """Lay what the site added to the packs over them, from here on: `folder` holds a folder for each language."""
+    from dicomnlp.analyse import engine  # noqa: PLC0415  see above
+
+    engine.use_overlays(folder)
+
+
+def refused_overlays() -> "dict[str, tuple[Fault, ...]]":
+    """Language -> what is wrong in the site's overlay of it; languages whose overlay is used, or none, aren't there."""
+    from dicomnlp.analyse import engine  # noqa: PLC0415  see above
+
+    return engine.refused_overlays()
+
+
+def _engine(language: str) -> "Engine":
+    from dicomnlp.analyse.engine import load_engine  # noqa: PLC0415  see above
+
+    return load_engine(language)
 
 
 def _known(language: str) -> None:

@@ -16,8 +16,8 @@ from dicomnlp.analyse.labels import Labeller
 from dicomnlp.analyse.language import COMMON_SHARE, common_share
 from dicomnlp.analyse.library import VERSIONS
 from dicomnlp.analyse.overlay import Fault, languages_of, lay
-from dicomnlp.analyse.pack import LABELS, LANGUAGES, Pack, concept_of, read_pack
-from dicomnlp.analyse.reading import TARGET, Mention, SentenceReader, SentenceReading
+from dicomnlp.analyse.pack import LABELS, LANGUAGES, TARGET, Pack, concept_of, read_pack
+from dicomnlp.analyse.reading import Mention, SentenceReader, SentenceReading
 from dicomnlp.analyse.schema import Case
 from dicomnlp.analyse.sections import SectionFinder
 from dicomnlp.analyse.sentences import SentenceSplitter

@@ -18,6 +18,8 @@ from dicomnlp.model import Concept
 
 LANGUAGES = Path(__file__).parent / "languages"
 LABELS = Path(__file__).parent / "labels"
+TARGET = "target"
+"""The concept id of a span that the caller asked for and the lexicon doesn't know."""
 
 WORDS = frozenset({"terms", "cased", "compose"})
 """What a pack doesn't take from its base: the words of a language."""

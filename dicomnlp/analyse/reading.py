@@ -24,12 +24,10 @@ from dicomnlp.analyse.ellipsis import ListReader
 from dicomnlp.analyse.lexicon import LABEL_AT_MOST, Lexicon
 from dicomnlp.analyse.matches import Match, Matches
 from dicomnlp.analyse.measures import MeasureReader
-from dicomnlp.analyse.pack import Pack
+from dicomnlp.analyse.pack import TARGET, Pack
 from dicomnlp.analyse.tokens import tokenize
 from dicomnlp.model import Assertion, Change, Cue, Laterality, Measurement
 
-TARGET = "target"
-"""The concept id of a span that the caller asked for and the lexicon doesn't know."""
 CACHE_SIZE = 8192
 """Sentences that a process keeps; at some 2 kB each about 16 MB."""
 _NUMBERING = 2

@@ -100,5 +100,10 @@ def moment(text: str) -> dt.datetime:
 
 def write_line(text: str) -> None:
     """One line of machine output, whatever the terminal's encoding."""
-    sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace") + b"\n")
+    write_text(text + "\n")
     sys.stdout.buffer.flush()
+
+
+def write_text(text: str) -> None:
+    """Machine output, whatever the terminal's encoding."""
+    sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace"))

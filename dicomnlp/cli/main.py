@@ -18,6 +18,7 @@ from dicomnlp.cli import (
     packs,
     queries,
     reprocessing,
+    searching,
     service,
 )
 from dicomnlp.cli.context import Context, err
@@ -56,6 +57,7 @@ def _options(
 service.register(app)
 objects.register(app)
 queries.register(app)
+searching.register(app)
 labelling.register(app)
 evaluation.register(app)
 reprocessing.register(app)

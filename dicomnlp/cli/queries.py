@@ -1,21 +1,24 @@
 """Commands that ask: findings of a study, and reports as text."""
 
-import csv
 import datetime as dt
-import difflib
-import io
+import functools
 import json
 import sys
-from typing import Annotated, Any
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dicomnlp.cli.context import checked_uid, err, moment, open_database, out, write_line
+from dicomnlp.cli.findings_output import FindingsCsv, write_findings_json
 from dicomnlp.cli.reading import images_told, print_analysis, print_changes, print_findings, states_told
-from dicomnlp.errors import NotFoundError
+from dicomnlp.errors import NotFoundError, UsageError
 from dicomnlp.model import Assertion, State
 from dicomnlp.store.answers import StoredFinding, StoredReport
 from dicomnlp.store.prevailing import ReportStatus
+
+if TYPE_CHECKING:
+    from dicomnlp.store.queries import StudyPage
 
 
 def register(app: typer.Typer) -> None:
@@ -52,14 +55,15 @@ def findings(
     Example: dicomnlp findings 1.2.826.0.1.3680043.8.498.1 --assertion present --json
     """
     from dicomnlp.store.images import series_of_study
-    from dicomnlp.store.queries import findings_of_study, reports_of_study
+    from dicomnlp.store.queries import page_of_study, reports_of_study
 
     if as_json and as_csv:
         raise typer.BadParameter("choose --json or --csv")
     if all_versions and as_of is not None:
         raise typer.BadParameter("choose --all-versions or --as-of")
     database = open_database(context)
-    rows = findings_of_study(
+    ask = functools.partial(
+        page_of_study,
         database,
         study_instance_uid,
         assertion=assertion,
@@ -67,23 +71,38 @@ def findings(
         all_versions=all_versions,
         as_of=as_of,
     )
-    reports = reports_of_study(database, study_instance_uid)
-    series = series_of_study(database, study_instance_uid)
-    database.close()
-    if concept is not None and not rows:
-        _check_concept(concept)
-    if as_json:
-        write_line(json.dumps([row.to_json() for row in rows], ensure_ascii=False))
-    elif as_csv:
-        sys.stdout.write(_csv(rows))
-    elif rows:
-        print_findings(rows)
-    elif any(r.state is State.ANALYSED for r in reports):
-        out.print("no findings")
-    else:
-        out.print("no findings: no report of the study is analysed")
+    try:
+        first = ask()
+        reports = reports_of_study(database, study_instance_uid)
+        series = series_of_study(database, study_instance_uid)
+        if concept is not None and not first.findings:
+            _check_concept(concept)
+        if as_json:
+            write_findings_json(_pages(first, ask))
+        elif as_csv:
+            table = FindingsCsv(sys.stdout)
+            for page in _pages(first, ask):
+                table.write(page)
+        elif first.findings:
+            for page in _pages(first, ask):
+                print_findings(page)
+        elif any(r.state is State.ANALYSED for r in reports):
+            out.print("no findings")
+        else:
+            out.print("no findings: no report of the study is analysed")
+    finally:
+        database.close()
     for line in [*states_told(reports), *images_told(series)]:
         err.print(line, soft_wrap=True)
+
+
+def _pages(first: "StudyPage", ask: Callable[..., "StudyPage"]) -> Iterator[list[StoredFinding]]:
+    """The findings of `first` and of what comes after it, which is read when it is needed."""
+    page = first
+    yield page.findings
+    while page.next:
+        page = ask(after=page.next)
+        yield page.findings
 
 
 def report(
@@ -137,15 +156,12 @@ def report(
 
 def _check_concept(concept: str) -> None:
     """Refuse an id that no language pack knows; asked only when nothing was found, as reading the packs takes time."""
-    from dicomnlp.analyse.pack import LANGUAGES, read_pack
-    from dicomnlp.analyse.reading import TARGET
+    from dicomnlp.analyse import expand_concept
 
-    known = {TARGET}.union(*(read_pack(path.parent).concepts for path in LANGUAGES.glob("*/pack.toml")))
-    if concept in known:
-        return
-    close = difflib.get_close_matches(concept, known, 1)
-    suggestion = f"; did you mean {close[0]}?" if close else ""
-    raise typer.BadParameter(f"no language pack has a concept of that id{suggestion}", param_hint="--concept")
+    try:
+        expand_concept(concept)
+    except UsageError as error:
+        raise typer.BadParameter(str(error), param_hint="--concept") from None
 
 
 def _standing(stored: StoredReport) -> str:
@@ -154,40 +170,3 @@ def _standing(stored: StoredReport) -> str:
     if standing.status in {None, ReportStatus.PREVAILING}:
         return ""
     return f" ({standing.status}: {standing.reason_code}, see {standing.superseded_by})"
-
-
-def _csv(rows: list[StoredFinding]) -> str:
-    """Findings flattened to one line each; a cell that a spreadsheet would run as a formula gets a leading quote."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer)
-    writer.writerow(_COLUMNS)
-    for row in rows:
-        record = row.to_json()
-        writer.writerow([_cell(_pick(record, column)) for column in _COLUMNS])
-    return buffer.getvalue()
-
-
-_COLUMNS = (
-    "id", "study_instance_uid", "sop_instance_uid", "concept.id", "concept.code", "concept.scheme", "concept.meaning",
-    "text", "start", "end", "sentence", "section", "assertion", "is_negated", "is_uncertain", "is_historical",
-    "is_hypothetical", "is_family", "anatomy.id", "laterality", "severity", "change", "measurements", "critical",
-    "language", "pipeline", "analysed_at", "status", "superseded_by", "subject", "observer",
-)  # fmt: skip
-
-
-def _pick(record: dict[str, Any], column: str) -> Any:
-    value: Any = record
-    for key in column.split("."):
-        value = value.get(key) if isinstance(value, dict) else None
-    if column == "measurements":
-        return "; ".join(f"{'x'.join(f'{v:g}' for v in m['values'])} {m['unit']}" for m in value)
-    return value
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    text = str(value)
-    return "'" + text if isinstance(value, str) and text[:1] in ("=", "+", "-", "@", "\t", "\r") else text

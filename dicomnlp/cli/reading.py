@@ -65,7 +65,7 @@ def print_findings(findings: Sequence[StoredFinding]) -> None:
                 f.anatomy.meaning if f.anatomy else "",
                 f.severity.value if f.severity else "",
                 f.change.value if f.change else "",
-                "; ".join(_size(m) for m in f.measurements),
+                "; ".join(size_text(m) for m in f.measurements),
                 f.section.value,
                 " ".join(f.sentence.split()),
             )
@@ -74,7 +74,8 @@ def print_findings(findings: Sequence[StoredFinding]) -> None:
     )
 
 
-def _size(measurement: Measurement) -> str:
+def size_text(measurement: Measurement) -> str:
+    """What was measured, 6x4 mm; in brackets where it is a prior one."""
     text = f"{'x'.join(f'{v:g}' for v in measurement.values)} {measurement.unit}"
     return f"(prior {text})" if measurement.temporality is Temporality.PRIOR else text
 

@@ -7,7 +7,7 @@ from fastapi import FastAPI
 
 from dicomnlp import __version__
 from dicomnlp.config import Settings, is_loopback
-from dicomnlp.serve import operation, pages, problems, schemas, studies
+from dicomnlp.serve import operation, pages, problems, reprocessing, schemas, search, studies
 from dicomnlp.serve.connection import Connection
 from dicomnlp.serve.gate import Gate
 from dicomnlp.serve.metrics import Metrics
@@ -57,6 +57,8 @@ def create_app(settings: Settings, open_database: Callable[[], Database]) -> Fas
     )
     problems.install(app)
     studies.register(app, connection)
+    search.register(app, connection)
+    reprocessing.register(app, connection)
     operation.register(app, settings, connection, metrics)
     pages.register(app)
     schemas.complete(app)

@@ -73,7 +73,7 @@ def _index(document: dict[str, Any]) -> Iterable[str]:
     yield f"<p>Version {escape(__version__)}. This service answers:</p><ul>"
     for method, path, operation in _operations(document):
         name = f"<code>{method} {escape(path)}</code>"
-        shown = name if "{" in path else f'<a href="{escape(path)}">{name}</a>'
+        shown = name if "{" in path or method != "GET" else f'<a href="{escape(path)}">{name}</a>'
         yield f"<li>{shown} {escape(operation['summary'])}</li>"
     yield '<li><a href="/docs"><code>GET /docs</code></a> All of it with parameters and examples</li>'
     yield '<li><a href="/openapi.json"><code>GET /openapi.json</code></a> The same for programs (OpenAPI)</li></ul>'
@@ -96,7 +96,8 @@ def _description(document: dict[str, Any]) -> Iterable[str]:
         for status, response in sorted(operation["responses"].items()):
             yield f"<tr><td>{escape(str(status))}</td><td>{_meaning(response)}</td></tr>"
         yield "</table>"
-        for media_type, content in operation["responses"]["200"].get("content", {}).items():
+        done = next(response for status, response in operation["responses"].items() if str(status).startswith("2"))
+        for media_type, content in done.get("content", {}).items():
             yield f"<p>Example (<code>{escape(media_type)}</code>):</p><pre>{escape(_pretty(content['example']))}</pre>"
         yield "</section>"
     yield "<section><h2>Problems</h2><table><tr><th>reason_code</th><th>Status</th><th>Title</th><th>Advice</th></tr>"

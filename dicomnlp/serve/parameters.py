@@ -17,7 +17,7 @@ async def check_query(request: Request) -> None:
     ProblemError
         unknown_parameter or repeated_parameter; the detail names what is taken, not what was given.
     """
-    operation = request.app.openapi()["paths"][request.scope["route"].path]["get"]
+    operation = request.app.openapi()["paths"][request.scope["route"].path][request.method.lower()]
     known = [p["name"] for p in operation.get("parameters", []) if p["in"] == "query"]
     given = Counter(name for name, _ in request.query_params.multi_items())
     takes = f"This path takes {', '.join(known)}." if known else "This path takes no query parameters."
@@ -25,6 +25,18 @@ async def check_query(request: Request) -> None:
         raise ProblemError("unknown_parameter", takes)
     if any(count > 1 for count in given.values()):
         raise ProblemError("repeated_parameter")
+
+
+async def require_json(request: Request) -> None:
+    """Refuse a body that doesn't call itself JSON: a browser sends one of no type for any page, without asking first.
+
+    Raises
+    ------
+    ProblemError
+        unsupported_media_type.
+    """
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise ProblemError("unsupported_media_type")
 
 
 async def _study_instance_uid(

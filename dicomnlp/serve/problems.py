@@ -62,7 +62,10 @@ KINDS: dict[str, Kind] = {
         HTTPStatus.LENGTH_REQUIRED, "A body of unknown length", "Send Content-Length, or no body at all."
     ),
     "body_too_large": Kind(
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The body is too large", "No request of this interface needs a body."
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The body is too large", "Bodies of this interface are small."
+    ),
+    "unsupported_media_type": Kind(
+        HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "The body is not JSON", "Send it with Content-Type: application/json."
     ),
     "host_not_served": Kind(
         HTTPStatus.MISDIRECTED_REQUEST,
@@ -180,7 +183,11 @@ def _of_http_exception(_request: Request, error: Exception) -> Response:
 def _of_validation_error(_request: Request, error: Exception) -> Response:
     """Only the declared name of a parameter and what it should be; never what was given."""
     assert isinstance(error, RequestValidationError)
-    errors = [{"in": e["loc"][0], "parameter": str(e["loc"][-1]), "detail": e["msg"]} for e in error.errors()]
+    # names within a body are the client's
+    errors = [
+        {"in": e["loc"][0], "parameter": "body" if e["loc"][0] == "body" else str(e["loc"][-1]), "detail": e["msg"]}
+        for e in error.errors()
+    ]
     return problem("invalid_parameter", errors=errors)
 
 

@@ -76,6 +76,7 @@ class Findings(BaseModel):
     study_instance_uid: str
     findings: list[FindingOfStudy]
     reports: dict[State, int] | None
+    next: str | None
 
 
 class SectionOfReport(BaseModel):
@@ -264,6 +265,7 @@ FINDINGS_EXAMPLE = {
     "study_instance_uid": STUDY_INSTANCE_UID,
     "findings": [_example_finding().to_json()],
     "reports": {state.value: int(state is State.ANALYSED) for state in State},
+    "next": None,
 }
 REPORTS_EXAMPLE = {"study_instance_uid": STUDY_INSTANCE_UID, "reports": [_example_report().to_json()]}
 INSTANCE_EXAMPLE = {"sop_instance_uid": SOP_INSTANCE_UID, "reports": [_example_report().to_json()]}
@@ -340,9 +342,11 @@ def complete(app: FastAPI) -> None:
     document["components"]["schemas"] |= problems["$defs"]
     for route in app.routes:
         if isinstance(route, APIRoute) and route.include_in_schema:
-            content = document["paths"][route.path]["get"]["responses"]["200"]["content"]
-            for media_type, declared in route.responses[200]["content"].items():
-                content[media_type]["example"] = declared["example"]
+            [method] = route.methods or []
+            responses = document["paths"][route.path][method.lower()]["responses"]
+            for status in (200, 202):
+                for media_type, declared in route.responses.get(status, {}).get("content", {}).items():
+                    responses[str(status)]["content"][media_type]["example"] = declared["example"]
 
 
 def answered(description: str, example: Any, media_type: str = "application/json") -> dict[int | str, dict[str, Any]]:

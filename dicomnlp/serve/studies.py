@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import Depends, FastAPI, Query, Request, Response
 from pydantic import AwareDatetime
 
-from dicomnlp.errors import NotFoundError
+from dicomnlp.errors import NotFoundError, UsageError
 from dicomnlp.model import Assertion, State
 from dicomnlp.serve import schemas
 from dicomnlp.serve.conditional import answer
@@ -81,30 +81,54 @@ def register(app: FastAPI, connection: Connection) -> None:
         ] = None,
         all_versions: AllVersions = False,
         as_of: AsOf = None,
+        after: Annotated[
+            str | None,
+            Query(
+                max_length=200,
+                description="`next` of the page before; without it the first page is answered.",
+                examples=["MTI6NDQ6NDEyOjgxMg"],
+            ),
+        ] = None,
+        limit: Annotated[
+            int,
+            Query(
+                ge=1,
+                le=queries.MAXIMUM_PAGE,
+                description="How many at most; few studies have as many as the default.",
+                examples=[queries.MAXIMUM_PAGE],
+            ),
+        ] = queries.MAXIMUM_PAGE,
     ) -> Response:
         """Every mention of a concept in the reports that prevail and belong to the study, judged.
 
         A list without entries means that no report analysed so far states a finding. Whether a report still waits or
         failed is told by `reports`, which counts the study's reports of now by state; it is null with `as_of`.
+        `next` is null unless there are more findings than `limit`.
         """
         _check_versions(all_versions=all_versions, as_of=as_of)
         database = connection.get()
         # before the findings: what is analysed in between is found and counted as pending, never the other way round
         reports = None if as_of is not None else count_states(queries.reports_of_study(database, study_instance_uid))
-        found = queries.findings_of_study(
-            database,
-            study_instance_uid,
-            assertion=assertion,
-            concept=concept,
-            all_versions=all_versions,
-            as_of=as_of,
-        )
+        try:
+            page = queries.page_of_study(
+                database,
+                study_instance_uid,
+                assertion=assertion,
+                concept=concept,
+                all_versions=all_versions,
+                as_of=as_of,
+                after=after,
+                limit=limit,
+            )
+        except UsageError as error:
+            raise ProblemError("bad_request", f"{error}.") from None
         return answer(
             request,
             {
                 "study_instance_uid": study_instance_uid,
-                "findings": [finding.to_json() for finding in found],
+                "findings": [finding.to_json() for finding in page.findings],
                 "reports": reports,
+                "next": page.next,
             },
         )
 

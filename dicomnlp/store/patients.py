@@ -7,6 +7,7 @@ import datetime as dt
 from collections import defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -142,3 +143,59 @@ def family_of(connection: Connection, current: Patient) -> set[Patient]:
         ahead -= found
         found |= ahead
     return found
+
+
+def any_merged(connection: Connection) -> bool:
+    """Whether any patients are merged now; nearly always none are, and queries are simpler."""
+    return bool(connection.scalar(sa.select(sa.exists().where(patient_merge.c.unmerged_at.is_(None)))))
+
+
+@cache
+def merged_families() -> sa.Subquery:
+    """Rows (patient_id, issuer_of_patient_id, current) of all identifiers that are merged, and of those that hold.
+
+    Always the same object, since a statement can't hold two recursions of one name; use aliases of it.
+    """
+    columns = patient_merge.c
+    active = columns.unmerged_at.is_(None)
+    chain = (
+        sa.select(columns.old_patient_id.label("patient_id"), columns.issuer_of_patient_id, columns.new_patient_id)
+        .where(active)
+        .cte("merged", recursive=True)
+    )
+    chain = chain.union(
+        sa.select(chain.c.patient_id, chain.c.issuer_of_patient_id, columns.new_patient_id).join(
+            patient_merge,
+            (columns.old_patient_id == chain.c.new_patient_id)
+            & (columns.issuer_of_patient_id == chain.c.issuer_of_patient_id)
+            & active,
+        )
+    )
+    merged_on = patient_merge.alias("merged_on")
+    ends = ~sa.exists().where(
+        merged_on.c.old_patient_id == chain.c.new_patient_id,
+        merged_on.c.issuer_of_patient_id == chain.c.issuer_of_patient_id,
+        merged_on.c.unmerged_at.is_(None),
+    )
+    current = chain.c.new_patient_id.label("current")
+    return (
+        sa.select(chain.c.patient_id, chain.c.issuer_of_patient_id, current)
+        .where(ends)
+        .union(sa.select(chain.c.new_patient_id, chain.c.issuer_of_patient_id, current).where(ends))
+        .subquery()
+    )
+
+
+def is_patient(connection: Connection, patient_id: str) -> sa.ColumnElement[bool]:
+    """Whether a row of `sop_instance` is of this patient, under this identifier or one that it is merged with."""
+    columns = sop_instance.c
+    same = columns.patient_id == patient_id
+    if not any_merged(connection):
+        return same
+    one, other = merged_families().alias(), merged_families().alias()
+    family = (
+        sa.select(other.c.patient_id, other.c.issuer_of_patient_id)
+        .join(one, (one.c.current == other.c.current) & (one.c.issuer_of_patient_id == other.c.issuer_of_patient_id))
+        .where(one.c.patient_id == patient_id)
+    )
+    return sa.or_(same, sa.tuple_(columns.patient_id, columns.issuer_of_patient_id).in_(family))

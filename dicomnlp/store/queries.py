@@ -3,16 +3,17 @@
 import datetime as dt
 from collections import defaultdict
 from collections.abc import Collection, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
 
-from dicomnlp.errors import NotFoundError
+from dicomnlp.errors import NotFoundError, UsageError
 from dicomnlp.model import Assertion, State, is_uid
 from dicomnlp.store.answers import ReportStanding, StoredFinding, StoredReport, StudyLink
 from dicomnlp.store.batches import batches
+from dicomnlp.store.cursors import decode, encode
 from dicomnlp.store.database import Database
 from dicomnlp.store.documents import BELONGS
 from dicomnlp.store.past import Known, known_at, study_links
@@ -33,6 +34,20 @@ _FINDINGS = (
 )
 
 
+MAXIMUM_PAGE = 5000
+"""Findings of a study at once: more than reports of people have, and little enough to be held in memory."""
+_ORDER = (finding.c.object_id, finding.c.analysis_id, finding.c.start_offset, finding.c.id)
+
+
+@dataclass(frozen=True, slots=True)
+class StudyPage:
+    """A part of the findings of a study."""
+
+    findings: list[StoredFinding]
+    next: str | None
+    """What the next page is asked for with; None when this is the last."""
+
+
 def findings_of_study(
     database: Database,
     study_instance_uid: str,
@@ -42,6 +57,32 @@ def findings_of_study(
     all_versions: bool = False,
     as_of: dt.datetime | None = None,
 ) -> list[StoredFinding]:
+    """All that `page_of_study` gives, page by page; raises as it."""
+    asked: dict[str, Any] = {
+        "assertion": assertion,
+        "concept": concept,
+        "all_versions": all_versions,
+        "as_of": as_of,
+    }
+    page = page_of_study(database, study_instance_uid, **asked)
+    found = page.findings
+    while page.next:
+        page = page_of_study(database, study_instance_uid, **asked, after=page.next)
+        found += page.findings
+    return found
+
+
+def page_of_study(
+    database: Database,
+    study_instance_uid: str,
+    *,
+    assertion: Assertion | None = None,
+    concept: str | None = None,
+    all_versions: bool = False,
+    as_of: dt.datetime | None = None,
+    after: str | None = None,
+    limit: int = MAXIMUM_PAGE,
+) -> StudyPage:
     """Findings of the reports that prevail and belong to a study, report by report, in the order of the text.
 
     A report belongs to its own study and to those of its evidence and requests, not to those that it compares with.
@@ -54,32 +95,52 @@ def findings_of_study(
         Also those of superseded and withdrawn reports, of replaced objects, and of earlier analyses.
     as_of
         What this would have answered at that moment; not with `all_versions`.
+    after
+        `StudyPage.next` of the page before.
+    limit
+        1 to `MAXIMUM_PAGE`.
 
     Raises
     ------
     NotFoundError
         Nothing is held under this study, or was at that moment (as against: held, and without findings).
+    UsageError
+        `after` is none of ours, or `limit` isn't within its bounds.
     """
+    if not 1 <= limit <= MAXIMUM_PAGE:
+        raise UsageError(f"a page holds 1 to {MAXIMUM_PAGE} findings")
     columns = finding.c
-    conditions = []
+    conditions: list[Any] = []
+    if after is not None:
+        place = [int(value) for value in decode(after, "number", "number", "number", "number")]
+        conditions.append(sa.tuple_(*_ORDER) > sa.tuple_(*place))
     if assertion is not None:
         conditions.append(columns.assertion == assertion)
     if concept is not None:
         conditions.append(columns.concept_id == concept)
+    query = _FINDINGS.limit(limit + 1)
     with database.read() as connection:
         if as_of is not None:
             known = _known(connection, study_instance_uid, as_of)
-            return [
-                replace(stored_finding(row, known.links[row["object_id"]]), standing=_PREVAILED)
-                for row in _of_analyses(connection, known, _FINDINGS.where(*conditions), columns.analysis_id)
+            rows = _of_analyses(connection, known, query.where(*conditions), columns.analysis_id)[: limit + 1]
+            found = [
+                replace(stored_finding(row, known.links[row["object_id"]]), standing=_PREVAILED) for row in rows[:limit]
             ]
+            return StudyPage(found, _place_after(rows, limit))
         if not all_versions:
             conditions.append(columns.is_current.is_(True))
         of_study = columns.object_id.in_(_belonging(study_instance_uid))
-        rows = connection.execute(_FINDINGS.where(of_study, *conditions)).mappings().all()
+        rows = list(connection.execute(query.where(of_study, *conditions)).mappings())
         if not rows:
             _require_study(connection, study_instance_uid)
-        return _findings(connection, rows)
+        return StudyPage(_findings(connection, rows[:limit]), _place_after(rows, limit))
+
+
+def _place_after(rows: Sequence[RowMapping], limit: int) -> str | None:
+    if len(rows) <= limit:
+        return None
+    last = rows[limit - 1]
+    return encode([last[column.name] for column in _ORDER])
 
 
 def findings_of_instance(database: Database, sop_instance_uid: str) -> list[StoredFinding]:
@@ -101,6 +162,14 @@ def findings_of_instance(database: Database, sop_instance_uid: str) -> list[Stor
         if not rows:
             _require_instance(connection, sop_instance_uid)
         return _findings(connection, rows)
+
+
+def findings_by_id(connection: Connection, ids: Sequence[int]) -> list[StoredFinding]:
+    """The findings with these ids, in this order; those that are gone are left out."""
+    held: dict[int, RowMapping] = {}
+    for batch in batches(ids):
+        held.update((row["id"], row) for row in connection.execute(_FINDINGS.where(finding.c.id.in_(batch))).mappings())
+    return _findings(connection, [held[i] for i in ids if i in held])
 
 
 def findings_of_analysis(connection: Connection, analysis_id: int) -> list[StoredFinding]:

@@ -19,6 +19,7 @@ from dicomnlp.store.life import save_links, settle
 from dicomnlp.store.originals import OriginalDamagedError, OriginalMissingError, read_original
 from dicomnlp.store.records import analysis_row, finding_row
 from dicomnlp.store.schema import analysis, finding, original, sop_instance
+from dicomnlp.store.searchable import PROFILE_COLUMNS, date_of, index_reports
 
 _HEADER = tuple(
     sop_instance.c[name]
@@ -31,9 +32,11 @@ _HEADER = tuple(
         "patient_id",
         "issuer_of_patient_id",
         "accession_number",
+        "study_date",
         "content_date",
         "content_time",
         "character_set_override",
+        *PROFILE_COLUMNS,
     )
 )
 
@@ -258,6 +261,7 @@ def _save_analyses(
             "is_current": held[r.object_id].is_current,
             "pipeline": r.pipeline,
             "analysed_at": now,
+            "study_date": date_of(held[r.object_id]),
             **finding_row(f),
         }
         for r, (analysis_id,) in zip(results, inserted, strict=True)
@@ -266,6 +270,7 @@ def _save_analyses(
     ]
     if rows:
         connection.execute(sa.insert(finding), rows)
+    index_reports(connection, results, held)
 
 
 def record_lost(database: Database, object_ids: Iterable[int], reason_code: str, maximum_attempts: int) -> list[int]:

@@ -6,7 +6,7 @@ import enum
 import functools
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from sqlalchemy.engine import RowMapping as Row
@@ -40,6 +40,7 @@ from dicomnlp.model import (
     Segment,
     Severity,
     State,
+    Temporality,
     to_json,
 )
 from dicomnlp.store.answers import ReportStanding, StoredFinding, StoredReport, StudyLink
@@ -264,7 +265,20 @@ def finding_row(finding: Finding) -> dict[str, Any]:
         "levels": to_json(finding.levels),
         "image_references": to_json(finding.image_references),
         "language": finding.language,
+        "anatomy_id": finding.anatomy.id if finding.anatomy else None,
+        "size_mm": size_of(finding.measurements),
     }
+
+
+def size_of(measurements: Sequence[Measurement]) -> float | None:
+    """The greatest length in millimetres that a finding has now; None when none is stated."""
+    lengths = [
+        value
+        for m in measurements
+        if m.kind == "size" and m.unit == "mm" and m.temporality != Temporality.PRIOR
+        for value in m.values
+    ]
+    return max(lengths, default=None)
 
 
 def stored_finding(row: Row, studies: tuple[StudyLink, ...] = ()) -> StoredFinding:

@@ -17,7 +17,7 @@ from sqlalchemy import (
 
 from dicomnlp.store.columns import Bytes, CleanText, Json, RowId, UTCDateTime
 
-REVISION = "0005"
+REVISION = "0006"
 """The schema that this program speaks: the newest migration."""
 
 LANE_ARRIVAL = 0
@@ -195,6 +195,7 @@ image = Table(
     Column("seen_count", Integer, nullable=False),
     UniqueConstraint("sop_instance_uid"),
     Index(None, "study_instance_uid", "series_instance_uid"),
+    Index(None, "study_instance_uid", "modality", "body_part_examined"),
 )
 
 analysis = Table(
@@ -295,8 +296,72 @@ finding = Table(
     Column("count", CleanText),
     Column("levels", Json, nullable=False, server_default="[]"),
     Column("image_references", Json, nullable=False, server_default="[]"),
+    # since revision 0006: what searches look for
+    Column("anatomy_id", CleanText),
+    Column("size_mm", Double),
+    Column("study_date", CleanText, nullable=False, server_default=""),
     Index(None, "object_id"),
     Index(None, "analysis_id"),
+    *(
+        Index(
+            f"ix_finding_by_{name}",
+            *columns,
+            "study_date",
+            "object_id",
+            "id",
+            sqlite_where=text(where),
+            postgresql_where=text(where),
+        )
+        for name, columns, where in (
+            ("date", (), "is_current"),
+            ("concept", ("concept_id", "assertion"), "is_current"),
+            ("anatomy", ("anatomy_id",), "is_current AND anatomy_id IS NOT NULL"),
+            ("size", (), "is_current AND size_mm IS NOT NULL"),
+            ("critical", (), "is_current AND critical"),
+        )
+    ),
+)
+
+# apart from sop_instance because this is read through, where a filter fits few reports and none of its indices helps
+report_profile = Table(
+    "report_profile",
+    metadata,
+    Column("object_id", RowId, ForeignKey("sop_instance.id", ondelete="CASCADE"), primary_key=True),
+    Column("study_date", CleanText, nullable=False),
+    Column("modality", CleanText, nullable=False),
+    Column("body_part_examined", CleanText, nullable=False),
+    Column("patient_sex", CleanText, nullable=False),
+    Column("patient_age", Integer),
+    Column("station_name", CleanText, nullable=False),
+    Column("institution_name", CleanText, nullable=False),
+    Column("calling_ae_title", CleanText, nullable=False),
+)
+
+recommendation = Table(
+    "recommendation",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("object_id", RowId, ForeignKey("sop_instance.id", ondelete="CASCADE"), nullable=False),
+    Column("study_date", CleanText, nullable=False),
+    Column("procedure", CleanText),
+    Column("modality", CleanText),
+    Column("anatomy_id", CleanText),
+    Column("kind", CleanText, nullable=False),
+    Column("conditional", Boolean, nullable=False),
+    Column("due_from", CleanText),
+    Column("due_to", CleanText),
+    Column("statement", Json, nullable=False),
+    Index(None, "object_id"),
+    Index(None, "study_date", "id"),
+)
+
+cohort = Table(
+    "cohort",
+    metadata,
+    Column("name", CleanText, primary_key=True),
+    Column("filters", Json, nullable=False),
+    Column("created_at", UTCDateTime, nullable=False),
+    Column("created_by", CleanText, nullable=False),
 )
 
 analysis_period = Table(

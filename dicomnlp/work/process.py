@@ -5,11 +5,14 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from dicomnlp.analyse import analyse, pipeline_name
+from dicomnlp.analyse.modality import exam_modalities
 from dicomnlp.errors import DicomnlpError
 from dicomnlp.extract import extract
 from dicomnlp.logs import Event, describe, log
-from dicomnlp.model import Processed, Report, State, StoredObject
+from dicomnlp.model import Analysis, Processed, Report, SectionName, State, StoredObject
 
+_NOT_IMAGES = frozenset({"", "SR", "KO", "PR", "DOC", "OT", "SC", "SEG", "REG", "RWV", "M3D", "PLAN", "ASMT"})
+"""Modalities (PS3.3 C.7.3.1.1.1) that don't say how a study was made."""
 ANY_OTHER = "*"
 """In place of a calling AE title: of all senders that aren't named."""
 
@@ -72,7 +75,13 @@ def _process(stored: StoredObject, reading: Reading) -> Processed:
             return Processed(stored.object_id, report.state, pipeline, report, character_set_override=override)
         analysis = analyse(report.narrative, language=report.language or None, default_language=language)
         return Processed(
-            stored.object_id, State.ANALYSED, analysis.pipeline, report, analysis, character_set_override=override
+            stored.object_id,
+            State.ANALYSED,
+            analysis.pipeline,
+            report,
+            analysis,
+            character_set_override=override,
+            modalities=_modalities(report, analysis),
         )
     except DicomnlpError as error:
         reason_code = error.reason_code
@@ -82,4 +91,21 @@ def _process(stored: StoredObject, reading: Reading) -> Processed:
         reason_code = "internal_error"
     return Processed(
         stored.object_id, State.FAILED, pipeline, report, reason_code=reason_code, character_set_override=override
+    )
+
+
+def _modalities(report: Report, analysis: Analysis) -> tuple[str, ...]:
+    """How the study was made: what the header says, else what the words say that name the exam."""
+    own = report.identity.modality
+    if own not in _NOT_IMAGES:
+        return (own,)
+    sections = [s for s in analysis.sections if s.name is SectionName.EXAM]
+    return exam_modalities(
+        (
+            report.title,
+            report.identity.study_description,
+            *(report.narrative.text[s.start : s.end] for s in sections),
+            report.identity.series_description,
+        ),
+        analysis.language,
     )

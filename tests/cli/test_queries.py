@@ -10,8 +10,8 @@ from support.records import make_record
 from support.service import ROOT_UID, make_report, write_report
 from typer.testing import CliRunner
 
+from dicomnlp.cli.findings_output import cell
 from dicomnlp.cli.main import app
-from dicomnlp.cli.queries import _cell
 from dicomnlp.errors import DicomnlpError
 
 STUDY = f"{ROOT_UID}.1.1"
@@ -106,12 +106,12 @@ def test_findings_as_csv_have_one_line_each_and_a_header(run):
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx"])
 def test_cell_that_a_spreadsheet_would_run_is_quoted(text):
     """A report's text must not be a formula."""
-    assert _cell(text) == "'" + text
+    assert cell(text) == "'" + text
 
 
 def test_negative_number_is_no_formula():
     """Only text is quoted."""
-    assert _cell(-3) == "-3"
+    assert cell(-3) == "-3"
 
 
 @pytest.mark.parametrize("command", [["findings"], ["report"], ["reprocess"]])

@@ -14,6 +14,14 @@ PATHS = {
     "/api/v1/studies/{study_instance_uid}/findings",
     "/api/v1/studies/{study_instance_uid}/reports",
     "/api/v1/studies/{study_instance_uid}/series",
+    "/api/v1/findings",
+    "/api/v1/findings/count",
+    "/api/v1/findings/facets",
+    "/api/v1/recommendations",
+    "/api/v1/cohorts",
+    "/api/v1/cohorts/{name}",
+    "/api/v1/cohorts/{name}/findings",
+    "/api/v1/reprocess",
     "/api/v1/reports/{sop_instance_uid}",
     "/api/v1/reports/{sop_instance_uid}/changes",
     "/api/v1/status",
@@ -30,6 +38,11 @@ def document(empty_client):
     response = empty_client.get("/openapi.json")
     assert response.headers["content-type"] == "application/json"
     return response.json()
+
+
+def operations(document):
+    """(path, operation) of all."""
+    return [(path, operation) for path, methods in document["paths"].items() for operation in methods.values()]
 
 
 def check(value, schema, document):
@@ -55,15 +68,13 @@ def test_openapi_document_lists_what_is_answered_and_no_more(document):
 
 def test_every_route_has_a_summary_a_description_and_a_true_example(document):
     """Each example is what its own schema says."""
-    for path, methods in document["paths"].items():
-        operation = methods["get"]
+    for path, operation in operations(document):
         assert operation["summary"], path
         assert operation["description"], path
-        ((_, content),) = [
-            (media, content)
-            for media, content in operation["responses"]["200"]["content"].items()
-            if "example" in content
-        ]
+        (done,) = [response for status, response in operation["responses"].items() if status[0] == "2"]
+        if "content" not in done:
+            continue
+        ((_, content),) = [(media, content) for media, content in done["content"].items() if "example" in content]
         check(content["example"], content.get("schema", {}), document)
         assert content["example"], path
 
@@ -71,8 +82,8 @@ def test_every_route_has_a_summary_a_description_and_a_true_example(document):
 def test_examples_of_problems_are_true(document):
     """Each is of the schema Problem, and of the status it stands under."""
     count = 0
-    for methods in document["paths"].values():
-        for status, response in methods["get"]["responses"].items():
+    for _, operation in operations(document):
+        for status, response in operation["responses"].items():
             for content in response.get("content", {}).values():
                 for reason_code, example in content.get("examples", {}).items():
                     check(example["value"], content["schema"], document)
@@ -86,8 +97,10 @@ def test_answers_are_what_the_schemas_say(client, archive, document):
     archive.add()
     archive.receive(instance=f"{archive.instance}.2")
     archive.index(f"{archive.instance}.3", series="1.2.4")
-    for path in PATHS - {"/metrics", "/readyz"}:
-        asked = path.format(study_instance_uid=archive.study, sop_instance_uid=archive.instance)
+    filters = {"filters": {"concept": ["pulmonary_nodule"]}}
+    assert client.request("PUT", "/api/v1/cohorts/mine", json=filters).status_code == 200
+    for path in PATHS - {"/metrics", "/readyz", "/api/v1/reprocess"}:
+        asked = path.format(study_instance_uid=archive.study, sop_instance_uid=archive.instance, name="mine")
         content = document["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]
         check(client.get(asked).json(), content["schema"], document)
 
@@ -146,8 +159,10 @@ def test_documentation_page_shows_every_route_parameter_and_problem(empty_client
     """Made from the document, so that it can't lag behind."""
     page = empty_client.get("/docs").text
     for path, methods in document["paths"].items():
-        assert f"GET {path}</code>" in page
-        for parameter in methods["get"].get("parameters", []):
+        for method in methods:
+            assert f"{method.upper()} {path}</code>" in page
+    for _, operation in operations(document):
+        for parameter in operation.get("parameters", []):
             assert f"<code>{parameter['name']}</code>" in page
     for reason_code in KINDS:
         assert f'<tr id="{reason_code}">' in page

@@ -32,18 +32,24 @@ def page():
 def test_page_lists_the_paths_that_are_answered(page, empty_client):
     """Those of the OpenAPI document and of the pages, and no others."""
     document = empty_client.get("/openapi.json").json()
-    listed = set(re.findall(r"`GET (/[^`]*)`", page.split("## Paths")[1].split("## Query")[0]))
-    assert listed == set(document["paths"]) | {"/", "/docs", "/openapi.json"}
+    listed = set(re.findall(r"`([A-Z]+ /[^`]*)`", page.split("## Paths")[1].split("## Query")[0]))
+    answered = {f"{method.upper()} {path}" for path, methods in document["paths"].items() for method in methods}
+    assert listed == answered | {"GET /", "GET /docs", "GET /openapi.json"}
 
 
 def test_page_lists_the_query_parameters(page, empty_client):
     """All, and no others."""
     document = empty_client.get("/openapi.json").json()
     known = {
-        p["name"] for m in document["paths"].values() for p in m["get"].get("parameters", []) if p["in"] == "query"
+        p["name"]
+        for methods in document["paths"].values()
+        for operation in methods.values()
+        for p in operation.get("parameters", [])
+        if p["in"] == "query"
     }
-    table = page.split("## Query parameters")[1].split("## Findings")[0]
-    assert set(re.findall(r"^\| `(\w+)`", table, re.MULTILINE)) == known
+    table = page.split("## Query parameters")[1].split("## Search")[0]
+    names = re.findall(r"^\| (`[^|]*) \|", table, re.MULTILINE)
+    assert set(re.findall(r"`(\w+)`", " ".join(names))) == known
 
 
 def test_page_lists_every_problem_with_its_status(page):

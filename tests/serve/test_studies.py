@@ -56,7 +56,7 @@ def test_findings_of_a_study_have_the_keys_of_the_contract(client, archive):
     assert response.status_code == 200
     assert response.headers["content-type"] == "application/json"
     document = response.json()
-    assert set(document) == {"study_instance_uid", "findings", "reports"}
+    assert set(document) == {"study_instance_uid", "findings", "reports", "next"}
     assert document["study_instance_uid"] == archive.study
     for finding in document["findings"]:
         assert set(finding) == FINDING_KEYS | ADDED_KEYS
@@ -218,7 +218,7 @@ def test_wrong_query_parameter_is_a_problem_that_names_what_is_taken(empty_clien
         assert error["in"] == "query"
         assert f"?{error['parameter']}=" in query
     if reason_code == "unknown_parameter":
-        assert document["detail"] == "This path takes assertion, concept, all_versions, as_of."
+        assert document["detail"] == "This path takes assertion, concept, all_versions, as_of, after, limit."
 
 
 def test_unchanged_findings_are_not_sent_again(client, archive):

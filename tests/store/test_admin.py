@@ -11,7 +11,7 @@ import alembic.script
 import pytest
 import sqlalchemy as sa
 from support import lives
-from support.records import STUDY, instance_uid, make_record
+from support.records import STUDY, instance_uid, make_finding, make_processed, make_record
 
 import dicomnlp.store
 from dicomnlp.config import DatabaseSettings, Settings
@@ -19,30 +19,36 @@ from dicomnlp.errors import DatabaseError, UsageError
 from dicomnlp.store import admin, queries, schema
 from dicomnlp.store.database import Database, parse_url
 from dicomnlp.store.intake import record_arrivals
+from dicomnlp.store.records import analysis_row, finding_row
 
 
 def describe_schema(engine):
     """All tables, columns, keys and indexes as the database itself tells them."""
     if engine.dialect.name == "sqlite":
-        query = "SELECT type, name, sql FROM sqlite_master WHERE tbl_name <> 'alembic_version'"
+        # the words of reports are in a table of FTS5, which no schema of SQLAlchemy describes
+        query = (
+            "SELECT type, name, sql FROM sqlite_master WHERE tbl_name <> 'alembic_version'"
+            " AND tbl_name NOT LIKE 'report_words%'"
+        )
         with engine.connect() as connection:
             rows = connection.exec_driver_sql(query).all()
         # an entry a column or constraint; a column added later stands at the end of another's line, and their order
         # within a table is of no account
-        split = re.compile(r",?\s*\n\s*|, (?=\w+ TEXT(?:,|\n| DEFAULT |$))")
+        split = re.compile(r",?\s*\n\s*|, (?=\w+ (?:TEXT|DOUBLE)(?:,|\n| DEFAULT |$))")
         return {(kind, name, *sorted(split.split(sql or ""))) for kind, name, sql in rows}
     statements = [
         (
             "SELECT table_name, column_name, data_type, is_nullable, column_default FROM information_schema.columns"
-            " WHERE table_schema = 'public' AND table_name <> 'alembic_version'"
+            " WHERE table_schema = 'public' AND table_name NOT IN ('alembic_version', 'report_words')"
         ),
         (
             "SELECT indexname, indexdef, '', '', '' FROM pg_indexes"
-            " WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
+            " WHERE schemaname = 'public' AND tablename NOT IN ('alembic_version', 'report_words')"
         ),
         (
             "SELECT conname, pg_get_constraintdef(oid), '', '', '' FROM pg_constraint"
             " WHERE connamespace = 'public'::regnamespace AND conrelid <> 'alembic_version'::regclass"
+            " AND conrelid <> coalesce(to_regclass('report_words'), 0)"
         ),
     ]
     with engine.connect() as connection:
@@ -172,6 +178,65 @@ def test_reports_of_the_first_schema_are_found_after_the_upgrade(settings, monke
     # a final report that comes now finds it
     lives.arrive(database, lives.Document(2, preliminary_flag="FINAL", title=None))
     assert [f.sop_instance_uid for f in queries.findings_of_study(database, STUDY)] == [instance_uid(2)]
+    database.close()
+
+
+def test_reports_of_schema_0005_are_searched_after_the_upgrade(settings, monkeypatch):
+    """Their findings by site, size and date, their words, profile and recommendations."""
+    import alembic.command
+
+    from dicomnlp.store.follow_up import FollowUpFilters, follow_up
+    from dicomnlp.store.search import Filters, search_findings
+
+    real = alembic.command.upgrade
+    monkeypatch.setattr(alembic.command, "upgrade", lambda configuration, _: real(configuration, "0005"))
+    admin.upgrade(settings)
+    monkeypatch.undo()
+    engine = sa.create_engine(parse_url(settings.database_url))
+    analysed = analysis_row(make_processed(1, findings=()), dt.datetime(2026, 11, 22, 6, 0, tzinfo=dt.UTC))
+    asked = {
+        "text": "CT in 6 months", "start": 0, "end": 14, "procedure": "CT", "modality": "CT",
+        "anatomy": {"id": "chest", "code": None, "scheme": None, "meaning": "Chest"}, "interval_days_min": 180,
+        "interval_days_max": 180, "conditional": False, "kind": "recommended", "guideline": None,
+    }  # fmt: skip
+    moment = dt.datetime(2026, 11, 22, 6, 0, tzinfo=dt.UTC)
+    held = {
+        "id": 1, "version": 1, "size": 1, "seen_count": 1, "attempts": 1, "lane": 0, "is_current": True,
+        "state": "analysed", "sop_instance_uid": instance_uid(1), "study_instance_uid": STUDY,
+        "study_date": "20261122", "patient_birth_date": "19800101", "patient_sex": "F", "modality": "CT",
+        "body_part_examined": "Chest", "received_at": moment, "last_seen_at": moment, "state_changed_at": moment,
+    }  # fmt: skip
+    standing = {
+        "object_id": 1, "study_instance_uid": STUDY, "is_preliminary": False, "status": "prevailing"
+    }  # fmt: skip
+    finding = {
+        "id": 7, "analysis_id": 1, "object_id": 1, "study_instance_uid": STUDY, "sop_instance_uid": instance_uid(1),
+        "is_current": True, "pipeline": "en-1", "analysed_at": moment, **finding_row(make_finding()),
+    }  # fmt: skip
+    with engine.begin() as connection:
+        for table, row in (
+            (schema.sop_instance, held),
+            (schema.analysis, {**analysed, "id": 1, "recommendations": [asked]}),
+            (schema.report_standing, standing),
+            (schema.finding, finding),
+        ):
+            old = {c["name"]: c for c in sa.inspect(connection).get_columns(table.name)}
+            empty = {n: "" for n, c in old.items() if not c["nullable"] and c["default"] is None}
+            values = {n: v for n, v in {**empty, **row}.items() if n in old}
+            names = sa.table(table.name, *(sa.column(n, table.c[n].type) for n in values))
+            connection.execute(sa.insert(names), values)
+    engine.dispose()
+    assert admin.upgrade(settings).is_current
+    database = Database.open(settings)
+    for filters in (
+        Filters(anatomy=("right_upper_lobe",), minimum_size=6.0, maximum_size=6.0),
+        Filters(date_from=dt.date(2026, 11, 22), date_to=dt.date(2026, 11, 22), text="nodule"),
+        Filters(modality="CT", body_part="chest", patient_sex="F", minimum_age=46, maximum_age=46),
+    ):
+        assert [f.id for f in search_findings(database, filters).findings] == [7], filters
+    assert not search_findings(database, Filters(text="cyst")).findings
+    [found] = follow_up(database, FollowUpFilters(modality="CT")).recommendations
+    assert (found.study_date, found.due_to, found.recommendation.text) == ("20261122", "20270521", "CT in 6 months")
     database.close()
 
 

@@ -1,0 +1,180 @@
+"""How searches read: no documented one reads through all findings, on either database."""
+
+import dataclasses
+import datetime as dt
+
+import pytest
+import sqlalchemy as sa
+from support.records import make_finding, make_processed, make_record
+
+from dicomnlp.model import Assertion, Concept, Measurement, Temporality
+from dicomnlp.store import admin, queries
+from dicomnlp.store.database import Database
+from dicomnlp.store.follow_up import FollowUpFilters, follow_up
+from dicomnlp.store.intake import record_arrivals
+from dicomnlp.store.queue import save_processed
+from dicomnlp.store.search import Filters, count_findings, search_findings
+
+REPORTS = 240
+CONCEPTS = [f"concept_{n}" for n in range(40)]
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def filled(request, tmp_path_factory):
+    """Some hundred reports of ten findings each; PostgreSQL is told that reading a page costs much.
+
+    So few rows would be read through for being few: what is asked is which index can answer.
+    """
+    from dicomnlp.config import DatabaseSettings, Settings
+
+    folder = tmp_path_factory.mktemp("plans")
+    url = f"sqlite:///{folder}/test.db"
+    server = None
+    if request.param == "postgresql":
+        server = request.getfixturevalue("postgres")
+        name = server.create_database()
+        url = server.url(name)
+    settings = Settings(database=DatabaseSettings(url=url, large_object_directory=folder / "objects"))
+    admin.upgrade(settings)
+    database = Database.open(settings)
+    records = []
+    for n in range(REPORTS):
+        record = make_record(n, study=f"1.2.{n}", patient_id=f"T-{n % 50}")
+        date = dt.date(2026, 1, 1) + dt.timedelta(days=n)
+        records.append(
+            dataclasses.replace(record, identity=dataclasses.replace(record.identity, study_date=f"{date:%Y%m%d}"))
+        )
+    receipts = record_arrivals(database, records)
+    results = []
+    for n, receipt in enumerate(receipts):
+        findings = [
+            dataclasses.replace(
+                make_finding(CONCEPTS[(n + i) % 40], start=10 * i, assertion=list(Assertion)[(n + i) % 3]),
+                anatomy=Concept(f"site_{(n + i) % 20}", None, None, ""),
+                critical=(n + i) % 30 == 0,
+                measurements=(Measurement((9.0,), "mm", "size", Temporality.CURRENT, "", 0, 1),) if i == 0 else (),
+            )
+            for i in range(10)
+        ]
+        text = f"word{n} common"
+        processed = make_processed(receipt.object_id, findings=findings, text=text)
+        results.append(dataclasses.replace(processed, modalities=("MG",) if n == 7 else ("CT",)))
+    save_processed(database, results)
+    if server is not None:
+        with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.exec_driver_sql("ANALYZE")
+    yield database
+    database.close()
+    if server is not None:
+        server.drop_database(name)
+
+
+SEARCHES = {
+    "everything": {},
+    "concept, assertion, dates": {
+        "concepts": ("concept_1",),
+        "assertions": (Assertion.PRESENT,),
+        "date_from": dt.date(2026, 2, 1),
+        "date_to": dt.date(2026, 8, 1),
+    },
+    "concepts": {"concepts": ("concept_1", "concept_2")},
+    "sites": {"anatomy": ("site_1", "site_2")},
+    "concept and site": {"concepts": ("concept_1",), "anatomy": ("site_1", "site_2")},
+    "size": {"minimum_size": 5.0},
+    "critical": {"critical": True},
+    "rare modality": {"modality": "MG"},
+    "modality": {"modality": "CT"},
+    "rare word": {"text": "word7"},
+    "common word": {"text": "common"},
+    "patient": {"patient_id": "T-7"},
+    "study": {"study_instance_uid": "1.2.7"},
+    "without": {"concepts": ("concept_1",), "without": ("concept_2",)},
+}
+
+
+def plans(database, work):
+    """The plan of each statement that `work` executes."""
+    seen = []
+
+    def note(connection, cursor, statement, parameters, context, many):
+        if statement.startswith("SELECT"):
+            seen.append((statement, parameters))
+
+    sa.event.listen(database.engine, "before_cursor_execute", note)
+    try:
+        work()
+    finally:
+        sa.event.remove(database.engine, "before_cursor_execute", note)
+    told = []
+    with database.read() as connection:
+        if not database.is_sqlite:
+            connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+        for statement, parameters in seen:
+            prefix = "EXPLAIN QUERY PLAN " if database.is_sqlite else "EXPLAIN "
+            rows = connection.exec_driver_sql(prefix + statement, parameters).all()
+            told.append("\n".join(str(row[-1]) for row in rows))
+    return told
+
+
+def scans_findings(plan):
+    """Whether a plan reads the table of findings through, or an index of it from one end to the other."""
+    lines = [line.strip(" ->") for line in plan.splitlines()]
+    return [line for line in lines if line.startswith(("SCAN finding", "Seq Scan on finding"))]
+
+
+@pytest.mark.parametrize("few", [1000, 3], ids=["few reports", "many reports"])
+@pytest.mark.parametrize("name", SEARCHES)
+def test_no_page_reads_through_all_findings(filled, name, few, monkeypatch):
+    """Whether the reports that fit are few or many; nor sorts all findings to find the first."""
+    monkeypatch.setattr("dicomnlp.store.search_conditions.FEW", few)
+    told = plans(filled, lambda: search_findings(filled, Filters(**SEARCHES[name]), limit=5))
+    assert told
+    assert not [line for plan in told for line in scans_findings(plan)], told
+
+
+def test_a_scan_would_be_seen(filled):
+    """What these tests look for, PostgreSQL and SQLite do where nothing else is possible."""
+    query = sa.text("SELECT count(*) FROM finding WHERE sentence = 'x'")
+
+    def work():
+        with filled.read() as connection:
+            connection.execute(query)
+
+    assert [line for plan in plans(filled, work) for line in scans_findings(plan)]
+
+
+def test_counts_studies_and_follow_up_read_by_index(filled):
+    """Of a concept; of a study; the newest recommendations."""
+    told = [
+        *plans(filled, lambda: count_findings(filled, Filters(concepts=("concept_1",)))),
+        *plans(filled, lambda: queries.page_of_study(filled, "1.2.7")),
+        *plans(filled, lambda: follow_up(filled, FollowUpFilters(), limit=5)),
+    ]
+    assert len(told) > 3
+    assert not [line for plan in told for line in scans_findings(plan)], told
+
+
+def test_work_of_a_page_does_not_grow_with_the_archive(filled):
+    """The steps of SQLite's machine for a first page of a concept are the same in half of the archive as in all."""
+    if not filled.is_sqlite:
+        pytest.skip("PostgreSQL counts no steps")
+
+    def steps(**fields):
+        counted = 0
+
+        def tick():
+            nonlocal counted
+            counted += 1
+            return 0
+
+        with filled.engine.connect() as connection:
+            connection.connection.driver_connection.set_progress_handler(tick, 10)
+        search_findings(filled, Filters(**fields), limit=5)
+        with filled.engine.connect() as connection:
+            connection.connection.driver_connection.set_progress_handler(None, 10)
+        return counted
+
+    concept = {"concepts": ("concept_1",), "assertions": (Assertion.PRESENT,)}
+    half = steps(**concept, date_to=dt.date(2026, 4, 30))
+    assert half > 0
+    assert steps(**concept) < 1.5 * half
