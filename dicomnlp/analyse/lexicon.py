@@ -173,7 +173,7 @@ class Lexicon:
     ) -> list[Match]:
         """The named concepts and what predicates mean at sites.
 
-        A name that says no more than one of several composed ones ("肝内胆管扩张" in "胰管及肝内胆管扩张") goes.
+        A name that says no more than one of several composed ones ("肝内胆管扩张" in "输尿管及肝内胆管扩张") goes.
         """
         composed = list(self._said_of_sites(lower, said, found[SITE], found[SIDE]))
         meant: dict[tuple[int, int], set[str]] = defaultdict(set)

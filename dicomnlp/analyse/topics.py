@@ -205,7 +205,7 @@ class TopicReader:
             if side in _SIDED:
                 named.append((item, side))
         if site is not None and self._only_one(site):
-            # "左肾静脉及下腔静脉": the side is the first's alone
+            # "左侧胸膜及纵隔": the side is the first's alone
             named = [
                 (i, s)
                 for i, s in named

@@ -34,12 +34,12 @@ def test_concepts_are_those_of_english() -> None:
 TOPICS = [
     # text, (concept, side, site) of each finding
     (
-        "双侧胸腔及心包未见积液。",
-        [("pleural_effusion", "bilateral", "pleura"), ("pericardial_effusion", None, "pericardium")],
+        "右侧胸腔、心包可见积液。",
+        [("pleural_effusion", "right", "right_pleura"), ("pericardial_effusion", None, "pericardium")],
     ),
     (
-        "左肾静脉及下腔静脉未见血栓。",
-        [("renal_vein_thrombosis", "left", "renal_vein"), ("venous_thrombosis", None, "inferior_vena_cava")],
+        "右侧髂静脉及上腔静脉未见狭窄。",
+        [("iliac_vein_compression", "right", "iliac_vein"), ("svc_obstruction", None, "superior_vena_cava")],
     ),
     (
         "右肺上叶结节，边缘毛糙，考虑肺癌。",
@@ -71,7 +71,7 @@ def test_sites_and_sides_come_first_and_hold(text: str, expected: list[tuple[str
 
 
 SIZES = [
-    ("肿块，大小约3.2×2.8cm。", [((32.0, 28.0), "size", "current")]),
+    ("肿块，范围3.4×2.6cm。", [((34.0, 26.0), "size", "current")]),
     ("结节，直径约1.2 cm。", [((12.0,), "size", "current")]),
     ("结节，大小约8mm（原约6mm）。", [((8.0,), "size", "current"), ((6.0,), "size", "prior")]),
     ("结节由5mm增大至9毫米。", [((5.0,), "size", "prior"), ((9.0,), "size", "current")]),
@@ -95,7 +95,7 @@ def test_a_size_after_another_site_is_that_sites() -> None:
 
 
 ASKED = [
-    ("右肺结节，建议3个月后复查CT。", ("CT", 90, 90)),
+    ("右肺结节，建议两个月后复查CT。", ("CT", 60, 60)),
     ("建议增强MRI进一步检查。", ("MR", None, None)),
     ("请结合临床。", (None, None, None)),
     ("建议6-12个月后随访。", (None, 180, 365)),
@@ -121,7 +121,7 @@ def test_what_recommends_nothing(text: str) -> None:
 
 
 GRADES = [
-    ("BI-RADS 4A类。", [("BI-RADS", "4A")]),
+    ("BI-RADS 4C类。", [("BI-RADS", "4C")]),
     ("BI-RADS分类：3类", [("BI-RADS", "3")]),
     ("ＢＩ－ＲＡＤＳ ２类", [("BI-RADS", "2")]),
     ("C-TIRADS 4b类", [("C-TIRADS", "4B")]),
@@ -177,7 +177,7 @@ def test_what_is_shown_is_the_text_as_written() -> None:
 def test_lines_of_a_printer_are_one_sentence_and_items_are_not() -> None:
     """A line that is full goes on; short lines and numbered items are sentences of their own."""
     wrapped = (
-        "双肺纹理增多、紊乱，右肺上叶可见斑片状密度增高影，边缘模糊不清，左肺未\n"
+        "双侧肺纹理粗多而模糊，右肺上叶可见斑片状密度增高影，边缘模糊不清，左肺未\n"
         "见明显异常密度影及占位性病变，气管居中，双侧胸腔内可见少量液体密度影，\n"
         "请结合临床。"
     )

@@ -12,7 +12,7 @@ DCMTK = next((p for p in ("/usr/bin/storescu", shutil.which("storescu")) if p an
 pytestmark = pytest.mark.skipif(DCMTK is None, reason="DCMTK's storescu isn't installed")
 
 TEXT = (
-    "检查所见：右肺上叶见结节，大小约8mm×6mm，双侧胸腔及心包未见积液。\n"
+    "检查所见：右肺上叶见结节，范围7mm×5mm，双侧胸腔与心包未见积液。\n"
     "诊断意见：右肺上叶结节，考虑良性病变，建议6个月后复查。"
 )
 FINDINGS = [
