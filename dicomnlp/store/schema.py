@@ -17,7 +17,7 @@ from sqlalchemy import (
 
 from dicomnlp.store.columns import Bytes, CleanText, Json, RowId, UTCDateTime
 
-REVISION = "0006"
+REVISION = "0007"
 """The schema that this program speaks: the newest migration."""
 
 LANE_ARRIVAL = 0
@@ -296,7 +296,7 @@ finding = Table(
     Column("count", CleanText),
     Column("levels", Json, nullable=False, server_default="[]"),
     Column("image_references", Json, nullable=False, server_default="[]"),
-    # since revision 0006: what searches look for
+    # since revision 0007: what searches look for
     Column("anatomy_id", CleanText),
     Column("size_mm", Double),
     Column("study_date", CleanText, nullable=False, server_default=""),

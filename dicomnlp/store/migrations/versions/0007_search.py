@@ -10,8 +10,8 @@ from dicomnlp.store import fulltext
 from dicomnlp.store.columns import CleanText, Json, RowId, UTCDateTime
 from dicomnlp.store.searchable import age_at, days_after
 
-revision = "0006"
-down_revision = "0005"
+revision = "0007"
+down_revision = "0006"
 branch_labels = None
 depends_on = None
 
