@@ -136,10 +136,10 @@ class Event(enum.Enum):
     INTAKE_RESUMED = ("info", ("seconds",))
     """Objects are taken again, after so long."""
     OBJECT_RECEIVED = (
-        "info",
+        "debug",
         ("sop_instance_uid", "study_instance_uid", "calling_ae_title", "outcome", "status", "reason_code"),
     )
-    """Intake decided about an object, durably."""
+    """Intake decided about an object, durably. Each has a row in the ledger; an association's last line counts them."""
     OBJECT_REFUSED = ("warning", ("sop_instance_uid", "calling_ae_title", "status", "reason_code"))
     INTAKE_FAILED = ("error", ("reason_code", "count", "error_type", "place"))
     """A commit failed: objects in it are answered A700 or 0110. Failures of one cause within a second are one line."""
@@ -151,7 +151,7 @@ class Event(enum.Enum):
     """Refused objects that have no row in the ledger: too many of them, or the listener ended before."""
 
     WATCHED_FILES_TAKEN = ("info", ("count", "seconds"))
-    """Files of the watched folder that are in the database now, and deleted there; each is an `object_received` too."""
+    """Files of the watched folder that are in the database now, and deleted there; each has a row in the ledger."""
     WATCHED_FILE_REFUSED = ("warning", ("status", "reason_code"))
     """A file of the watched folder was moved to its folder "refused"; names of files aren't logged."""
     WATCHED_FOLDER_FAILED = ("error", ("error_type", "place", "seconds"))
@@ -182,11 +182,15 @@ class Event(enum.Enum):
 
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+_least = logging.NOTSET
+"""Events below this aren't worth looking at; structlog's own filter comes after the fields were checked."""
 
 
 def log(event: Event, **fields: Any) -> None:
     """Write one line for `event`; fields not declared for it are left out, and named in `undeclared`."""
     level, allowed = event.value
+    if _LEVELS[level] < _least:
+        return
     checked = {k: None if v is None else FIELDS[k](v) for k, v in fields.items() if k in allowed}
     undeclared = sorted(k for k in fields if k not in allowed)
     if undeclared:
@@ -259,6 +263,8 @@ def configure(level: str = "info", part: str | None = None) -> None:
             event["part"] = part
         return event
 
+    global _least  # noqa: PLW0603 - one log a process, as structlog has it
+    _least = _LEVELS[level]
     structlog.configure(
         processors=[
             add_part,

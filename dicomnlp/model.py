@@ -12,6 +12,7 @@ quantities keep their UCUM unit. Field names are DICOM keywords in snake_case wh
 """
 
 import datetime as dt
+import functools
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -91,7 +92,13 @@ UID_PATTERN = re.compile(r"(?=.{1,64}\Z)[0-2](?:\.(?:0|[1-9][0-9]*))+\Z")
 
 def is_uid(text: str | None) -> bool:
     """Whether `text` is a well-formed DICOM UID (PS3.5 9.1), the only kind that may reach a log, a URL or a file."""
-    return bool(text) and UID_PATTERN.match(text or "") is not None
+    # each is asked about several times while its object passes by; what may be kept is short
+    return text is not None and len(text) <= 64 and _is_uid(text)
+
+
+@functools.lru_cache(4096)
+def _is_uid(text: str) -> bool:
+    return UID_PATTERN.match(text) is not None
 
 
 @dataclass(frozen=True, slots=True)

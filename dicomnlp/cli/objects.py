@@ -67,7 +67,9 @@ def import_files(
         outcomes[receipt.outcome.value] += 1
         progress.advance(task)
         if receipt.outcome in {Outcome.REFUSED, Outcome.QUARANTINED}:
-            text = printable(f"{receipt.outcome.value}: {path} ({receipt.reason_code})")
+            # one line each, whatever a file or an entry of an archive is called
+            name = printable(str(path)).replace("\n", "\N{REPLACEMENT CHARACTER}")
+            text = f"{receipt.outcome.value}: {name} ({receipt.reason_code})"
             progress.console.print(text, markup=False, soft_wrap=True)
 
     stopped = unattended = False

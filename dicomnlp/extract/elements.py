@@ -56,7 +56,8 @@ _BULK = 1024 * 1024
 """Values above this size that aren't text or an encapsulated document are passed over, not kept."""
 
 _ITEM_GROUP = (b"\xfe\xff", b"\xff\xfe")
-_ITEM_LITTLE = re.compile(rb"\xfe\xff\x00\xe0")
+_ITEM_TAG_LITTLE = b"\xfe\xff\x00\xe0"
+_ITEM_LITTLE = re.compile(re.escape(_ITEM_TAG_LITTLE))
 _ITEM_IN_EITHER_ORDER = re.compile(rb"\xfe\xff\x00\xe0|\xff\xfe\xe0\x00")
 """In big endian data sets a sequence behind UN is still little endian; the simple pattern is ten times as fast."""
 _BINARY_VRS = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
@@ -182,6 +183,8 @@ def _may_nest_too_deep(data: bytes, *, big_endian: bool) -> bool:
     Every item begins with its tag, so the stretches that all such bytes open, whether they are items or lie in a
     value, contain the real nesting. An item of undefined length counts as open to the end.
     """
+    if not big_endian and data.count(_ITEM_TAG_LITTLE) <= MAX_NESTING:
+        return False
     ends: list[int] = []
     for match in (_ITEM_IN_EITHER_ORDER if big_endian else _ITEM_LITTLE).finditer(data):
         start = match.end() + 4

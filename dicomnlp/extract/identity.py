@@ -1,5 +1,7 @@
 """What an object's header says of itself: the few elements that link it to a study and a patient."""
 
+from collections.abc import Callable
+
 from dicomnlp.extract.charset import CharacterSets
 from dicomnlp.extract.conformity import date_of, time_of
 from dicomnlp.extract.elements import MAX_INFLATED, DataSet, scan, scan_readable_part
@@ -28,6 +30,11 @@ IDENTITY_TAGS: dict[str, int] = {
     "body_part_examined": 0x00180015,
 }
 """Field of `Identity` -> tag (PS3.6)."""
+
+_READERS: tuple[tuple[str, int, Callable[[str], str]], ...] = tuple(
+    (name, tag, date_of if name.endswith("_date") else time_of if name.endswith("_time") else str)
+    for name, tag in IDENTITY_TAGS.items()
+)
 
 
 def read_identity(data: bytes, transfer_syntax_uid: str, *, max_inflated: int = MAX_INFLATED) -> Identity:
@@ -70,7 +77,7 @@ def _read(elements: DataSet) -> Identity:
 def identity_of(elements: DataSet, character_sets: CharacterSets | None) -> Identity:
     """The identity in scanned `elements`; `character_sets` None says that all of it is ASCII."""
     values: dict[str, str] = {}
-    for name, tag in IDENTITY_TAGS.items():
+    for name, tag, read in _READERS:
         element = elements.get(tag)
         if element is None or not element.value:
             continue
@@ -78,14 +85,9 @@ def identity_of(elements: DataSet, character_sets: CharacterSets | None) -> Iden
             text = element.value.decode("ascii", "replace")
         else:
             text = character_sets.decode(element.value)
-        # of several values the first identifies; control characters are nobody's identity
-        text = text.split("\\", 1)[0]
+        # of several values the first identifies; control characters are nobody's identity, and NUL pads a UID
+        text = text.split("\\", 1)[0].rstrip("\0")
         if not text.isprintable():
             text = "".join(c for c in text if c.isprintable())
-        text = text.strip()
-        if name.endswith("_date"):
-            text = date_of(text)
-        elif name.endswith("_time"):
-            text = time_of(text)
-        values[name] = text
+        values[name] = read(text.strip())
     return Identity(**values)

@@ -1,6 +1,6 @@
 """What the associations of a process share, and what of it another configuration changes while they go on."""
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from dicomnlp.config import Settings
 from dicomnlp.receive.intake import Intake
@@ -9,6 +9,9 @@ from dicomnlp.receive.policy import AlertLog, Policy
 from dicomnlp.receive.reasons import Reason
 from dicomnlp.receive.tls import server_context
 from dicomnlp.receive.traffic import Traffic
+
+if TYPE_CHECKING:
+    import ssl
 
 ALLOWANCE_SECONDS: Final = 10.0
 """For others to be done with their large objects; after that one is refused."""
@@ -42,6 +45,8 @@ class House:
         self.alerts = AlertLog()
         self.is_stopping = False
         """No further association is accepted."""
+        self.tls: ssl.SSLContext | None = None
+        """None when no address speaks TLS."""
         self.reconfigure(settings)
 
     def reconfigure(self, settings: Settings) -> None:
@@ -55,8 +60,8 @@ class House:
         tls = server_context(settings)
         self.settings = settings
         self.policy = Policy(settings)
-        self.tls = tls
-        """None when no address speaks TLS."""
+        # addresses stay as they were bound: where none is to speak TLS any more, those that do go on as they were
+        self.tls = tls or self.tls
         self.places.reconfigure(settings.listener)
         self.traffic.know(peer.ae_title for peer in settings.peers)
 

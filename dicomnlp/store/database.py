@@ -5,6 +5,7 @@ import fcntl
 import hashlib
 import os
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -18,6 +19,7 @@ from dicomnlp.errors import AlreadyRunningError, ConfigurationError, DatabaseErr
 from dicomnlp.store import faults, schema
 from dicomnlp.store.fence import Fence
 from dicomnlp.store.impatience import make_impatient, patience
+from dicomnlp.store.rows import driver
 
 T = TypeVar("T")
 UPGRADE_HINT = "run `dicomnlp db upgrade`"
@@ -39,6 +41,9 @@ class Database:
         place = engine.url.database if is_sqlite(engine.url) else self.large_object_directory
         self.fence = Fence(Path(f"{place}.read-only"))
         """Closed after a commit that couldn't be made durable; from then on every write fails."""
+        self._writer: Connection | None = None
+        self._writing = threading.Lock()
+        """Held by the thread that has `_writer`."""
 
     @classmethod
     def open(cls, settings: Settings) -> Self:
@@ -67,7 +72,7 @@ class Database:
     @property
     def is_sqlite(self) -> bool:
         """Whether this is a SQLite file; else it is PostgreSQL."""
-        return is_sqlite(self.engine.url)
+        return self.engine.dialect.name == "sqlite"
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
@@ -111,13 +116,11 @@ class Database:
         """
         for _ in range(_TRIES - 1):
             try:
-                with self.write() as connection:
-                    return work(connection)
+                return self._transact_once(work)
             except DatabaseError as error:
                 if error.reason_code != faults.CONFLICT:
                     raise
-        with self.write() as connection:
-            return work(connection)
+        return self._transact_once(work)
 
     @contextlib.contextmanager
     def _transaction(self, *, write: bool) -> Iterator[Connection]:
@@ -127,9 +130,51 @@ class Database:
             with self.engine.connect() as connection, connection.execution_options(**{_WRITE: write}).begin():
                 yield connection
         except (sqlalchemy.exc.SQLAlchemyError, sqlite3.Error) as error:
-            translated = faults.translate(error)
-            self.note(translated)
-            raise translated from None
+            raise self._translated(error) from None
+
+    def _translated(self, error: Exception) -> DatabaseError:
+        translated = faults.translate(error)
+        self.note(translated)
+        return translated
+
+    def _transact_once(self, work: Callable[[Connection], T]) -> T:
+        if self.is_sqlite and self._writing.acquire(blocking=False):
+            try:
+                return self._transact_by_writer(work)
+            finally:
+                self._writing.release()
+        with self.write() as connection:
+            return work(connection)
+
+    def _transact_by_writer(self, work: Callable[[Connection], T]) -> T:
+        """As in a `write` block, on a connection that is kept: pool and builder cost as much as the statements do.
+
+        The builder begins a transaction of its own when `work` executes something by it, and not otherwise.
+        """
+        if self.fence.is_closed:
+            raise faults.database_error(faults.READ_ONLY)
+        try:
+            if self._writer is None:
+                self._writer = self.engine.connect().execution_options(**{_WRITE: True})
+            writer = self._writer
+            _begin_sqlite(writer)
+            result = work(writer)
+            if writer.in_transaction():
+                writer.commit()
+            else:
+                driver(writer).commit()
+        except BaseException as error:
+            # whatever state it is in, the pool knows how to undo, to mend or to discard it
+            self._release_writer()
+            if isinstance(error, sqlalchemy.exc.SQLAlchemyError | sqlite3.Error):
+                raise self._translated(error) from None
+            raise
+        return result
+
+    def _release_writer(self) -> None:
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.close()
 
     @contextlib.contextmanager
     def hold(self, role: str) -> Iterator[None]:
@@ -187,6 +232,8 @@ class Database:
 
     def close(self) -> None:
         """Close all connections."""
+        with self._writing:
+            self._release_writer()
         self.engine.dispose()
         self.fence.release()
 
@@ -258,19 +305,10 @@ def create_engine(settings: Settings) -> Engine:
 
     def prepare(connection: sqlite3.Connection, record: Any) -> None:
         _prepare_sqlite(connection)
-        record.info[_FILE] = _identity(path)
-
-    def begin(connection: Connection) -> None:
-        if connection.connection.info[_FILE] != _identity(path):
-            connection.invalidate()
-            raise DatabaseError(
-                f"the database {path} was deleted or replaced while in use; put it back, or {UPGRADE_HINT}",
-                reason_code="database_replaced",
-            )
-        _begin_sqlite(connection)
+        record.info[_FILE] = path, _identity(path)
 
     sa.event.listen(engine, "connect", prepare)
-    sa.event.listen(engine, "begin", begin)
+    sa.event.listen(engine, "begin", _begin_sqlite)
     return engine
 
 
@@ -290,14 +328,26 @@ def _prepare_sqlite(connection: sqlite3.Connection) -> None:
     # NORMAL can lose the last commits when power fails, and these were acknowledged
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
+    # sixteen megabytes of log before it goes into the file: pages that many arrivals change are written there once
+    connection.execute("PRAGMA wal_autocheckpoint = 4096")
 
 
 def _begin_sqlite(connection: Connection) -> None:
+    of_driver = driver(connection)
+    if of_driver.in_transaction:
+        return
+    path, identity = connection.connection.info[_FILE]
+    if identity != _identity(path):
+        connection.invalidate()
+        raise DatabaseError(
+            f"the database {path} was deleted or replaced while in use; put it back, or {UPGRADE_HINT}",
+            reason_code="database_replaced",
+        )
     # a transaction that begins by reading can't wait for its turn to write: SQLite fails it at once
     write = connection.get_execution_options().get(_WRITE, True)
     try:
         # to the driver at once: SQLAlchemy's way to it costs several times what SQLite needs for this
-        connection.connection.driver_connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")  # type: ignore[union-attr]
+        of_driver.execute("BEGIN IMMEDIATE" if write else "BEGIN")
     except sqlite3.Error as error:
         faults.raise_translated(error)
 

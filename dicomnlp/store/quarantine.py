@@ -18,7 +18,7 @@ from dicomnlp.store.database import Database
 from dicomnlp.store.history import ENDED_BY_ASSIGNMENT, begin_periods, end_periods
 from dicomnlp.store.intake import lock_instances
 from dicomnlp.store.life import drop_links, settle
-from dicomnlp.store.schema import LANE_ARRIVAL, analysis, finding, sop_instance, study_assignment
+from dicomnlp.store.schema import IS_FAILURE, LANE_ARRIVAL, analysis, finding, sop_instance, study_assignment
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ def read_quarantine(database: Database, limit: int) -> list[Quarantined]:
     with database.read() as connection:
         rows = connection.execute(
             sa.select(sop_instance)
-            .where(columns.state == State.QUARANTINED.value)
+            .where(sa.text(IS_FAILURE), columns.state == State.QUARANTINED.value)
             .order_by(columns.state_changed_at.desc(), columns.id.desc())
             .limit(limit)
         ).all()

@@ -7,20 +7,29 @@ to it.
 """
 
 import functools
+import sqlite3
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 import sqlalchemy.exc
 from sqlalchemy.engine import Connection, Dialect
 
-from dicomnlp.store.columns import CleanText
+from dicomnlp.store.columns import CleanText, UTCDateTime, clean
 
 _Convert = Callable[[Any], Any]
 
 
+def driver(connection: Connection) -> sqlite3.Connection:
+    """SQLite's own connection, without the pool's wrapping."""
+    found = connection.connection.driver_connection
+    assert isinstance(found, sqlite3.Connection)
+    return found
+
+
 class Inserter:
-    """Inserts rows into a table; all rows of a call have the same columns.
+    """Inserts rows into a table; all rows of a call have the same columns in the same order.
 
     Parameters
     ----------
@@ -44,43 +53,66 @@ class Inserter:
         if connection.dialect.name != "sqlite":
             connection.execute(self._statement, rows)
             return
-        text, converters = self._prepare(connection.dialect, tuple(rows[0]))
-        connection.connection.cursor().executemany(text, [_values(row, converters) for row in rows])
+        prepared = self._prepare(connection.dialect, tuple(rows[0]))
+        driver(connection).executemany(prepared.statement, [prepared.values(row) for row in rows])
 
     def insert_returning_ids(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> list[int]:
         """Insert `rows`; the ids that they got, in their order. Raises as `insert`."""
         if connection.dialect.name != "sqlite":
             returning = self._statement.returning(self._table.c.id, sort_by_parameter_order=True)
             return list(connection.scalars(returning, rows))
-        text, converters = self._prepare(connection.dialect, tuple(rows[0]))
-        cursor = connection.connection.cursor()
-        ids = []
+        prepared = self._prepare(connection.dialect, tuple(rows[0]))
+        cursor = driver(connection).cursor()
+        ids: list[int] = []
         for row in rows:
-            cursor.execute(text, _values(row, converters))
+            cursor.execute(prepared.statement, prepared.values(row))
+            assert cursor.lastrowid is not None
             ids.append(cursor.lastrowid)
         return ids
 
-    def _prepare_for(self, dialect: Dialect, names: tuple[str, ...]) -> tuple[str, list[tuple[str, _Convert | None]]]:
+    def _prepare_for(self, dialect: Dialect, names: tuple[str, ...]) -> "_Prepared":
         columns = [self._table.c[name] for name in names]
         marks = ", ".join("?" for _ in names)
         text = f"INSERT INTO {self._table.name} ({', '.join(names)}) VALUES ({marks})"  # noqa: S608 - of the schema
-        return text, [(c.name, _converter(c, dialect)) for c in columns]
+        converters = [(n, _converter(c, dialect)) for n, c in enumerate(columns)]
+        return _Prepared(
+            text,
+            texts=tuple(n for n, c in enumerate(columns) if isinstance(c.type, CleanText)),
+            others=tuple((n, f) for n, f in converters if f and not isinstance(columns[n].type, CleanText)),
+        )
 
 
 def _converter(column: sa.Column[Any], dialect: Dialect) -> _Convert | None:
-    """What a column's type does with a value; the commonest type's own method without the builder's around it."""
-    if isinstance(column.type, CleanText):
-        kind = column.type
-        return lambda value: kind.process_bind_param(value, dialect)
-    return column.type.dialect_impl(dialect).bind_processor(dialect)
+    """What a column's type does with a value; None: nothing."""
+    convert = column.type.dialect_impl(dialect).bind_processor(dialect)
+    # the moment of an arrival stands in several columns
+    return functools.lru_cache(16)(convert) if convert and isinstance(column.type, UTCDateTime) else convert
 
 
-def _values(row: Mapping[str, Any], converters: Sequence[tuple[str, _Convert | None]]) -> tuple[Any, ...]:
-    try:
-        return tuple([row[name] if convert is None else convert(row[name]) for name, convert in converters])
-    except ValueError as error:
-        # as the builder does with what a column's type refuses
-        raise sqlalchemy.exc.StatementError("a value can't be stored", None, None, error) from None
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A statement, and what its columns' types do with the values of a row."""
+
+    statement: str
+    texts: tuple[int, ...]
+    """Places of columns of the commonest type, which changes hardly any value."""
+    others: tuple[tuple[int, _Convert], ...]
+
+    def values(self, row: Mapping[str, Any]) -> list[Any]:
+        """Of `row`, which has the statement's columns in their order, as the driver takes them."""
+        values = list(row.values())
+        for place in self.texts:
+            value = values[place]
+            # nearly all of it is plain, and to call `clean` would cost more than it does
+            if value is not None and (type(value) is not str or not value.isascii() or "\0" in value):
+                values[place] = clean(str(value))
+        try:
+            for place, convert in self.others:
+                values[place] = convert(values[place])
+        except ValueError as error:
+            # as the builder does with what a column's type refuses
+            raise sqlalchemy.exc.StatementError("a value can't be stored", None, None, error) from None
+        return values
 
 
 class Finder:
@@ -106,6 +138,5 @@ class Finder:
         if connection.dialect.name != "sqlite":
             return connection.execute(self._statement, {"values": values}).all()
         marks = ", ".join("?" for _ in values)
-        cursor = connection.connection.cursor()
-        cursor.execute(f"{self._text}({marks})", tuple(values))
-        return cursor.fetchall()
+        found: list[tuple[Any, ...]] = driver(connection).execute(f"{self._text}({marks})", tuple(values)).fetchall()
+        return found

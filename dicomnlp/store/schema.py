@@ -24,6 +24,10 @@ LANE_ARRIVAL = 0
 LANE_REPROCESS = 1
 """Taken only when no arrival waits, so that reprocessing an archive never delays a new report."""
 
+IS_FAILURE = "state IN ('failed', 'quarantined')"
+IS_REFUSED = "outcome = 'refused'"
+"""Conditions of partial indexes: a statement that is to use the index says the same, word for word."""
+
 metadata = MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -130,9 +134,16 @@ sop_instance = Table(
     Index(None, "study_instance_uid"),
     Index(None, "accession_number"),
     Index(None, "patient_id", "issuer_of_patient_id"),
-    Index(None, "state", "lane", "id"),
-    # oldest pending, latest failures, and bytes held, each from the index alone
-    Index(None, "state", "state_changed_at", "size"),
+    # what to take next; beside it oldest pending and bytes held from the index alone
+    Index("ix_sop_instance_queue", "state", "lane", "id", "state_changed_at", "size"),
+    # latest failures; an arrival writes none of it
+    Index(
+        "ix_sop_instance_failure",
+        "state",
+        "state_changed_at",
+        sqlite_where=text(IS_FAILURE),
+        postgresql_where=text(IS_FAILURE),
+    ),
     Index(
         None,
         "reprocess_run_id",
@@ -171,9 +182,9 @@ ledger = Table(
     Column("status", Integer, nullable=False),
     Column("reason_code", CleanText),
     Column("object_id", RowId, ForeignKey("sop_instance.id", ondelete="SET NULL")),
-    Index(None, "received_at"),
-    Index(None, "outcome", "reason_code", "id"),
-    Index(None, "object_id"),
+    # every object that comes writes each index there is, while its sender waits
+    Index(None, "received_at", "outcome", "reason_code"),
+    Index("ix_ledger_refused", "outcome", "id", sqlite_where=text(IS_REFUSED), postgresql_where=text(IS_REFUSED)),
 )
 
 # no key of another table: a row stands by itself, and nothing of a report depends on it

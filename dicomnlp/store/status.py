@@ -9,7 +9,7 @@ from sqlalchemy.engine import Connection
 
 from dicomnlp.model import Outcome, State, is_uid, to_json
 from dicomnlp.store.database import Database, read_revision
-from dicomnlp.store.schema import LANE_REPROCESS, analysis, image, ledger, sop_instance
+from dicomnlp.store.schema import IS_FAILURE, IS_REFUSED, LANE_REPROCESS, analysis, image, ledger, sop_instance
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ def read_status(database: Database) -> Status:
         ).all()
         failures = connection.execute(
             sa.select(objects.reason_code, sa.func.count())
-            .where(objects.state == State.FAILED.value)
+            .where(sa.text(IS_FAILURE), objects.state == State.FAILED.value)
             .group_by(objects.reason_code)
         ).all()
         oldest = connection.scalar(
@@ -137,7 +137,10 @@ def read_failures(database: Database, limit: int) -> list[Failure]:
     failures: list[Failure] = []
     with database.read() as connection:
         refused = connection.execute(
-            sa.select(ledger).where(arrivals.outcome == Outcome.REFUSED.value).order_by(arrivals.id.desc()).limit(limit)
+            sa.select(ledger)
+            .where(sa.text(IS_REFUSED), arrivals.outcome == Outcome.REFUSED.value)
+            .order_by(arrivals.id.desc())
+            .limit(limit)
         )
         failures += [
             Failure(
@@ -154,7 +157,7 @@ def read_failures(database: Database, limit: int) -> list[Failure]:
         ]
         bad = connection.execute(
             sa.select(sop_instance)
-            .where(objects.state.in_([State.FAILED.value, State.QUARANTINED.value]))
+            .where(sa.text(IS_FAILURE))
             .order_by(objects.state_changed_at.desc(), objects.id.desc())
             .limit(limit)
         )

@@ -167,6 +167,18 @@ def test_import_counts_what_it_took_and_fails_if_something_was_refused(run, tmp_
     assert "nothing analyses" not in result.stderr
 
 
+def test_a_file_s_name_makes_no_lines_of_its_own_on_the_terminal(run, tmp_path):
+    """Names come from discs and archives of others."""
+    run("db", "upgrade")
+    folder = tmp_path / "files"
+    folder.mkdir()
+    (folder / "x\x1b[2J\nstored: y").write_text("no DICOM")
+    result = run("import", str(folder))
+    assert result.exit_code == 1
+    assert "\x1b[2J" not in result.stderr
+    assert not any(line.startswith("stored") for line in result.stderr.splitlines())
+
+
 def test_import_of_an_empty_folder_says_so(run, tmp_path):
     """Nothing taken is nothing done."""
     (tmp_path / "empty").mkdir()

@@ -87,6 +87,17 @@ def test_row_67_certificates_that_can_not_be_used_keep_the_old(listener):
         peer.release()
 
 
+def test_an_address_with_tls_that_was_taken_out_goes_on_until_the_next_start(listener):
+    """With the certificates it had; the first connection to it doesn't end the listener."""
+    before = _shown_certificate(listener)
+    text = listener.config.read_text()
+    listener.config.write_text(text.replace(f"port = {listener.tls_port}\ntls = true\n", f"port = {free_port()}\n"))
+    assert _hang_up(listener, "restart_needed")["message"].startswith("listener.also")
+    assert _shown_certificate(listener) == before
+    assert _is_accepted(listener, b"CT1")
+    assert listener.process.poll() is None
+
+
 def test_peers_and_titles_change_for_associations_to_come(listener):
     """Open ones go on, whoever they are."""
     with RawPeer(listener.port) as peer:

@@ -5,6 +5,7 @@ import os
 import shutil
 import sqlite3
 import time
+from functools import partial
 
 import psutil
 import pytest
@@ -114,6 +115,15 @@ def test_commit_that_can_not_be_made_durable_closes_the_store_until_a_restart(
 
     The failure is injected where the driver and the system report it.
     """
+    failures = []
+
+    class Connection(sqlite3.Connection):
+        def commit(self):
+            if failures:
+                raise failures.pop()
+            super().commit()
+
+    monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, factory=Connection))
     running = start()
     data_set = objects.data_set(**({"TextValue": "S" * 2_000_000} if large else {}))
     peer = running.peer()
@@ -123,16 +133,11 @@ def test_commit_that_can_not_be_made_durable_closes_the_store_until_a_restart(
         def fail_fsync(_):
             raise OSError(errno.EIO, "bad disk")
 
-        def fail_commit(_connection):
-            cause = sqlite3.OperationalError("disk I/O error")
-            cause.sqlite_errorname = "SQLITE_IOERR_FSYNC"
-            sa.event.remove(running.database.engine, "commit", fail_commit)
-            raise sa.exc.OperationalError("COMMIT", {}, cause)
-
         if large:
             patch.setattr(os, "fsync", fail_fsync)
         else:
-            sa.event.listen(running.database.engine, "commit", fail_commit)
+            failures.append(sqlite3.OperationalError("disk I/O error"))
+            failures[0].sqlite_errorname = "SQLITE_IOERR_FSYNC"
         response = peer.store(objects.encode(data_set), sop_instance_uid=data_set.SOPInstanceUID)
         assert (response.Status, response.ErrorComment) == (0xA700, "store_read_only")
     # the disk is well again: nothing is taken all the same
@@ -173,10 +178,8 @@ def test_database_without_space_is_answered_a700_and_recovers(start, objects):
     running = start()
 
     def bound(pages):
-        running.database.engine.dispose()
-        sa.event.listen(
-            running.database.engine, "connect", lambda c, _: c.execute(f"PRAGMA max_page_count = {pages}"), once=True
-        )
+        # of the connection that writes
+        running.database.transact(lambda c: c.exec_driver_sql(f"PRAGMA max_page_count = {pages}"))
 
     with running.database.read() as connection:
         pages = connection.scalar(sa.text("PRAGMA page_count"))
