@@ -57,9 +57,9 @@ class Match:
         return self.end - self.start if self.of is None else len(self.tokens)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Matches:
-    """All that the lexicon knows of one sentence, each kind free of overlaps and in order."""
+    """All that the lexicon knows of one sentence, each kind free of overlaps and in order. Not frozen, as `Match`."""
 
     concepts: tuple[Match, ...]
     sites: tuple[Match, ...]
@@ -159,21 +159,22 @@ class Lexicon:
         """What the lexicon knows of a sentence, given its tokens as written, and in lower case and respelled."""
         found: dict[str, list[Match]] = defaultdict(list)
         parts: dict[str, list[tuple[int, int]]] = defaultdict(list)
-        for meanings, start, end in [*self._plain.find(lower), *self._cased.find(words)]:
+        for meanings, start, end in self._plain.find(lower) + self._cased.find(words):
             span = start, end
             for kind, identifier in meanings:
                 if kind == PART:
                     parts[identifier].append(span)
                 else:
                     found[kind].append(Match(identifier, start, end, span))
-        if parts:
+        if len(parts) > 1:
             places = frozenset(t for kind in (SITE, SIDE) for m in found[kind] for t in range(m.start, m.end))
             found[CONCEPT] += list(self._composed(lower, parts, found[CONCEPT], places))
         if SIDE in found:
             found[SIDE] = [side for side in longest(found[SIDE]) if side.identifier != _NONE]
-        idioms = found.pop(IDIOM, [])
-        settled = {kind: _settled(named, idioms, head_last=kind == SITE) for kind, named in found.items()}
-        return Matches(*[settled.get(kind, ()) for kind in _KINDS])
+        idioms = found.get(IDIOM, ())
+        return Matches(
+            *[_settled(found[kind], idioms, head_last=kind == SITE) if kind in found else () for kind in _KINDS]
+        )
 
     def meanings(self, words: Sequence[str]) -> tuple[tuple[str, str], ...]:
         """What `words` (lower case, respelled) mean as a whole: pairs (kind, identifier); none where no term."""
@@ -191,7 +192,7 @@ class Lexicon:
         None reaches over a finding which the words name outright.
         """
         said_of: dict[tuple[int, int], list[Match]] = defaultdict(list)
-        colon = next((i for i, word in enumerate(lower[:LABEL_AT_MOST]) if word == ":"), None)
+        colon = lower.index(":") if ":" in lower[:LABEL_AT_MOST] else None
         for number in sorted(self._numbers[part] for part in parts if part in self._numbers):
             identifier, said, of = self._compositions[number]
             if of not in parts:
@@ -264,6 +265,13 @@ def longest(matches: Sequence[Match], *, head_last: bool = False) -> tuple[Match
     of one ("the liver is enlarged and echogenic").
     """
     if len(matches) < 2:
+        return tuple(matches)
+    end = 0
+    for match in matches:
+        if match.start < end:
+            break
+        end = match.end
+    else:
         return tuple(matches)
     in_order = sorted(matches, key=_PLACE)
     if all(one.end <= other.start for one, other in pairwise(in_order)):
