@@ -171,6 +171,16 @@ def play(peers: Peers, process: psutil.Process, seconds: float, connects: int) -
     return seen
 
 
+def warm_up(peers: Peers) -> None:
+    """Sixteen associations at a time, so that what the listener keeps open from then on is part of the base."""
+    threads = [threading.Thread(target=peers.send, args=(50,)) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    time.sleep(2)
+
+
 def missing(service: Service, acknowledged: set[int]) -> int:
     """How many of the acknowledged are not stored."""
     with contextlib.closing(sqlite3.connect(service.folder / "dicomnlp.db")) as database:
@@ -196,8 +206,7 @@ def main() -> int:
         listener = start(service)
         process = psutil.Process(listener.pid)
         peers = Peers(service.port, files)
-        peers.send(10)
-        time.sleep(1)
+        warm_up(peers)
         base = figures(process)
         seen = play(peers, process, options.minutes * 60, options.connects)
         time.sleep(SETTLE_SECONDS)

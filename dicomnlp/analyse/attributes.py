@@ -5,9 +5,10 @@ as many instances: "small right and large left effusions", "metastases in the li
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from operator import attrgetter
 
 from dicomnlp.analyse.clause import (
     ADJECTIVES,
@@ -40,14 +41,15 @@ _BETWEEN_SITES = 5
 """Most tokens between two sites of a list: ", and in the posterior"."""
 _APART = 4
 """Tokens before a site in which "separate from" may stand."""
+_PLACE = attrgetter("start")
 
 
 _Placed = tuple[Measurement, tuple[int, int]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Attributes:
-    """What a sentence says of one finding beside its assertion."""
+    """What a sentence says of one finding beside its assertion. Not frozen, as `Match`; none is ever changed."""
 
     anatomy: str | None = None
     """Id of the site."""
@@ -90,6 +92,7 @@ class AttributeReader:
         self._origins = frozenset(word.lower() for word in words.origins)
         self._adverbs = frozenset(word.lower() for word in words.adverbs)
         self._apart = [tokenize(phrase.lower()).words for phrase in words.apart]
+        self._apart_first = frozenset(phrase[0] for phrase in self._apart)
         self._amounts = frozenset(word.lower() for word in words.amounts)
         self._size_words = frozenset(tokenize(words).words for words in words.size_words)
         self._sized = {i for i in pack.concepts if any(pack.concepts[p].sized for p in pack.lineage(i))}
@@ -128,7 +131,7 @@ class AttributeReader:
         clause = Clause(words, targets, self._joins, self._breaks, self._halts, self._prepositions, marked, beside)
         owners = self._owners(clause, targets, measurements, matches.sites)
         said = [span for _, span in measurements] + [(p.start, p.end) for p in (*levels, *image_references)]
-        counts = sorted([*matches.counts, *self._numerals.read(words, targets, said)], key=lambda c: c.start)
+        counts = sorted([*matches.counts, *self._numerals.read(words, targets, said)], key=_PLACE)
         leveled = [Match(place.text, place.start, place.end, (place.start, place.end)) for place in levels]
         at_levels = clause.given(leveled, shared=True, nouns=True)
         shown = [(place, owner(place, targets, self._breaks, words)) for place in image_references]
@@ -170,11 +173,11 @@ class AttributeReader:
                 laterality=side,
                 severity=Severity(degree.identifier) if degree else None,
                 change=Change(course.identifier) if course else None,
-                measurements=tuple(m for (m, _), own in zip(measurements, owners, strict=True) if own == number),
+                measurements=tuple([m for (m, _), own in zip(measurements, owners, strict=True) if own == number]),
                 acuity=Acuity(acuity.identifier) if (acuity := nearest(target, acuities[number])) else None,
                 count=clause.count(target, counts),
-                levels=tuple(level.identifier for level in at_levels[number]),
-                image_references=tuple(place.text for place, own in shown if own == number),
+                levels=tuple([level.identifier for level in at_levels[number]]),
+                image_references=tuple([place.text for place, own in shown if own == number]),
             )
             instances = self._instances(clause, target, matches, common)
             if topics is None and site and len(instances) == 1:
@@ -186,10 +189,12 @@ class AttributeReader:
         self, clause: Clause, words: Sequence[str], matches: Matches, measurements: Sequence[_Placed]
     ) -> tuple[list[list[Match]], list[list[Match]]]:
         """The words for sites and for sides that belong to each finding."""
-        near = [s for s in matches.sites if not self._away_from(s, measurements, words)]
-        sided = [s for s in matches.sites if self._anatomy[s.identifier].laterality]
-        free = (s for s in matches.sides if not any(inside(s, t) for t in sided))
-        return clause.given(near, shared=True, nouns=True), clause.given(tuple(free), shared=True)
+        near = self._at(matches.sites, measurements, words)
+        free = matches.sides
+        if free:
+            sided = [s for s in matches.sites if self._anatomy[s.identifier].laterality]
+            free = tuple([s for s in free if not any(inside(s, t) for t in sided)])
+        return clause.given(near, shared=True, nouns=True), clause.given(free, shared=True)
 
     def _topics_of(
         self, words: Sequence[str], matches: Matches, targets: Sequence[Match]
@@ -204,11 +209,25 @@ class AttributeReader:
             (t.whole, t.side or (self._anatomy[t.whole.identifier].laterality if t.whole else None)) for t in topics
         ]
 
+    def _at(
+        self,
+        sites: Sequence[Match],
+        measurements: Sequence[_Placed],
+        words: Sequence[str],
+    ) -> Sequence[Match]:
+        """`sites` without those that the finding is told to be away from."""
+        ends = {end for m, (_, end) in measurements if m.kind == "distance" and end < len(words)}
+        if not ends and self._apart_first.isdisjoint(words):
+            return sites
+        return [s for s in sites if not self._away_from(s, ends, words)]
+
     def _site(self, clause: Clause, target: Match, sites: Sequence[Match]) -> Match | None:
         """The nearest of the finding's `sites`; one beside its name says more than one in it.
 
         "The liver and renal stones" is no place of the stones: what is coordinated with a name is not its site.
         """
+        if not sites:
+            return None
         inside = [s for s in sites if in_name(s, target)]
         outside = [s for s in sites if not in_name(s, target)]
         if inside:
@@ -276,7 +295,9 @@ class AttributeReader:
         common: Attributes,
     ) -> tuple[Attributes, ...]:
         """`common`, and the same for each further site of a list: "in the liver, spleen and right kidney"."""
-        near = sorted((s for s in sites if not in_name(s, target)), key=lambda m: m.start)
+        if self._coordinators.isdisjoint(clause.words):
+            return (common,)
+        near = sorted((s for s in sites if not in_name(s, target)), key=_PLACE)
         site = next((s for s in near if (s.start, s.end) == (site.start, site.end)), site)
         if site not in near:
             return (common,)
@@ -323,11 +344,11 @@ class AttributeReader:
         """Whether the word tells how large the finding is, and no degree of it: "a small cyst"."""
         return target.identifier in self._sized and tuple(words[degree.start : degree.end]) in self._size_words
 
-    def _away_from(
-        self, site: Match, measurements: Sequence[tuple[Measurement, tuple[int, int]]], words: Sequence[str]
-    ) -> bool:
-        """Whether the finding is told to be away from the site: "4 cm from the nipple", "separate from the ovary"."""
-        ends = {end for m, (_, end) in measurements if m.kind == "distance" and end < len(words)}
+    def _away_from(self, site: Match, ends: Collection[int], words: Sequence[str]) -> bool:
+        """Whether the finding is told to be away from the site: "4 cm from the nipple", "separate from the ovary".
+
+        `ends` are the tokens after distances.
+        """
         if any(words[end] in self._origins and site.start - end in (1, 2) for end in ends):
             return True
         before = words[max(0, site.start - _APART) : site.start]
@@ -380,6 +401,8 @@ class AttributeReader:
 
     def _instances(self, clause: Clause, target: Match, matches: Matches, common: Attributes) -> tuple[Attributes, ...]:
         """`common`, or two where two sides with their own degrees stand before the finding."""
+        if len(matches.sides) < 2:
+            return (common,)
         following = self._after_each(clause, matches, target, common)
         if following:
             return following

@@ -84,6 +84,8 @@ class Clause:
 
     def _lists(self) -> list[list[int]]:
         """Runs of findings that only joins and a few words set apart."""
+        if len(self.targets) == 1:
+            return [[0]]
         lists: list[list[int]] = []
         for number, target in enumerate(self.targets):
             between = self.words[self.targets[number - 1].end : target.start] if number else []
@@ -124,7 +126,7 @@ class Clause:
                 ]
             for number in touching or ([] if owner is None else [owner]):
                 own[number].append(word)
-        if not shared:
+        if not shared or len(self.targets) == 1:
             return own
         given = [list(words) for words in own]
         for members in self.lists:
@@ -156,10 +158,14 @@ class Clause:
         return following is None or not all(i in self.sided | self.marked for i in range(other.end, following))
 
     def _owner(self, word: Match, *, nouns: bool) -> int | None:
-        following = next((i for i, t in enumerate(self.targets) if t.start >= word.end), None)
+        following = preceding = None
+        for i, target in enumerate(self.targets):
+            if target.end <= word.start:
+                preceding = i
+            if following is None and target.start >= word.end:
+                following = i
         while following is not None and not nouns and self._adjectival(following):
             following += 1
-        preceding = next((i for i in reversed(range(len(self.targets))) if self.targets[i].end <= word.start), None)
         behind = preceding is not None and self.unbroken(self.targets[preceding].end, word.start)
         tied = nouns and behind and self._attached(word)
         if following is not None and self._modifies(word, following) and not tied:
@@ -208,6 +214,8 @@ class Clause:
 
 def nearest(target: Match, words: Sequence[Match]) -> Match | None:
     """The nearest of `words`; before the finding rather than after it."""
+    if len(words) < 2:
+        return words[0] if words else None
     return min(words, key=lambda w: (max(0, target.start - w.end, w.start - target.end), w.start), default=None)
 
 

@@ -33,6 +33,7 @@ class CommunicationReader:
         kinds = ("tells", "fails", "intends", "acknowledges", "not_of", "titles", "roles", "credentials")
         entries = [(kind, 0, getattr(rules, kind)) for kind in kinds]
         self._phrases = Phrases("communication.toml", entries, needed=_TOLD)
+        self.signs = self._phrases.signs
         # apart from the verbs, whose gaps reach over them: "communicated by secure message to"
         self._methods = Phrases("communication.toml", [("methods", 0, rules.methods)])
         self._not_names = frozenset(rules.not_names)
@@ -146,6 +147,7 @@ class DemographicsReader:
         entries += [(f"letter {sex}", 0, words) for sex, words in rules.letters.items()]
         stated = {kind for kind, *_ in entries} - {"patient", "not_of"}
         self._phrases = Phrases("demographics.toml", entries, needed=stated)
+        self.signs = self._phrases.signs
         self._numbers = rules.numbers
         self._between = frozenset(rules.between)
         self._sex_first = rules.sex_first

@@ -59,19 +59,24 @@ class ClauseModifier(ConTextModifier):  # type: ignore[misc]  # medspaCy is unty
         super().__init__(rule, start, end, doc, *(unlimited if rule.max_scope is None else ()))
         self._words = words
         self._named = named
+        self.looks: str = rule.direction  # in the base a property of a property, asked for of each pair of cues
 
     def limit_scope(self, other: "ClauseModifier") -> bool:
         """A terminating cue ends only the scopes of the side it is meant for.
 
         A cue that looks away ends none, nor does one that acts on a few mentions alone.
         """
-        if self.direction == "TERMINATE" or other.rule.metadata["only_of"]:
+        looks, other_looks = self.looks, other.looks
+        if looks == "TERMINATE":
             return False
-        if other.direction == "TERMINATE":
+        metadata = other.rule.metadata
+        if metadata["only_of"]:
+            return False
+        if other_looks == "TERMINATE":
             looking = "forward" if other > self else "backward"
-            if other.rule.metadata["stops"] not in ("both", looking) or self.category in other.rule.metadata["spares"]:
+            if metadata["stops"] not in ("both", looking) or self.category in metadata["spares"]:
                 return False
-        elif self.direction != other.direction and "BIDIRECTIONAL" not in (self.direction, other.direction):
+        elif looks != other_looks and "BIDIRECTIONAL" not in (looks, other_looks):
             return False
         return bool(super().limit_scope(other))
 

@@ -35,9 +35,11 @@ class NumeralReader:
         said
             Tokens [start, end) of measurements, levels and references to images, whose numbers count nothing.
         """
+        if not any(map(str.isdigit, words)):
+            return
         taken = {token for start, end in said for token in range(start, end)}
         for place, word in enumerate(words[:-1]):
-            if not (word.isdigit() and 2 <= int(word) <= _COUNTED_AT_MOST) or place in taken:
+            if not (word.isdecimal() and 2 <= int(word) <= _COUNTED_AT_MOST) or place in taken:
                 continue
             opens = place == 0 or words[place - 1] in self._before
             ahead = next((t for t in targets if t.predicate[0] > place), None)

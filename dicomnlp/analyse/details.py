@@ -65,7 +65,7 @@ class DetailReader:
     @staticmethod
     def lead(words: Sequence[str], matches: Matches, levels: Sequence[Place]) -> Lead | None:
         """The label that the sentence begins with, None where it has none."""
-        end = next((i for i, word in enumerate(words[:LABEL_AT_MOST]) if word == ":"), 0)
+        end = words.index(":") if ":" in words[:LABEL_AT_MOST] else 0
         if not end or any(m.predicate[0] < end for m in matches.concepts):
             return None
         named = [place for place in levels if place.end <= end]

@@ -51,8 +51,14 @@ class ListReader:
         """`matches` of the sentence `words` (lower case), with what its lists name by a part of a term."""
         if self._coordinators.isdisjoint(words):
             return matches
-        matches = replace(matches, sites=self._sites(words, matches))
+        sites = self._sites(words, matches) if matches.sites else ()
+        if sites != matches.sites:
+            matches = replace(matches, sites=sites)
+        if not matches.concepts:
+            return matches
         concepts, silenced = self._concepts(words, matches)
+        if concepts == matches.concepts and not silenced:
+            return matches
         # "small" of "small and large bowel obstruction" is no degree
         degrees = tuple(d for d in matches.degrees if not any(a <= d.start and d.end <= b for a, b in silenced))
         return replace(matches, concepts=concepts, degrees=degrees)

@@ -4,7 +4,7 @@ import hashlib
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cache, lru_cache
 from operator import attrgetter
 from pathlib import Path
@@ -41,6 +41,7 @@ from dicomnlp.model import (
 _WITHOUT_ATTRIBUTES = (Assertion.ABSENT, Assertion.HYPOTHETICAL, Assertion.FAMILY)
 
 _NOWHERE = Segment(0, 0, "")
+_FIELDS = tuple(field.name for field in fields(Finding))
 
 _TITLES = 256
 """Headings that a process keeps with what they assume."""
@@ -99,10 +100,12 @@ class Engine:
             sentences = list(self._sentences.split(text, section.body_start, section.end))
             self._statements.collect(shown, section, sentences, stated)
             for start, end in sentences:
-                inside = [t for t in open_targets if t[0] < end and t[1] > start]
-                if inside:
+                inside: list[tuple[int, int]] = []
+                here: tuple[tuple[int, int], ...] = ()
+                if open_targets:
+                    inside = [t for t in open_targets if t[0] < end and t[1] > start]
                     open_targets = [t for t in open_targets if t not in inside]
-                here = tuple([(max(a, start) - start, min(b, end) - start) for a, b in inside])
+                    here = tuple([(max(a, start) - start, min(b, end) - start) for a, b in inside])
                 reading = self._reader.read(shown[start:end], here)
                 lead = line.lead(text, start, end, reading)
                 measurements += [_shifted(m, start) for m in reading.measurements]
@@ -170,12 +173,12 @@ class Engine:
             is_historical=HISTORICAL in mention.flags,
             is_hypothetical=HYPOTHETICAL in mention.flags,
             is_family=FAMILY in mention.flags,
-            cues=tuple(Cue(c.text, c.start + start, c.end + start, c.category) for c in mention.cues),
+            cues=tuple([Cue(c.text, c.start + start, c.end + start, c.category) for c in mention.cues]),
             anatomy=self._sites[read.anatomy] if read.anatomy else None,
             laterality=read.laterality,
             severity=None if bare else read.severity,
             change=change,
-            measurements=tuple(_shifted(m, start) for m in read.measurements),
+            measurements=tuple([_shifted(m, start) for m in read.measurements]),
             critical=self._is_critical(mention.concept, assertion),
             item_path=origin.path or None,
             subject=origin.subject,
@@ -198,16 +201,18 @@ class Engine:
         if measured and section.name in self.pack.context.present_when_measured:
             return Assertion.PRESENT
         assumed = self._titled(section.title) or self._assumed(section)
+        if assumed is Assertion.PRESENT:
+            return assumed
         last = words.lower().rsplit(maxsplit=1)[-1] if words.strip() else ""
         return Assertion.PRESENT if last in self._complaints else assumed
 
     def _title_assumes(self, title: str | None) -> Assertion | None:
         return self.pack.context.titles.get(" ".join((title or "").lower().split()))
 
-    def _with_implied(self, found: Sequence[Finding]) -> list[Finding]:
+    def _with_implied(self, found: list[Finding]) -> list[Finding]:
         """`found`, each with what it says is absent, unless the same sentence says that it is there after all."""
-        if not any(f.concept.id in self._implying for f in found):
-            return list(found)
+        if self._implying.isdisjoint([f.concept.id for f in found]):
+            return found
         said = {
             concept
             for f in found
@@ -241,20 +246,23 @@ class Engine:
             return
         if self._exceptions and self._exceptions.search(finding.sentence):
             return
+        first = replace(
+            finding,
+            assertion=Assertion.ABSENT,
+            is_negated=True,
+            severity=None,
+            change=None,
+            measurements=(),
+            critical=False,
+            acuity=None,
+            count=None,
+            image_references=(),
+        )
+        # half of what `replace` takes for each; a normal statement implies some four
+        said = {name: getattr(first, name) for name in _FIELDS}
         for identifier in entry.implies:
-            yield replace(
-                finding,
-                concept=self._concepts[identifier],
-                assertion=Assertion.ABSENT,
-                is_negated=True,
-                severity=None,
-                change=None,
-                measurements=(),
-                critical=False,
-                acuity=None,
-                count=None,
-                image_references=(),
-            )
+            said["concept"] = self._concepts[identifier]
+            yield Finding(**said)
 
     def _unplaced(self, narrative: Narrative, sections: Sequence[Section], target: tuple[int, int]) -> Finding:
         """A target outside every sentence: in a heading, or white space."""

@@ -55,11 +55,13 @@ class Labeller:
     def _set(labels: LabelSet, said: Mapping[str, int], *, speaks: bool) -> dict[str, str | None]:
         values: dict[str, str | None] = dict.fromkeys(labels.labels)
         values.update((label, _ORDER[strength].value) for label, strength in said.items())
+        raised = {label for label, value in values.items() if value in _RAISED}
         for label, rule in labels.nothing_else.items():
-            raised = any(
-                value in _RAISED for other, value in values.items() if other != label and other not in rule.besides
-            )
-            values[label] = Assertion.PRESENT.value if speaks and not raised else None
+            raised.discard(label)
+            values[label] = None
+            if speaks and raised.issubset(rule.besides):
+                raised.add(label)
+                values[label] = Assertion.PRESENT.value
         return values
 
 

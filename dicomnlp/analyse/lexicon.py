@@ -139,7 +139,7 @@ class Lexicon:
         found: dict[str, list[Match]] = defaultdict(list)
         parts: dict[str, list[tuple[int, int]]] = defaultdict(list)
         said: list[tuple[str, int, int]] = []
-        for meanings, start, end in [*self._plain.find(lower), *self._cased.find(words)]:
+        for meanings, start, end in self._plain.find(lower) + self._cased.find(words):
             span = start, end
             for kind, identifier in meanings:
                 if kind == SAID:
@@ -148,7 +148,7 @@ class Lexicon:
                     parts[identifier].append(span)
                 else:
                     found[kind].append(Match(identifier, start, end, span))
-        if parts:
+        if len(parts) > 1:
             places = frozenset(t for kind in (SITE, SIDE) for m in found[kind] for t in range(m.start, m.end))
             found[CONCEPT] += list(self._composed(lower, parts, found[CONCEPT], places))
         if SIDE in found:
@@ -221,7 +221,7 @@ class Lexicon:
         None reaches over a finding which the words name outright.
         """
         said_of: dict[tuple[int, int], list[Match]] = defaultdict(list)
-        colon = next((i for i, word in enumerate(lower[:LABEL_AT_MOST]) if word == ":"), None)
+        colon = lower.index(":") if ":" in lower[:LABEL_AT_MOST] else None
         for number in sorted(self._numbers[part] for part in parts if part in self._numbers):
             identifier, said, of = self._compositions[number]
             if of not in parts:
@@ -307,6 +307,13 @@ def longest(matches: Sequence[Match], *, head_last: bool = False) -> tuple[Match
     of one ("the liver is enlarged and echogenic").
     """
     if len(matches) < 2:
+        return tuple(matches)
+    end = 0
+    for match in matches:
+        if match.start < end:
+            break
+        end = match.end
+    else:
         return tuple(matches)
     in_order = sorted(matches, key=_PLACE)
     if all(one.end <= other.start for one, other in pairwise(in_order)):

@@ -30,9 +30,9 @@ class Match:
         return self.end - self.start if self.of is None or self.shares else len(self.tokens)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Matches:
-    """All that the lexicon knows of one sentence, each kind free of overlaps and in order."""
+    """All that the lexicon knows of one sentence, each kind free of overlaps and in order. Not frozen, as `Match`."""
 
     concepts: tuple[Match, ...]
     sites: tuple[Match, ...]

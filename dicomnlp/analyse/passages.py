@@ -98,11 +98,12 @@ class Phrases:
                     raise LanguagePackError(f"{file}: the phrase {phrase!r} can match nothing, or begins with a gap")
                 if needed is None or kind in needed:
                     patterns.append(pattern)
-        self._signs = signs(patterns)
+        self.signs = signs(patterns)
+        """Words one of which is in all that says something to the reader; None where there are no such."""
 
     def find(self, words: Sequence[str]) -> list[Hit]:
         """What is in `words`, without overlaps: the longest stays; in order; nothing where nothing needed can be."""
-        if self._signs is not None and self._signs.isdisjoint(words):
+        if self.signs is not None and self.signs.isdisjoint(words):
             return []
         hits = [Hit(kind, value, start, end) for (kind, value), start, end in self._table.find(words)]
         if len(hits) < 2:

@@ -5,7 +5,7 @@ find the same, at several times the cost a sentence and a hundred times the cost
 phrase and a lexeme of each word. Nothing of a sentence is kept.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
 Value = TypeVar("Value")
@@ -100,46 +100,50 @@ class PhraseTable(Generic[Value]):
         values: Sequence[Value] = node.get(END, ())
         return values
 
-    def find(self, words: Sequence[str]) -> Iterator[tuple[Value, int, int]]:
+    def find(self, words: Sequence[str]) -> list[tuple[Value, int, int]]:
         """(value, start, end) of each phrase in `words`, every overlap included; in order of start.
 
         A pattern that fits the same words in two ways is given twice.
         """
-        return self._find_phrases(words) if self._plain else self._find_patterns(words)
+        if self._plain:
+            # few sentences have a word that a phrase of a small table begins with
+            return [] if self._root.keys().isdisjoint(words) else self._find_phrases(words)
+        return self._find_patterns(words)
 
-    def _find_phrases(self, words: Sequence[str]) -> Iterator[tuple[Value, int, int]]:
+    def _find_phrases(self, words: Sequence[str]) -> list[tuple[Value, int, int]]:
         """As `find`, where there are phrases alone: one way through the tree."""
+        found: list[tuple[Value, int, int]] = []
         first, number = self._root.get, len(words)
         for start, word in enumerate(words):
             node = first(word)
             end = start + 1
             while node is not None:
-                for value in node.get(END, ()):
-                    yield value, start, end
+                if END in node:
+                    found += [(value, start, end) for value in node[END]]
                 if end == number:
                     break
                 node = node.get(words[end])
                 end += 1
+        return found
 
-    def _find_patterns(self, words: Sequence[str]) -> Iterator[tuple[Value, int, int]]:
+    def _find_patterns(self, words: Sequence[str]) -> list[tuple[Value, int, int]]:
+        found: list[tuple[Value, int, int]] = []
         root = self._root
         numbers = NUMBER in root
         for start, word in enumerate(words):
-            number = numbers and word[0].isdigit()
-            if word not in root and not number:
-                continue
             nodes = [root[word]] if word in root else []
-            if number:
+            if numbers and word[0].isdigit():
                 nodes.append(root[NUMBER])
             end = start + 1
             while nodes:
                 for node in nodes:
-                    for value in node.get(END, ()):
-                        yield value, start, end
+                    if END in node:
+                        found += [(value, start, end) for value in node[END]]
                 if end == len(words):
                     break
                 nodes = self._next(nodes, words[end])
                 end += 1
+        return found
 
     def _next(self, nodes: Sequence[_Node], word: str) -> list[_Node]:
         reached: list[_Node] = []

@@ -34,9 +34,9 @@ _NUMBERING = 2
 """Most tokens between a finding that labels a line and the colon: "Nodule #1:"."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Mention:
-    """A finding in a sentence; offsets are into the sentence."""
+    """A finding in a sentence; offsets are into the sentence. Not frozen, as `Match`; none is ever changed."""
 
     concept: str
     start: int
@@ -101,7 +101,9 @@ class SentenceReader:
         places = list(targets)
         measured = [(m, tokens.span(m.start, m.end)) for m in measurements]
         # a unit is no finding: "10.1 METS"
-        found = [m for m in matches.concepts if not any(a < m.start and m.end <= b for _, (a, b) in measured)]
+        found = list(matches.concepts)
+        if measured:
+            found = [m for m in found if not any(a < m.start and m.end <= b for _, (a, b) in measured)]
         if targets:
             found = [_target(matches.concepts, *tokens.span(a, b)) for a, b in targets]
         else:
@@ -122,8 +124,8 @@ class SentenceReader:
         acting = self._context.cues(words, [x.said_at or match.predicate for match, _, x in instances])
         for (match, (start, end), instance), cues in zip(instances, acting, strict=True):
             spans = [(tokens.starts[c.start], tokens.ends[c.end - 1], c.category) for c in cues]
-            shown = tuple(Cue(sentence[a:b], a, b, category) for a, b, category in spans)
-            flags = frozenset(c.category for c in cues)
+            shown = tuple([Cue(sentence[a:b], a, b, category) for a, b, category in spans])
+            flags = frozenset([c.category for c in cues])
             mentions.append(Mention(match.identifier, start, end, judge(cues), flags, shown, instance))
         return SentenceReading(tuple(mentions), measurements, lead)
 
@@ -161,6 +163,8 @@ def _distinct(
     instances: Sequence[tuple[Match, tuple[int, int], Attributes]],
 ) -> list[tuple[Match, tuple[int, int], Attributes]]:
     """`instances`, none twice, and without those of no site where the same words name the same finding at one."""
+    if len(instances) == 1:
+        return list(instances)
     sited = {(m.identifier, place) for m, place, x in instances if x.anatomy}
     first: dict[tuple[str, tuple[int, int], str | None, Laterality | None], int] = {}
     for number, (m, place, x) in enumerate(instances):
@@ -171,8 +175,10 @@ def _distinct(
 
 def _opened(words: Sequence[str], found: Sequence[Match]) -> Sequence[str]:
     """`words` without the colon after a finding that labels the line: "Nodule 1: 8 mm, left lobe"."""
-    colon = next((i for i, word in enumerate(words[:LABEL_AT_MOST]) if word == ":"), None)
-    if colon is None or not any(colon - _NUMBERING <= m.end <= colon for m in found):
+    if ":" not in words[:LABEL_AT_MOST]:
+        return words
+    colon = words.index(":")
+    if not any(colon - _NUMBERING <= m.end <= colon for m in found):
         return words
     return [*words[:colon], "", *words[colon + 1 :]]
 

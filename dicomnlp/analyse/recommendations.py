@@ -147,6 +147,7 @@ class RecommendationReader:
         entries += [(_PROCEDURE, i, entry.terms) for i, entry in enumerate(rules.procedures)]
         entries += [(_PERIOD, i, period.terms) for i, period in enumerate(rules.times.periods)]
         self._phrases = Phrases("recommendations.toml", entries, needed=_NEEDED)
+        self.signs = self._phrases.signs
         self._periods = [period.days for period in rules.times.periods]
         self._identifiers = list(anatomy)
         self._anatomy = sites

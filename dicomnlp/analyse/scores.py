@@ -62,6 +62,7 @@ class ScoreReader:
         kinds = ("legends", "prior_before", "current_before", "prior_after")
         entries += [(kind, 0, getattr(rules, kind)) for kind in kinds]
         self._phrases = Phrases("scores.toml", entries, needed={_NAME, _PHRASE})
+        self.signs = self._phrases.signs
 
     def names(self, passage: Passage) -> bool:
         """Whether a system is named in `passage`: a heading whose body is the category."""

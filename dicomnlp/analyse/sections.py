@@ -145,7 +145,8 @@ class SectionFinder:
     def _inline_heads(self, text: str) -> Iterator["re.Match[str]"]:
         """What is written as a heading after a mark."""
         end = 0
-        for mark in _MARK.finditer(text):
+        last = max(text.rfind(":"), text.rfind("\uff1a"))
+        for mark in _MARK.finditer(text, 0, max(last, 0)):
             at = mark.end()
             if at < end or not self._may_open(_INLINE_OPENS.match(text, at)):
                 continue

@@ -50,7 +50,10 @@ class SentenceSplitter:
         """Half-open offsets of the sentences of ``text[start:end]``, white space trimmed, never empty."""
         for first, last in self._blocks(text, start, end):
             for a, b in self._sentences(text, first, last):
-                yield from self._bounded(text, a, b)
+                if b - a <= self.limit:
+                    yield a, b
+                else:
+                    yield from self._bounded(text, a, b)
 
     def _blocks(self, text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
         """Runs of lines that belong together."""
@@ -126,10 +129,7 @@ class SentenceSplitter:
         return not (following in ",;" or (following.islower() and len(word) <= 2))
 
     def _bounded(self, text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
-        """The sentence, cut at clause marks or white space where it is longer than the limit."""
-        if end - start <= self.limit:
-            yield start, end
-            return
+        """The sentence, which is longer than the limit, cut at clause marks or white space."""
         marks = [m.end() for m in self.clause.finditer(text, start, end)]
         strong = [m for m in marks if text[m - 1] in self.clause_marks]
         at = start

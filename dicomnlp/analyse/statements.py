@@ -58,6 +58,10 @@ class StatementReader:
         self._scores = ScoreReader(pack.scores) if pack.scores else None
         self._communications = CommunicationReader(pack.communication) if pack.communication else None
         self._demographics = DemographicsReader(pack.demographics) if pack.demographics else None
+        readers = (self._recommendations, self._scores, self._communications, self._demographics)
+        asked = [reader.signs for reader in readers if reader]
+        # without one of these words no reader finds anything: true of most sentences
+        self._signs = frozenset().union(*(s for s in asked if s is not None)) if None not in asked else None
         self.read = lru_cache(CACHE_SIZE)(self._read) if cache else self._read
         self.names_score = lru_cache(CACHE_SIZE)(self._names_score) if cache else self._names_score
 
@@ -65,6 +69,8 @@ class StatementReader:
         """What `sentence` states."""
         folded = sentence.translate(self._fold)
         text = passage(folded)
+        if self._signs is not None and self._signs.isdisjoint(text.words):
+            return NOTHING
         read = Statements(
             requests=self._recommendations.read(text) if self._recommendations else (),
             scores=self._scores.read(text) if self._scores else (),

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dicomnlp.analyse import analyse, analysis_to_json, pipeline_name
@@ -22,6 +22,7 @@ WORDS = [
 
 @settings(deadline=None, max_examples=150)
 @given(st.lists(st.sampled_from(WORDS) | st.text(max_size=8), max_size=40), st.sampled_from(["", " "]))
+@example(["nodule", "6 mm", "\u00b2:"], " ")  # a digit, but no number
 def test_offsets_give_the_words_that_are_reported(small: Engine, words: list[str], glue: str) -> None:
     """Whatever the text, every finding, cue, measurement and section names the characters that it reports."""
     text = glue.join(words)
