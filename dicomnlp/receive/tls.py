@@ -187,7 +187,7 @@ class TLSTransport:
             named: dict[str, Any] | None = self._socket.getpeercert()
         except TimeoutError:
             raise HandshakeError("the handshake took too long", reason_code="tls_timeout") from None
-        except ssl.SSLEOFError:
+        except (ssl.SSLEOFError, ssl.SSLSyscallError, ssl.SSLZeroReturnError):
             # as monitors do it, and some clients that don't trust what they are shown
             raise ConnectionClosedError("the peer closed the connection") from None
         except ssl.SSLError as error:

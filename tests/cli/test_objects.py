@@ -109,7 +109,16 @@ def test_public_form_of_an_answer(run):
     (answer,) = lines(run("analyse", "-", "--json", stdin='{"id": 1, "text": "A 6 mm nodule in the right lung."}'))
     assert {"id", "language", "text", "sections", "findings", "measurements", "labels", "warnings"} <= set(answer)
     (finding,) = answer["findings"]
-    assert set(finding["measurements"][0]) == {"values", "unit", "kind", "temporality", "text", "start", "end"}
+    assert set(finding["measurements"][0]) == {
+        "values",
+        "unit",
+        "kind",
+        "temporality",
+        "text",
+        "start",
+        "end",
+        "comparator",
+    }
     assert finding["measurements"][0]["values"] == [6.0]
 
 
@@ -145,7 +154,7 @@ def test_unknown_language_is_wrong_usage(run):
     record = '{"id": 1, "text": "a"}'
     result = run("analyse", "-", "--language", "xx", "--json", stdin=record)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "there are packs for en" in " ".join(result.stderr.replace("│", " ").split())
+    assert "there are packs for de, en, zh" in " ".join(result.stderr.replace("│", " ").split())
     assert run("analyse", "-", "--language", "EN-us", "--json", stdin=record).exit_code == 0
 
 

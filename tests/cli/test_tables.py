@@ -73,7 +73,7 @@ def test_what_is_no_terminal_has_no_width():
 )
 def test_a_prior_size_is_marked(temporality, expected):
     """It is not the size now."""
-    assert reading._size(Measurement((5.0, 4.0), "mm", "size", temporality, "5 x 4 mm", 0, 8)) == expected
+    assert reading.size_text(Measurement((5.0, 4.0), "mm", "size", temporality, "5 x 4 mm", 0, 8)) == expected
 
 
 def test_states_but_analysed_are_told_with_count_and_reasons():
