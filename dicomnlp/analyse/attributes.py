@@ -6,10 +6,11 @@ as many instances: "small right and large left effusions", "metastases in the li
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 from operator import attrgetter
 
+from dicomnlp.analyse.attributed import Attributes
 from dicomnlp.analyse.clause import (
     ADJECTIVES,
     Clause,
@@ -22,7 +23,7 @@ from dicomnlp.analyse.clause import (
     nearest,
 )
 from dicomnlp.analyse.counts import NumeralReader
-from dicomnlp.analyse.details import Lead, Place, owner
+from dicomnlp.analyse.details import Place, owner
 from dicomnlp.analyse.matches import Match, Matches
 from dicomnlp.analyse.pack import Pack
 from dicomnlp.analyse.tokens import tokenize
@@ -45,24 +46,6 @@ _PLACE = attrgetter("start")
 
 
 _Placed = tuple[Measurement, tuple[int, int]]
-
-
-@dataclass(slots=True)
-class Attributes:
-    """What a sentence says of one finding beside its assertion. Not frozen, as `Match`; none is ever changed."""
-
-    anatomy: str | None = None
-    """Id of the site."""
-    laterality: Laterality | None = None
-    severity: Severity | None = None
-    change: Change | None = None
-    measurements: tuple[Measurement, ...] = ()
-    acuity: Acuity | None = None
-    count: str | None = None
-    levels: tuple[str, ...] = ()
-    image_references: tuple[str, ...] = ()
-    said_at: tuple[int, int] | None = None
-    """Of the first of two sides: its tokens, on which cues act instead of the noun ("no right and mild left ...")."""
 
 
 _NOTHING = Attributes()
@@ -505,18 +488,3 @@ class AttributeReader:
     def _amount(self, clause: Clause, end: int, target: int) -> bool:
         """Whether a size that ends before `end` is of the finding that follows: "3 mm of retrolisthesis"."""
         return clause.words[end] in self._amounts and clause.free(end + 1, target)
-
-
-def led(attributes: Attributes, lead: Lead | None) -> Attributes:
-    """`attributes` with what the label of the line adds: it fills what the sentence leaves open.
-
-    Its level counts before one of the sentence, which may be a nerve's or a neighbour's.
-    """
-    if lead is None or not (lead.anatomy or lead.laterality or lead.levels):
-        return attributes
-    return replace(
-        attributes,
-        anatomy=attributes.anatomy or lead.anatomy,
-        laterality=attributes.laterality or lead.laterality,
-        levels=lead.levels or attributes.levels,
-    )

@@ -9,7 +9,7 @@ from functools import cache, lru_cache
 from operator import attrgetter
 from pathlib import Path
 
-from dicomnlp.analyse.attributes import led
+from dicomnlp.analyse.attributed import led
 from dicomnlp.analyse.context import FAMILY, HISTORICAL, HYPOTHETICAL, NEGATED, UNCERTAIN
 from dicomnlp.analyse.details import Lead
 from dicomnlp.analyse.labels import Labeller

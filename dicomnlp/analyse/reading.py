@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from dicomnlp.analyse.attributes import AttributeReader, Attributes
+from dicomnlp.analyse.attributed import Attributes
+from dicomnlp.analyse.attributes import AttributeReader
 from dicomnlp.analyse.context import (
     AFFIRMED,
     FAMILY,
