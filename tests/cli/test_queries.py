@@ -12,7 +12,6 @@ from typer.testing import CliRunner
 
 from dicomnlp.cli.findings_output import cell
 from dicomnlp.cli.main import app
-from dicomnlp.errors import DicomnlpError
 
 STUDY = f"{ROOT_UID}.1.1"
 
@@ -31,19 +30,6 @@ def folder(tmp_path_factory):
     assert result.exit_code == 0, result.stderr
     assert "2 of 2 done, 0 failed" in result.stdout
     return folder
-
-
-@pytest.fixture
-def run(folder):
-    """One command on that database."""
-
-    def invoke(*arguments):
-        result = CliRunner().invoke(app, ["--config", str(folder / "config.toml"), *map(str, arguments)])
-        if result.exception and not isinstance(result.exception, SystemExit | DicomnlpError):
-            raise result.exception
-        return result
-
-    return invoke
 
 
 def test_findings_are_a_table_for_people(run):

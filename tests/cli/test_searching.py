@@ -34,19 +34,6 @@ def folder(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def run(folder):
-    """One command on that database."""
-
-    def invoke(*arguments):
-        result = CliRunner().invoke(app, ["--config", str(folder / "config.toml"), *map(str, arguments)])
-        if result.exception and not isinstance(result.exception, SystemExit | DicomnlpError):
-            raise result.exception
-        return result
-
-    return invoke
-
-
 def concepts(result):
     """Concept ids of a JSON answer."""
     return sorted(f["concept"]["id"] for f in json.loads(result.stdout))
