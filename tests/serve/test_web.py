@@ -9,19 +9,13 @@ import time
 
 import httpx
 import pytest
+from support.service import free_port
 
 from dicomnlp.config import WebSettings
 from dicomnlp.errors import ConfigurationError, PortInUseError
 from dicomnlp.serve import web
 from dicomnlp.store.admin import upgrade
 from dicomnlp.store.status import read_status
-
-
-def free_port():
-    """A port that nobody listens on."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 def on_port(settings, **web_settings):

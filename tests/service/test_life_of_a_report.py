@@ -6,19 +6,11 @@ import json
 
 import pytest
 from pydicom.dataset import Dataset
-from support.service import ROOT_UID, Service, make_report
+from support.service import ROOT_UID, make_report
 
 pytestmark = pytest.mark.service
 
 KEY_OBJECT_SELECTION = "1.2.840.10008.5.1.4.1.1.88.59"
-
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory, database_url):
-    """One running service; each test has a study of its own."""
-    running = Service(tmp_path_factory.mktemp("life"), database_url).start()
-    yield running
-    assert running.stop() == 0
 
 
 def of_study(study, number, text, **attributes):
@@ -64,7 +56,7 @@ def rejection(study, number, rejected):
 def concepts(service, study, *options):
     """Concepts of the findings that the command line tells, which are those of HTTP."""
     uid = f"{ROOT_UID}.1.{study}"
-    told = json.loads(service.command("findings", uid, *options, "--json").stdout)
+    told = json.loads(service.told("findings", uid, *options, "--json"))
     if not options:
         assert json.loads(service.get(f"/api/v1/studies/{uid}/findings")[1])["findings"] == told
     return sorted(f["concept"]["id"] for f in told)
@@ -96,13 +88,12 @@ def test_chain_by_c_store_ends_the_same_first_to_last_and_last_to_first(service)
     assert {"pneumothorax", "cardiomegaly"} <= set(concepts(service, 41, "--all-versions"))
     path = f"/api/v1/studies/{ROOT_UID}.1.41/findings?as_of={moments[0].replace('+', '%2B')}"
     assert [f["concept"]["id"] for f in json.loads(service.get(path)[1])["findings"]] == ["pneumothorax"]
-    told = json.loads(service.command("report", f"{ROOT_UID}.3.411", "--changes", "--json").stdout)
+    told = json.loads(service.told("report", f"{ROOT_UID}.3.411", "--changes", "--json"))
     assert told == json.loads(service.get(f"/api/v1/reports/{ROOT_UID}.3.412/changes")[1])
     assert [f["concept"]["id"] for f in told["gone"]] == ["pneumothorax"]
     assert told["earlier"]["sop_instance_uid"] == f"{ROOT_UID}.3.411"
-    shown = service.command("report", f"{ROOT_UID}.3.411")
-    assert "superseded" in shown.stdout
-    assert "pleural" in service.command("report", f"{ROOT_UID}.3.412", "--changes").stdout.lower()
+    assert "superseded" in service.told("report", f"{ROOT_UID}.3.411")
+    assert "pleural" in service.told("report", f"{ROOT_UID}.3.412", "--changes").lower()
 
 
 def test_chain_sent_in_all_24_orders_ends_in_the_same_findings(service):
@@ -137,13 +128,13 @@ def test_object_without_a_study_is_assigned_and_taken_back(service):
     assert service.send([of_study(43, 432, "Left pleural effusion."), homeless]) == [0x0000, 0xC000]
     service.wait_until_analysed()
     study = f"{ROOT_UID}.1.43"
-    [listed] = [json.loads(line) for line in service.command("quarantine", "--json").stdout.splitlines()]
+    [listed] = [json.loads(line) for line in service.told("quarantine", "--json").splitlines()]
     assert (listed["sop_instance_uid"], listed["candidate_studies"]) == (homeless.SOPInstanceUID, [study])
-    assert "A43" in service.command("quarantine").stdout.replace("\n", "")
-    assert service.command("assign", homeless.SOPInstanceUID, study).returncode == 0
+    assert "A43" in service.told("quarantine").replace("\n", "")
+    service.told("assign", homeless.SOPInstanceUID, study)
     service.wait_until_analysed()
     assert concepts(service, 43) == ["pleural_effusion", "pneumothorax"]
-    assert service.command("assign", homeless.SOPInstanceUID, "--undo").returncode == 0
+    service.told("assign", homeless.SOPInstanceUID, "--undo")
     assert concepts(service, 43) == ["pleural_effusion"]
     again = service.command("assign", homeless.SOPInstanceUID, "--undo")
     assert (again.returncode, "assigned" in again.stderr) == (1, True)
@@ -158,14 +149,14 @@ def test_merge_of_patients_by_command(service):
     service.send([emergency, own])
     service.wait_until_analysed()
     assert concepts(service, 44) == ["pleural_effusion", "pneumothorax"]
-    assert service.command("patients", "merge", "QQ-771", "QQ-772").returncode == 0
+    service.told("patients", "merge", "QQ-771", "QQ-772")
     assert concepts(service, 44) == ["pleural_effusion"]
-    shown = json.loads(service.command("patients", "show", "QQ-771", "--json").stdout)
+    shown = json.loads(service.told("patients", "show", "QQ-771", "--json"))
     assert (shown["patient_id"], shown["other_patient_ids"]) == ("QQ-772", ["QQ-771"])
-    assert "current: QQ-772" in service.command("patients", "show", "QQ-771").stdout
+    assert "current: QQ-772" in service.told("patients", "show", "QQ-771")
     refused = service.command("patients", "merge", "QQ-771", "QQ-773")
     assert (refused.returncode, "QQ-" in refused.stderr) == (2, False)
-    assert service.command("patients", "unmerge", "QQ-771", "QQ-772").returncode == 0
+    service.told("patients", "unmerge", "QQ-771", "QQ-772")
     assert concepts(service, 44) == ["pleural_effusion", "pneumothorax"]
     assert "QQ-77" not in service.stderr.read_text()
 
@@ -182,8 +173,7 @@ def test_character_set_is_stated_and_taken_back(service):
         return text in found["text"], found["character_set_override"]
 
     def reprocess(*arguments):
-        done = service.command("reprocess", *arguments)
-        assert done.returncode == 0, done.stderr
+        service.told("reprocess", *arguments)
         return read()
 
     assert read() == (False, None)

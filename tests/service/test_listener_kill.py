@@ -13,7 +13,7 @@ pytestmark = pytest.mark.service
 def test_listener_killed_five_hundred_times_loses_nothing_acknowledged(tmp_path, database_url):
     """Two senders; each life is at most a fifth of a second, its start included."""
     service = Service(tmp_path, database_url)
-    assert service.command("db", "upgrade").returncode == 0
+    service.told("db", "upgrade")
     ledger = run_trial(service.config, kills=500, seconds=0.2, seed=1)
     assert ledger["kills"] == 500
     assert ledger["ended_by_themselves"] == 0

@@ -13,12 +13,8 @@ pytestmark = pytest.mark.service
 TEXT = "FINDINGS: Small left pleural effusion. No pneumothorax.\nIMPRESSION: Possible pneumonia."
 
 
-@pytest.fixture(scope="module")
-def service(tmp_path_factory, database_url):
-    """One running service for the tests that don't harm it."""
-    running = Service(tmp_path_factory.mktemp("service"), database_url).start()
-    yield running
-    assert running.stop() == 0
+# for services whose reports nobody reads: the pack that is loaded soonest
+QUICK = {"analyse__language": "de"}
 
 
 def test_report_sent_by_c_store_is_asked_for_by_command_line_and_http(service):
@@ -56,15 +52,15 @@ def test_same_object_again_changes_nothing_and_other_content_is_a_new_version(se
     study = f"{ROOT_UID}.1.3"
     service.send([make_report(3, "There is a pneumothorax.")])
     service.wait_until_analysed()
-    first = service.command("findings", study, "--json").stdout
+    first = service.told("findings", study, "--json")
     service.send([make_report(3, "There is a pneumothorax.")])
     service.wait_until_analysed()
-    assert service.command("findings", study, "--json").stdout == first
+    assert service.told("findings", study, "--json") == first
     service.send([make_report(3, "There is no pneumothorax.")])
     service.wait_until_analysed()
-    (now,) = json.loads(service.command("findings", study, "--json").stdout)
+    (now,) = json.loads(service.told("findings", study, "--json"))
     assert now["assertion"] == "absent"
-    every = json.loads(service.command("findings", study, "--all-versions", "--json").stdout)
+    every = json.loads(service.told("findings", study, "--all-versions", "--json"))
     assert {f["assertion"] for f in every} == {"present", "absent"}
 
 
@@ -73,10 +69,9 @@ def test_reprocess_while_the_service_runs_gives_the_same_findings(service):
     study = f"{ROOT_UID}.1.4"
     service.send([make_report(4, TEXT)])
     service.wait_until_analysed()
-    before = json.loads(service.command("findings", study, "--json").stdout)
-    done = service.command("reprocess", "--all")
-    assert done.returncode == 0, done.stderr
-    after = json.loads(service.command("findings", study, "--json").stdout)
+    before = json.loads(service.told("findings", study, "--json"))
+    service.told("reprocess", "--all")
+    after = json.loads(service.told("findings", study, "--json"))
     strip = lambda fs: [{k: v for k, v in f.items() if k not in {"id", "analysed_at"}} for f in fs]  # noqa: E731
     assert strip(after) == strip(before)
 
@@ -117,7 +112,7 @@ def test_second_service_on_the_same_database_is_refused(service, tmp_path):
 def test_port_in_use_is_a_clear_message_and_exit_1(service, tmp_path):
     """The key to change is named."""
     other = Service(tmp_path, listener__port=service.port)
-    assert other.command("db", "upgrade").returncode == 0
+    other.told("db", "upgrade")
     done = other.command("listen")
     assert done.returncode == 1
     assert str(service.port) in done.stderr
@@ -126,8 +121,8 @@ def test_port_in_use_is_a_clear_message_and_exit_1(service, tmp_path):
 
 def test_service_whose_part_can_not_start_says_so_last(service, tmp_path):
     """After all parts have ended: which one it was, the reason standing above; nobody is ready once it ends."""
-    other = Service(tmp_path, listener__port=service.port)
-    assert other.command("db", "upgrade").returncode == 0
+    other = Service(tmp_path, listener__port=service.port, **QUICK)
+    other.told("db", "upgrade")
     done = other.command("serve")
     assert done.returncode == 1
     assert done.stdout == ""
@@ -160,7 +155,7 @@ def test_wrong_key_is_refused_with_the_nearest_name(tmp_path):
 
 def test_part_that_dies_is_started_again(tmp_path):
     """The port answers again after the listener was killed."""
-    running = Service(tmp_path).start()
+    running = Service(tmp_path, **QUICK).start()
     try:
         listener = next(p for p in psutil.Process(running.process.pid).children() if "listen" in p.cmdline())
         listener.kill()
@@ -176,7 +171,7 @@ def test_part_that_dies_is_started_again(tmp_path):
 
 def test_supervisor_killed_takes_its_parts_along(tmp_path):
     """No half of a service goes on unseen, and a new one can start at once."""
-    running = Service(tmp_path).start()
+    running = Service(tmp_path, **QUICK).start()
     family = psutil.Process(running.process.pid).children(recursive=True)
     running.process.send_signal(signal.SIGKILL)
     running.process.wait(5)
@@ -189,7 +184,7 @@ def test_supervisor_killed_takes_its_parts_along(tmp_path):
 
 def test_several_listener_processes_share_the_port(tmp_path):
     """SO_REUSEPORT: one ready line, and objects arrive whoever takes them."""
-    running = Service(tmp_path, listener__processes=2).start()
+    running = Service(tmp_path, listener__processes=2, **QUICK).start()
     try:
         for number in range(6):
             assert running.send([make_report(number, TEXT)]) == [0]
@@ -200,7 +195,7 @@ def test_several_listener_processes_share_the_port(tmp_path):
 
 def test_hangup_puts_another_configuration_into_effect_without_ending_anything(tmp_path):
     """The supervisor passes SIGHUP on to its parts; web and work start afresh if it concerns them."""
-    running = Service(tmp_path).start()
+    running = Service(tmp_path, **QUICK).start()
     family = {p.pid for p in psutil.Process(running.process.pid).children()}
 
     def await_event(event, component):

@@ -16,6 +16,7 @@ import psutil
 import sqlalchemy as sa
 
 from dicomnlp import config
+from dicomnlp.store import admin
 from dicomnlp.store.database import Database
 
 from .service import free_port
@@ -64,8 +65,7 @@ class AttackedListener:
         """Make the database if there is none, start, and wait until associations are taken."""
         command = [sys.executable, "-m", "dicomnlp", "--config", str(self.config)]
         if not (self.folder / "dicomnlp.db").exists():
-            done = subprocess.run([*command, "db", "upgrade"], capture_output=True, text=True, check=False, timeout=120)
-            assert done.returncode == 0, done.stderr
+            admin.upgrade(config.load(self.config))
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
                 [*command, "listen"],

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -16,16 +17,27 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filewriter import dcmwrite
 from pydicom.uid import ExplicitVRLittleEndian
 from pynetdicom import AE
+from typer.testing import CliRunner
+
+from dicomnlp import config
+from dicomnlp.cli.main import app
+from dicomnlp.store import admin
 
 BASIC_TEXT_SR = "1.2.840.10008.5.1.4.1.1.88.11"
 ROOT_UID = "1.2.826.0.1.3680043.10.1511"
 
 
 def free_port():
-    """A TCP port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A TCP port that nobody listens on now.
+
+    Below those that systems give to connections and to sockets bound to port 0, and at random: until it is used, nobody
+    is likely to take it, tests that run in parallel included.
+    """
+    while True:
+        port = random.SystemRandom().randrange(15_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def make_report(number, text, *, study=None, patient_name="TEST^PATIENT", patient_id="T-1", revision=""):
@@ -106,10 +118,15 @@ class Service:
             check=False,
         )
 
+    def told(self, *arguments):
+        """What a `dicomnlp` command prints that succeeds; in this process, as a new one takes a second to start."""
+        done = CliRunner().invoke(app, ["--config", str(self.config), *map(str, arguments)], catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
     def start(self, timeout=90.0):
         """Migrate the database, start, and wait for the ready line."""
-        done = self.command("db", "upgrade")
-        assert done.returncode == 0, done.stderr
+        admin.upgrade(config.load(self.config))
         already = self.stdout.stat().st_size if self.stdout.exists() else 0
         with self.stdout.open("ab") as out, self.stderr.open("ab") as err:
             self.process = subprocess.Popen(
