@@ -70,7 +70,8 @@ class AttributeReader:
         self._asides = frozenset(word.lower() for word in words.asides)
         self._halts = self._breaks | frozenset(words.phrase_breaks)
         self._topics = TopicReader(words, pack.anatomy) if words.topics else None
-        self._qualities = frozenset(word.lower() for word in words.qualities)
+        self._qualities = frozenset(tokenize(phrase.lower()).words for phrase in words.qualities)
+        self._quality_lengths = sorted({len(phrase) for phrase in self._qualities})
         self._numerals = NumeralReader(pack)
         self._origins = frozenset(word.lower() for word in words.origins)
         self._adverbs = frozenset(word.lower() for word in words.adverbs)
@@ -123,7 +124,7 @@ class AttributeReader:
         sites, sides = self._sites_and_sides(clause, words, matches, measurements) if topics is None else ([], [])
         # "slightly smaller" tells how far it changed, not how large it is
         named = [c for c in matches.courses if not any(t.start <= c.start and c.end <= t.end for t in targets)]
-        own = [d for d in matches.degrees if not any(c.start == d.end for c in named)]
+        own = [d for d in matches.degrees if not any(c.start <= d.end <= c.end for c in named)]
         own = [d for d in own if not self._of_an_aside(clause, d) and not self._of_a_quality(clause, d, 0)]
         degrees = clause.given(own, shared=False)
         # in "increased interstitial markings" the word is part of the finding's name
@@ -342,10 +343,16 @@ class AttributeReader:
         for place, after in enumerate(clause.words[word.end : word.end + reach + 1], word.end):
             if after in clause.breaks or after in clause.joins or after in clause.prepositions:
                 return False
-            if after in self._qualities and (reach > 0 or clause.words[word.end - 1] in self._adverbs):
+            end = self._quality_end(clause.words, place)
+            if end and (reach > 0 or clause.words[word.end - 1] in self._adverbs):
                 # "mildly calcified" is a degree of the finding, "mildly displaced fracture" isn't
-                return reach > 0 or (place, place + 1) not in {t.predicate for t in clause.targets}
+                return reach > 0 or (place, end) not in {t.predicate for t in clause.targets}
         return False
+
+    def _quality_end(self, words: Sequence[str], start: int) -> int:
+        """Where the quality that begins at `start` ends; 0 where none does."""
+        ends = (start + n for n in self._quality_lengths if tuple(words[start : start + n]) in self._qualities)
+        return next(ends, 0)
 
     def _of_an_aside(self, clause: Clause, degree: Match) -> bool:
         """Whether the degree is of something that isn't a finding: "a nodule with punctate foci"."""

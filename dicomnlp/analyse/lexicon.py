@@ -7,6 +7,7 @@ that stand near each other in one clause: the part that is said (the predicate) 
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from itertools import pairwise
 from operator import attrgetter
@@ -47,7 +48,7 @@ class Lexicon:
         self.gap = pack.about.limits.compose_gap
         self.breaks = frozenset(pack.attributes.clause_breaks)
         self._joins = frozenset(pack.attributes.joins)
-        self._inflections = pack.about.inflections
+        self._plural = pack.about.plural
         self._head_before = frozenset(pack.about.head_before)
         self._spellings = dict(pack.about.spellings)
         parts = "|".join(map(re.escape, sorted(self._spellings, key=len, reverse=True)))
@@ -60,6 +61,7 @@ class Lexicon:
         # predicate -> site -> concept, of compositions that name their sites
         self._said_at: dict[str, dict[str, str]] = defaultdict(dict)
         self._topics = TopicReader(pack.attributes, pack.anatomy)
+        self._wider = {i: frozenset(pack.lineage(i)) for i in pack.concepts} if pack.attributes.topics else {}
         self._fold = pack.about.folding
         self._unspaced = pack.about.unspaced
         self._collect(pack)
@@ -120,11 +122,9 @@ class Lexicon:
         """The term with its last word in the plural, and with the word before its first "of" in the plural."""
         heads = {len(words) - 1} | {i - 1 for i, word in enumerate(words) if i and word in self._head_before}
         for head in sorted(heads):
-            for ending, replacement in self._inflections:
-                if words[head].endswith(ending):
-                    stem = words[head][: len(words[head]) - len(ending)]
-                    yield (*words[:head], stem + replacement, *words[head + 1 :])
-                    break
+            plural = self._plural(words[head])
+            if plural is not None:
+                yield (*words[:head], plural, *words[head + 1 :])
 
     def respelled(self, lower: Sequence[str]) -> Sequence[str]:
         """The words as the lexicon spells them: "oesophagus" as "esophagus", "fx" as "fracture"."""
@@ -154,7 +154,7 @@ class Lexicon:
         if SIDE in found:
             found[SIDE] = [side for side in longest(found[SIDE]) if side.identifier != _NONE]
         if self._unspaced and SITE in found:
-            found[SITE] = list(longest(found[SITE]))
+            found[SITE] = [s for s in longest(found[SITE]) if not _within(s.start, s.end, found[IDIOM])]
             said = [s for s in said if not _within(s[1], s[2], found[SITE])]
             found[CONCEPT] = [m for m in found[CONCEPT] if not _within(m.start, m.end, found[SITE])]
         if said:
@@ -185,7 +185,18 @@ class Lexicon:
             for m in found[CONCEPT]
             if not any(m.start <= a and b <= m.end and m.identifier in concepts for (a, b), concepts in several)
         ]
-        return named + composed
+        return [self._narrower(m, composed) for m in named] + composed
+
+    def _narrower(self, named: Match, composed: Sequence[Match]) -> Match:
+        """`named`, or what its last words mean at the site where that is a kind of it: "胆囊多发结石"."""
+        if any(match.predicate == named.predicate for match in composed):
+            return named
+        for match in composed:
+            (start, end), of = match.predicate, match.of or match.predicate
+            said = named.start < start and end == named.end and of[0] < named.start
+            if said and named.identifier in self._wider[match.identifier]:
+                return replace(named, identifier=match.identifier)
+        return named
 
     def _said_of_sites(
         self, lower: Sequence[str], said: Sequence[tuple[str, int, int]], sites: Sequence[Match], sides: Sequence[Match]

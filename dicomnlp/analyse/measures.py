@@ -13,7 +13,7 @@ from dicomnlp.analyse.schema import MeasuresFile, UnitEntry
 from dicomnlp.analyse.tokens import HAN, WORD, WORD_BEGINS, WORD_ENDS
 from dicomnlp.model import Measurement, Temporality
 
-_NUMBER = r"(?:(?<!\d )[-\u2212])?(?:\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:[.,]\d+)?|[.,]\d+)"
+_NUMBER = r"(?:(?<!\d )[-\u2212])?(?:\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:[.,]\d+)?|\.\d+)"
 _DIGIT = re.compile(r"\d")
 _BEFORE_DIGIT = 2
 """Characters of a number before its first digit: "-.5"."""
@@ -28,8 +28,9 @@ class _Bounds(NamedTuple):
     free: str
 
 
-_SPACED = _Bounds(r"\w", r"(?<!\w)", r"(?!\w)", r"(?<![\w.,/:])")
-_UNSPACED = _Bounds(WORD, WORD_BEGINS, WORD_ENDS, rf"(?<![.,/:])(?<!{WORD})")
+# a comma or colon before a number is the sentence's own ("Nodule,13 mm") unless a digit stands before it too
+_SPACED = _Bounds(r"\w", r"(?<!\w)", r"(?!\w)", r"(?<![\w./])(?<!\d[,:])")
+_UNSPACED = _Bounds(WORD, WORD_BEGINS, WORD_ENDS, rf"(?<![./])(?<!\d[,:])(?<!{WORD})")
 """Dearer to look for, so taken only where words aren't set apart."""
 
 
@@ -61,7 +62,7 @@ class MeasureReader:
                 (self._cased if entry.cased else self._units)[_squeeze(term, cased=entry.cased)] = entry
         plain = _any([t for e in rules.units if not e.cased for t in e.terms])
         cased = _any([t for e in rules.units if e.cased for t in e.terms])
-        unit = rf"(?:(?i:{plain})|{cased})(?![A-Za-z\d/\u00b2\u00b3^])"
+        unit = rf"(?:(?i:{plain})|{cased})(?!{bounds.word}|[/\u00b2\u00b3^])"
         number = bounds.free + _NUMBER
         follow = _NUMBER
         axes = rf"(?:\s*\(?(?i:{_any(rules.axes)})\)?){{0,2}}" if rules.axes else ""

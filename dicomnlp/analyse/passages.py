@@ -31,14 +31,16 @@ class Passage:
     """In lower case; letters and the digits glued to them are two ("TR4")."""
     starts: tuple[int, ...]
     ends: tuple[int, ...]
+    written: str
+    """The text before its characters were folded, as long."""
 
     def span(self, start: int, end: int) -> tuple[int, int]:
         """The characters of the tokens [start, end)."""
         return self.starts[start], self.ends[end - 1]
 
     def said(self, start: int, end: int) -> str:
-        """The text of the tokens [start, end)."""
-        return self.text[self.starts[start] : self.ends[end - 1]]
+        """The tokens [start, end) as they were written."""
+        return self.written[self.starts[start] : self.ends[end - 1]]
 
 
 class Hit(NamedTuple):
@@ -51,11 +53,12 @@ class Hit(NamedTuple):
     end: int
 
 
-def passage(text: str) -> Passage:
-    """`text` cut into tokens."""
+def passage(text: str, written: str | None = None) -> Passage:
+    """`text` cut into tokens; `written` is what it was before it was folded, where that differs."""
     tokens = tokenize(text)
+    written = text if written is None else written
     if text.isascii() and _GLUED.search(text) is None:
-        return Passage(text, tokens.lower, tokens.starts, tokens.ends)
+        return Passage(text, tokens.lower, tokens.starts, tokens.ends, written)
     words: list[str] = []
     starts: list[int] = []
     ends: list[int] = []
@@ -69,7 +72,7 @@ def passage(text: str) -> Passage:
             starts.append(at)
             at += len(piece)
             ends.append(at)
-    return Passage(text, tuple(words), tuple(starts), tuple(ends))
+    return Passage(text, tuple(words), tuple(starts), tuple(ends), written)
 
 
 class Phrases:

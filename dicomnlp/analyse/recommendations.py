@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from dicomnlp.analyse.passages import Hit, Passage, Phrases
-from dicomnlp.analyse.schema import AnatomyEntry
+from dicomnlp.analyse.schema import AnatomyEntry, PackFile
 from dicomnlp.analyse.statement_schema import RecommendationsFile, TimesFile, TimeUnit
 from dicomnlp.model import Concept, Recommendation, RecommendationKind
 
@@ -130,6 +130,8 @@ class RecommendationReader:
     ----------
     rules
         ``recommendations.toml``.
+    about
+        ``pack.toml``.
     anatomy
         ``anatomy.toml``.
     sites
@@ -137,7 +139,11 @@ class RecommendationReader:
     """
 
     def __init__(
-        self, rules: RecommendationsFile, anatomy: Mapping[str, AnatomyEntry], sites: Mapping[str, Concept]
+        self,
+        rules: RecommendationsFile,
+        about: PackFile,
+        anatomy: Mapping[str, AnatomyEntry],
+        sites: Mapping[str, Concept],
     ) -> None:
         self._procedures = rules.procedures
         phrases = {name: getattr(rules.phrases, name) for name in type(rules.phrases).model_fields}
@@ -151,7 +157,7 @@ class RecommendationReader:
         self._periods = [period.days for period in rules.times.periods]
         self._identifiers = list(anatomy)
         self._anatomy = sites
-        terms = [[*e.terms, *(f"{t}s" for t in e.terms), *e.cased] for e in anatomy.values()]
+        terms = [[*e.terms, *filter(None, map(about.plural, e.terms)), *e.cased] for e in anatomy.values()]
         self._sites = Phrases("anatomy.toml", [(_SITE, i, words) for i, words in enumerate(terms)])
         self._times = TimeReader(rules.times)
 

@@ -81,6 +81,11 @@ class PackFile(Table):
         runs = {ord(a): b for run in self.fold_runs for a, b in zip(*run, strict=True)}
         return {**runs, **{ord(a): b for a, b in self.fold.items()}}
 
+    def plural(self, term: str) -> str | None:
+        """`term` in the plural, by its last letters; None where the language has none."""
+        ending, replacement = next(((e, r) for e, r in self.inflections if term.endswith(e)), (None, ""))
+        return None if ending is None else term[: len(term) - len(ending)] + replacement
+
     @model_validator(mode="after")
     def _one_to_one(self) -> Self:
         for number, (read, as_) in enumerate(self.fold_runs):
@@ -288,6 +293,8 @@ class AttributesFile(Table):
     """Sites and sides stand before what is said of them and hold until the next: "右肺上叶结节，边缘毛糙"."""
     adjuncts: Words = ()
     """Words before a site that is only near: "近", "邻近"."""
+    landmarks: Words = ()
+    """Words after a site that only tells where another one is meant: "胸12水平脊髓"."""
     denials: Words = ()
     """Words that deny one of two sides: "severe right, no left stenosis"."""
     asides: Words = ()
@@ -299,7 +306,7 @@ class AttributesFile(Table):
     size_words: Words = ()
     """Words of `severity` that tell a size: no degree of a concept that is `sized`."""
     qualities: Words = ()
-    """Words that a degree or course right before them is of: "mildly displaced", "increased echogenicity"."""
+    """Phrases that a degree or course right before them is of: "mildly displaced", "increased echogenicity"."""
     origins: Words = ()
     """Words between a distance and what it is told from, which is no site of the finding: "4 cm from the nipple"."""
     apart: Words = ()

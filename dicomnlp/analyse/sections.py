@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Any
 
 from dicomnlp.analyse.schema import SectionsFile
-from dicomnlp.analyse.tokens import WORD
+from dicomnlp.analyse.tokens import LOWER, WORD
 from dicomnlp.model import Narrative, Section, SectionName
 
 _LINE_LEAD = (
@@ -23,7 +23,7 @@ _LINE_TAIL = (
     r"(?:(?P<colon>[:\uff1a]{1,2}[*_]{0,4}|[ \t]?[-\u2013\u2014][ \t]|\.(?=[ \t]{0,20}(?:\n|$)))"
     r"|(?=[ \t]{0,20}(?:\r?\n|$)))"
 )
-_INLINE_LEAD = r"\s{1,4}(?-i:(?![a-z]))"
+_INLINE_LEAD = rf"\s{{1,4}}(?-i:(?![{LOWER}]))"
 _LETTERS = r"(?P<letters>[^\W\d_]*)"
 _LINE_OPENS = re.compile(_LINE_LEAD + _LETTERS)
 _INLINE_OPENS = re.compile(_INLINE_LEAD + _LETTERS)
@@ -35,7 +35,8 @@ _BLANK = re.compile(r"\s*\n")
 _PARAGRAPH = re.compile(r"[.!?\u3002][ \t]*\r?\n|\n[ \t]{0,80}\r?\n")
 """A line that ends with its sentence, or a blank line."""
 _SENTENCE = re.compile(
-    r"[.!?\u3002](?:[ \t]+(?:[-\u2013\u2014*\u2022][ \t]+)?|[ \t]*\r?\n)(?=[^\Wa-z\d_])|\n[ \t]{0,80}\r?\n"
+    r"[.!?\u3002](?:[ \t]+(?:[-\u2013\u2014*\u2022][ \t]+)?|[ \t]*\r?\n)"
+    rf"(?=[^\W{LOWER}\d_])|\n[ \t]{{0,80}}\r?\n"
 )
 _HEADING_AT_MOST = 90
 """Characters of the longest heading."""
@@ -72,7 +73,7 @@ class SectionFinder:
         self._first_letters = frozenset(_first_letters(_key(words)) for words in every)
         self._core = re.compile(rf"(?<!{WORD})(?:{core})(?!{WORD})", re.IGNORECASE)
         nothing = _alternatives(rules.nothing)
-        self._nothing = re.compile(rf"{nothing}\.?[ \t]+[-\u2013\u2014][ \t]+(?-i:(?=[^\Wa-z\d_]))", re.IGNORECASE)
+        self._nothing = re.compile(rf"{nothing}\.?[ \t]+[-\u2013\u2014][ \t]+(?-i:(?=[^\W{LOWER}\d_]))", re.IGNORECASE)
         openings = "|".join(rules.openings)
         self._opening = re.compile(rf"(?<=[.!?\u3002])\s{{1,4}}(?=(?:{openings})\b)") if openings else None
         self._exam_sentence = re.compile(rf"\s*(?:{exam})\b[^\n.:]{{0,80}}\.\s(?=\s*\S)", re.IGNORECASE)

@@ -53,7 +53,9 @@ class StatementReader:
         # folded one to one, so that offsets stay true; the words shown are those of the text
         self._fold = pack.about.folding
         self._recommendations = (
-            RecommendationReader(pack.recommendations, pack.anatomy, sites) if pack.recommendations else None
+            RecommendationReader(pack.recommendations, pack.about, pack.anatomy, sites)
+            if pack.recommendations
+            else None
         )
         self._scores = ScoreReader(pack.scores) if pack.scores else None
         self._communications = CommunicationReader(pack.communication) if pack.communication else None
@@ -68,7 +70,7 @@ class StatementReader:
     def _read(self, sentence: str) -> Statements:
         """What `sentence` states."""
         folded = sentence.translate(self._fold)
-        text = passage(folded)
+        text = passage(folded, sentence)
         if self._signs is not None and self._signs.isdisjoint(text.words):
             return NOTHING
         read = Statements(

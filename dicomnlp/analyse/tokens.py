@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+LOWER = "a-z\u00df-\u00f6\u00f8-\u00ff\u03b1-\u03c9\u0430-\u045f"
+"""Small letters, for a class of a regular expression: Latin, Greek and Cyrillic."""
 WORD = f"[^\\W{HAN}]"
 """A character that goes on into its neighbour: a word ends beside any other, and beside every Han character."""
 WORD_BEGINS = f"(?:(?=[{HAN}])|(?<!{WORD}))"

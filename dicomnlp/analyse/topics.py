@@ -12,12 +12,15 @@ from itertools import groupby
 
 from dicomnlp.analyse.matches import Match
 from dicomnlp.analyse.schema import AnatomyEntry, AttributesFile
+from dicomnlp.analyse.tokens import tokenize
 from dicomnlp.model import Laterality
 
 _BRACKET_REACH = 3
 """Most tokens from a finding to a site in brackets after it: "积液（右侧）"."""
 _TIED_REACH = 8
 """Most tokens from a finding to a site that a preposition ties to it: "结节位于右肺上叶"."""
+_OF_AT_MOST = 2
+"""Most tokens between an organ and a tissue of it: "回旋支近段管壁"."""
 _SIDED = frozenset({Laterality.LEFT, Laterality.RIGHT, Laterality.BILATERAL})
 
 
@@ -41,6 +44,16 @@ class Place:
     of: tuple[int, int] | None = None
 
 
+def _begins(words: Sequence[str], at: int, phrases: Sequence[tuple[str, ...]]) -> bool:
+    """Whether one of `phrases` stands at the token `at`."""
+    return any(tuple(words[at : at + len(phrase)]) == phrase for phrase in phrases)
+
+
+def _without(items: Sequence[Match], sites: Sequence[Match]) -> list[Match]:
+    """`items` without `sites` and the sides right before them."""
+    return [i for i in items if i not in sites and not any(s.start == i.end for s in sites)]
+
+
 class TopicReader:
     """Finds topics by the words of one pack.
 
@@ -58,6 +71,7 @@ class TopicReader:
         self._marks = frozenset(words.phrase_breaks)
         self._breaks = frozenset(words.clause_breaks)
         self._adjuncts = frozenset(words.adjuncts)
+        self._landmarks = [tokenize(phrase).words for phrase in words.landmarks]
         self._prepositions = frozenset(words.prepositions)
         self.lineage = cache(self._lineage)
 
@@ -103,7 +117,7 @@ class TopicReader:
                 before, said = max(((at, n) for n, (at, _) in enumerate(done) if at <= start), default=(first, None))
                 own = [i for i in here if i.start >= before and (i.end <= start or (i.start < end and start < i.end))]
                 known = running if said is None else done[said][1]
-                topic = self._topic(words, self._outside(own, start, known), known) if own else known
+                topic = self._topic(words, self._outside(own, (start, end), known), known) if own else known
                 if here and here[-1].start >= end:
                     topic = self._behind(words, topic, [i for i in here if i.start >= end], end)
                 for index in same:
@@ -132,11 +146,15 @@ class TopicReader:
     def _is_site(self, item: Match) -> bool:
         return item.identifier in self._anatomy
 
-    def _outside(self, own: Sequence[Match], start: int, carried: Topic) -> list[Match]:
+    def _outside(self, own: Sequence[Match], said: tuple[int, int], carried: Topic) -> list[Match]:
         """`own` without sites inside the words that are said, where a better one is known: the lobe in "右肺上叶肺癌".
 
-        A region of the body or a tissue ("软组织肿块") gives way to what the phrase before spoke of, too.
+        A region of the body or a tissue ("软组织肿块") gives way to what the phrase before spoke of, too, unless the
+        words are a name of the place as well ("腹水").
         """
+        start = said[0]
+        if any((i.start, i.end) == said and self._is_site(i) for i in own):
+            return list(own)
         before = any(i.end <= start and self._is_site(i) for i in own)
         narrow = any(self._is_site(i) and not self._vague(i) for i in own)
         return [
@@ -154,8 +172,11 @@ class TopicReader:
 
     def _topic(self, words: Sequence[str], own: Sequence[Match], carried: Topic) -> Topic:
         """The topic of words that name `own`, `carried` where there are none."""
+        marks = [i for i in own if self._is_site(i) and _begins(words, i.end, self._landmarks)]
+        if marks and (carried.sites or any(self._is_site(i) and i not in marks for i in own)):
+            own = _without(own, marks)
         near = [i for i in own if self._is_site(i) and self._near_only(words, i, own)]
-        kept = [i for i in own if i not in near and not any(n.start == i.end for n in near)] or list(own)
+        kept = _without(own, near) or list(own)
         sites = [i for i in kept if self._is_site(i)]
         side = self._side(words, kept, sites[-1] if sites else None)
         if not kept:
@@ -169,7 +190,14 @@ class TopicReader:
             if not any(words[i] in self._joins for i in between) or not self._fills(words, between, own):
                 break
             group.insert(0, site)
-        whole = next((s for s in reversed(sites[:-1]) if sites[-1].identifier in self.lineage(s.identifier)), sites[-1])
+        whole = next(
+            (
+                s
+                for s in reversed(sites[:-1])
+                if sites[-1].identifier in self.lineage(s.identifier) or self._of(words, s, sites[-1])
+            ),
+            sites[-1],
+        )
         if side is None and len(group) == 1 and not self._only_one(group[0]) and self._related(carried, group[0]):
             side = carried.side
             if carried.whole and group[0].identifier in self.lineage(carried.whole.identifier):
@@ -179,6 +207,12 @@ class TopicReader:
     def _fills(self, words: Sequence[str], between: range, items: Sequence[Match]) -> bool:
         """Whether nothing but joins and sides stands there."""
         return all(words[i] in self._joins or any(s.start <= i < s.end for s in items) for i in between)
+
+    def _of(self, words: Sequence[str], organ: Match, tissue: Match) -> bool:
+        """Whether a tissue is that of the organ named right before it: "回旋支管壁"."""
+        between = words[organ.end : tissue.start]
+        close = tissue.start >= organ.end and len(between) <= _OF_AT_MOST and self._joins.isdisjoint(between)
+        return close and self._vague(tissue) and not self._vague(organ)
 
     def _vague(self, site: Match) -> bool:
         entry = self._anatomy.get(site.identifier)

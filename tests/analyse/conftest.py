@@ -56,16 +56,27 @@ Effusion = ["pleural_effusion"]
 CASES = 'cases = [{ text = "No fracture.", span = "fracture", assertion = "absent" }]\n'
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """The small pack's folder, free to be changed."""
-    folder = tmp_path / "en"
+def write_pack(folder: Path) -> Path:
+    """The small pack, and its label set beside it, in a folder that isn't there yet."""
     shutil.copytree(LANGUAGES / "en", folder)
     for name, text in (("concepts", CONCEPTS), ("anatomy", ANATOMY), ("cases", CASES)):
         (folder / f"{name}.toml").write_text(text, encoding="utf-8")
-    (tmp_path / "labels").mkdir()
-    (tmp_path / "labels" / "small.toml").write_text(LABELS, encoding="utf-8")
+    labels = folder.parent / "labels"
+    labels.mkdir()
+    (labels / "small.toml").write_text(LABELS, encoding="utf-8")
     return folder
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The small pack's folder, free to be changed."""
+    return write_pack(tmp_path / "en")
+
+
+@pytest.fixture(scope="module")
+def module_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small pack's folder, for a module that changes it once: an engine takes seconds to make."""
+    return write_pack(tmp_path_factory.mktemp("pack") / "en")
 
 
 @pytest.fixture
@@ -81,11 +92,5 @@ def build(folder: Path) -> Callable[..., Engine]:
 @pytest.fixture(scope="session")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Engine:
     """An engine of the small pack, shared."""
-    folder = tmp_path_factory.mktemp("pack") / "en"
-    shutil.copytree(LANGUAGES / "en", folder)
-    for name, text in (("concepts", CONCEPTS), ("anatomy", ANATOMY), ("cases", CASES)):
-        (folder / f"{name}.toml").write_text(text, encoding="utf-8")
-    labels = folder.parent / "labels"
-    labels.mkdir()
-    (labels / "small.toml").write_text(LABELS, encoding="utf-8")
-    return Engine(read_pack(folder, labels))
+    folder = write_pack(tmp_path_factory.mktemp("pack") / "en")
+    return Engine(read_pack(folder, folder.parent / "labels"))

@@ -46,7 +46,12 @@ TOPICS = [
         [("pulmonary_nodule", "right", "right_upper_lobe"), ("lung_cancer", "right", "right_upper_lobe")],
     ),
     # a semicolon ends a topic
-    ("右肺上叶结节；气胸。", [("pulmonary_nodule", "right", "right_upper_lobe"), ("pneumothorax", None, None)]),
+    ("右肺上叶结节；脓肿。", [("pulmonary_nodule", "right", "right_upper_lobe"), ("abscess", None, None)]),
+    # a word that names its place as well
+    (
+        "食管胃底静脉曲张，腹水。",
+        [("esophageal_varices", None, "gastroesophageal_junction"), ("ascites", None, "abdomen")],
+    ),
     # a site that is only near
     ("左肺上叶近肺门处结节。", [("pulmonary_nodule", "left", "left_upper_lobe")]),
     # an organ of its own doesn't take the side of another
@@ -56,6 +61,37 @@ TOPICS = [
     # a tissue in the finding's name is no better site than the lobe before it
     ("左肺下叶见软组织肿块。", [("lung_mass", "left", "left_lower_lobe")]),
     ("双侧基底节区脑梗死。", [("cerebral_infarct", "bilateral", "basal_ganglia")]),
+    # a site that tells where another is meant, or where it is worst
+    ("胸12水平脊髓水肿。", [("cord_signal_abnormality", "midline", "spinal_cord")]),
+    (
+        "双肺斑片影，以右肺为著，考虑肺炎。",
+        [("patchy_opacity", "bilateral", "lung"), ("pneumonia", "bilateral", "lung")],
+    ),
+    # a tissue of the organ before it
+    ("右冠状动脉管壁不规则，管腔狭窄。", [("coronary_stenosis", "right", "right_coronary_artery")]),
+    # 两 that counts is no side, 左后 is one though 向左 isn't
+    ("右肾见两枚囊肿。", [("renal_cyst", "right", "right_kidney")]),
+    ("腰4/5椎间盘向左后突出。", [("disc_herniation", "left", "l4_l5_disc")]),
+    # a character that is part of another word names no site
+    (
+        "右侧额叶肿块，中心坏死，周围水肿。",
+        [
+            ("brain_mass", "right", "frontal_lobe"),
+            ("necrosis", "right", "frontal_lobe"),
+            ("brain_edema", "right", "frontal_lobe"),
+        ],
+    ),
+    ("小肠梗阻。", [("small_bowel_obstruction", None, "small_bowel")]),
+    # a longer name of a kind is what its last words mean at the site
+    ("胆囊内见多发小结石。", [("cholelithiasis", None, "gallbladder")]),
+    ("食管中段管腔狭窄。", [("esophageal_stricture", None, "middle_esophagus")]),
+    # the same word at another site
+    ("右髋假体位置良好。", [("hip_prosthesis", "right", "hip")]),
+    ("右侧股骨颈见透亮线。", [("femoral_neck_fracture", "right", "femoral_neck")]),
+    ("门静脉积气。", [("portal_venous_gas", None, "portal_vein")]),
+    ("甲状腺右叶下极见低回声结节。", [("thyroid_nodule", "right", "right_thyroid_lobe")]),
+    ("双侧峡部裂。", [("spondylolysis", "bilateral", "pars_interarticularis")]),
+    ("左側肋膜腔積液。", [("pleural_effusion", "left", "pleura")]),
     # a name inside a longer one
     ("右输尿管上段扩张。", [("hydroureter", "right", "proximal_ureter")]),
 ]
@@ -70,7 +106,32 @@ def test_sites_and_sides_come_first_and_hold(text: str, expected: list[tuple[str
     assert found == expected
 
 
+DEGREES = [
+    ("肿块，增强后明显强化。", ("mass", None, None)),
+    ("明显强化结节。", ("nodule", None, None)),
+    ("左肺结节较前明显增大。", ("pulmonary_nodule", None, "increased")),
+    ("右侧胸腔积液较前略减少。", ("pleural_effusion", None, "decreased")),
+    ("右侧胸腔少量积液，较前略减少。", ("pleural_effusion", "minimal", "decreased")),
+    ("左肺结节无明显变化。", ("pulmonary_nodule", None, "stable")),
+    ("二尖瓣中度反流。", ("mitral_regurgitation", "moderate", None)),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), DEGREES, ids=[text for text, _ in DEGREES])
+def test_how_far_something_changed_or_is_enhanced_is_no_degree_of_it(
+    text: str, expected: tuple[str, str | None, str | None]
+) -> None:
+    """A degree inside the words of the course, or right before a quality, isn't the finding's."""
+    (found,) = read(text).findings
+    assert (found.concept.id, found.severity and found.severity.value, found.change and found.change.value) == expected
+
+
 SIZES = [
+    # no white space after the mark before it
+    ("室间隔增厚，13mm。", [((13.0,), "size", "current")]),
+    ("结节，0.6×0.4cm，边界清。", [((6.0, 4.0), "size", "current")]),
+    ("结节，大小：8mm×6mm。", [((8.0, 6.0), "size", "current")]),
+    ("气管插管末端位于隆突上约3.5cm。", [((35.0,), "distance", "current")]),
     ("肿块，范围3.4×2.6cm。", [((34.0, 26.0), "size", "current")]),
     ("结节，直径约1.2 cm。", [((12.0,), "size", "current")]),
     ("结节，大小约8mm（原约6mm）。", [((8.0,), "size", "current"), ((6.0,), "size", "prior")]),
@@ -101,6 +162,8 @@ ASKED = [
     ("建议6-12个月后随访。", (None, 180, 365)),
     ("建议半年后复查。", (None, 182, 182)),
     ("建议穿刺活检。", (None, None, None)),
+    ("建議安排胸部電腦斷層。", ("CT", None, None)),
+    ("建议年度随访。", (None, 365, 365)),
     ("必要时行PET-CT检查。", ("PT", None, None)),
 ]
 
@@ -172,6 +235,7 @@ def test_what_is_shown_is_the_text_as_written() -> None:
     assert analysis.findings[0].measurements[0].text == "８ｍｍ"
     for said in (*analysis.findings, *analysis.measurements, *analysis.recommendations):
         assert said.text == text[said.start : said.end]
+    assert [r.procedure for r in analysis.recommendations] == ["複查"]
 
 
 def test_lines_of_a_printer_are_one_sentence_and_items_are_not() -> None:

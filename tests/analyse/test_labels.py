@@ -8,7 +8,7 @@ import pytest
 
 from dicomnlp.analyse import analyse
 from dicomnlp.analyse.engine import Engine
-from dicomnlp.analyse.pack import LABELS
+from dicomnlp.analyse.pack import LABELS, read_pack
 from dicomnlp.errors import LanguagePackError
 from dicomnlp.model import Narrative, Segment
 
@@ -28,23 +28,28 @@ Clear = { besides = ["Stenosis"] }
 """
 
 
+@pytest.fixture(scope="module")
+def engine(module_folder: Path) -> Engine:
+    """With the set above."""
+    labels = module_folder.parent / "labels"
+    (labels / "small.toml").write_text(SMALL, encoding="utf-8")
+    return Engine(read_pack(module_folder, labels))
+
+
 @pytest.fixture
-def labels_of(build: Callable[..., Engine], folder: Path) -> Callable[[str], dict[str, str | None]]:
+def labels_of(engine: Engine) -> Callable[[str], dict[str, str | None]]:
     """Labels of a text by the set above."""
-    (folder.parent / "labels/small.toml").write_text(SMALL, encoding="utf-8")
-    engine = build()
     return lambda text: engine.analyse(Narrative(text)).labels["small"]
 
 
 @pytest.mark.parametrize(
     ("subject", "expected"), [("", "present"), ("specimen A", "present"), ("fetus B", None), ("device", None)]
 )
-def test_labels_are_of_the_patient(build, folder, subject, expected):
+def test_labels_are_of_the_patient(engine, subject, expected):
     """What a fetus has isn't what its mother has; a specimen is of the patient."""
-    (folder.parent / "labels/small.toml").write_text(SMALL, encoding="utf-8")
     text = "Nodule."
     narrative = Narrative(text, (), (Segment(0, len(text), "1.1", subject),))
-    assert build().analyse(narrative).labels["small"]["Anything"] == expected
+    assert engine.analyse(narrative).labels["small"]["Anything"] == expected
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """Reports that declare several languages, on two small packs that share the rules of English."""
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,18 +20,24 @@ opacity = { meaning = "Opacity", terms = ["gift"] }
 """The last word is an English one, too: it must count in German passages only."""
 
 
-@pytest.fixture
-def packs(folder: Path, build: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch) -> None:
-    """English and German, and no other language."""
-    german = folder.parent / "de"
-    shutil.copytree(folder, german)
+@pytest.fixture(scope="module")
+def engines(module_folder: Path) -> dict[str, Engine]:
+    """English, and German in the words above."""
+    german = module_folder.parent / "de"
+    shutil.copytree(module_folder, german)
     (german / "concepts.toml").write_text(GERMAN, encoding="utf-8")
     about = (german / "pack.toml").read_text(encoding="utf-8")
     (german / "pack.toml").write_text(about.replace('language = "en"', 'language = "de"'), encoding="utf-8")
     (german / "cases.toml").write_text(
         'cases = [{ text = "No erguss.", span = "erguss", assertion = "absent" }]\n', encoding="utf-8"
     )
-    engines = {"en": build(), "de": Engine(read_pack(german, folder.parent / "labels"))}
+    labels = module_folder.parent / "labels"
+    return {code: Engine(read_pack(module_folder.parent / code, labels)) for code in ("en", "de")}
+
+
+@pytest.fixture
+def packs(engines: dict[str, Engine], monkeypatch: pytest.MonkeyPatch) -> None:
+    """English and German, and no other language."""
     english = language._about("en")
     monkeypatch.setattr(mixed, "load_engine", engines.__getitem__)
     monkeypatch.setattr(language, "languages", lambda: ("de", "en"))
