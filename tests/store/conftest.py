@@ -1,5 +1,7 @@
 """The same tests on SQLite and on a real PostgreSQL: ask for `database`, or for `settings` of one not yet made."""
 
+import shutil
+
 import pytest
 
 from dicomnlp.config import DatabaseSettings, Settings
@@ -13,6 +15,14 @@ def postgres_template(postgres):
     name = postgres.create_database()
     admin.upgrade(Settings(database=DatabaseSettings(url=postgres.url(name))))
     return name
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory):
+    """The same as a SQLite file."""
+    file = tmp_path_factory.mktemp("template") / "test.db"
+    admin.upgrade(Settings(database=DatabaseSettings(url=f"sqlite:///{file}")))
+    return file
 
 
 def make_settings(folder, url, **keys):
@@ -45,9 +55,9 @@ def sqlite_settings(tmp_path):
 def ready_settings(request, tmp_path):
     """Settings of a database with the schema and nothing in it."""
     if request.param == "sqlite":
-        ready = make_settings(tmp_path, f"sqlite:///{tmp_path}/var/test.db")
-        admin.upgrade(ready)
-        yield ready
+        (tmp_path / "var").mkdir()
+        shutil.copy(request.getfixturevalue("sqlite_template"), tmp_path / "var")
+        yield make_settings(tmp_path, f"sqlite:///{tmp_path}/var/test.db")
         return
     server = request.getfixturevalue("postgres")
     name = server.create_database(request.getfixturevalue("postgres_template"))

@@ -54,7 +54,7 @@ def obedient():
             case b"eat":
                 eaten = []
                 while True:
-                    eaten.append(b"x" * 50_000_000)
+                    eaten.append(b"x" * 150_000_000)
                     time.sleep(0.05)
             case b"raise":
                 raise ValueError(stored.data)
