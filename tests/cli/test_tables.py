@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from rich.cells import cell_len
 from support.records import make_finding
 
 from dicomnlp.cli import context, reading, tables
@@ -49,6 +50,21 @@ def test_no_identifier_is_cut_or_broken(monkeypatch, width):
     for word in (*shown, "language_not_supported", "not_dicom", "2026-11-22T06:00:00Z"):
         assert any(word in line for line in text.splitlines()), word
     assert max(map(len, text.splitlines())) <= width
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_chinese_takes_two_columns_a_character(monkeypatch, width):
+    """The frame of a table stays straight, and no line of a table or a block is wider than the terminal."""
+    monkeypatch.setattr(out, "width", width)
+    rows = [("肺结节", "右肺上叶见一磨玻璃结节，大小约８ｍｍ×６ｍｍ。" * 3, "8x6 mm"), ("胸腔积液", "左侧，少量。", "")]
+    with out.capture() as captured:
+        tables.print_records(("concept", "sentence", "size"), rows)
+    lines = captured.get().splitlines()
+    assert max(map(cell_len, lines)) <= width
+    framed = [line for line in lines if line.startswith("│")]
+    assert len({cell_len(line) for line in framed}) == (1 if width == 200 else 0)
+    shown = "".join("".join(lines).split())
+    assert all(word in shown for word in ("肺结节", "胸腔积液", "左侧，少量。"))
 
 
 def test_control_characters_of_a_cell_are_replaced(monkeypatch):

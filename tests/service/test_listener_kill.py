@@ -11,7 +11,7 @@ pytestmark = pytest.mark.service
 
 
 def test_listener_killed_five_hundred_times_loses_nothing_acknowledged(tmp_path, database_url):
-    """Two senders; each life is at most a fifth of a second, its start included."""
+    """Two senders; each life is at most a fifth of a second, or two starts of this machine."""
     service = Service(tmp_path, database_url)
     service.told("db", "upgrade")
     ledger = run_trial(service.config, kills=500, seconds=0.2, seed=1)

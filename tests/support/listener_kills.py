@@ -3,8 +3,8 @@
 python -m support.listener_kills CONFIG KILLS SECONDS SEED
 
 The listener of CONFIG is forked from a process that has everything imported, so that a life can be a tenth of a second
-and a trial costs as little; it is killed at a random moment of the SECONDS after its fork, while it starts too. Prints
-the ledger as JSON.
+and a trial costs as little; it is killed at a random moment of the SECONDS after its fork (on a busy machine, of twice
+what a start takes), while it starts too. Prints the ledger as JSON.
 """
 
 import hashlib
@@ -12,6 +12,7 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -43,17 +44,42 @@ def _live(settings):
     os._exit(0)
 
 
+def _born(settings):
+    """The process of a new listener."""
+    child = os.fork()
+    if not child:
+        try:
+            _live(settings)
+        finally:
+            os._exit(3)
+    return child
+
+
+def _start_seconds(settings):
+    """What a start takes on this machine now, until the port answers."""
+    began = time.monotonic()
+    child = _born(settings)
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", settings.listener.port), timeout=1).close()
+        except OSError:
+            time.sleep(0.005)
+        else:
+            break
+    took = time.monotonic() - began
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return took
+
+
 def _kill_again_and_again(settings, kills, seconds, seed):
     chance = random.Random(seed)
+    # a listener that is always killed before it takes anything would show nothing
+    longest = max(seconds, 2 * _start_seconds(settings))
     unexpected = 0
     for _ in range(kills):
-        child = os.fork()
-        if not child:
-            try:
-                _live(settings)
-            finally:
-                os._exit(3)
-        time.sleep(chance.uniform(0, seconds))
+        child = _born(settings)
+        time.sleep(chance.uniform(0, longest))
         os.kill(child, signal.SIGKILL)
         _, ended = os.waitpid(child, 0)
         unexpected += not os.WIFSIGNALED(ended)

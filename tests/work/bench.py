@@ -91,8 +91,8 @@ class Bench:
             rows = connection.execute(sa.select(c.id, c.state, c.reason_code, c.attempts).where(c.id.in_(ids)))
             return {row.id: (str(row.state), row.reason_code, row.attempts) for row in rows}
 
-    def wait(self, ids, seconds=60):
-        """Wait until none of `ids` is pending; their states."""
+    def wait(self, ids, seconds=200):
+        """Wait until none of `ids` is pending; their states. A busy machine takes a minute over a few deaths."""
         deadline = time.monotonic() + seconds
         while True:
             states = self.states(ids)
@@ -103,7 +103,7 @@ class Bench:
 
     def wait_for_workers(self):
         """Wait until the engine is whole."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 200
         while len(self.dispatcher._workers) < self.settings.work.workers:
             assert time.monotonic() < deadline
             time.sleep(0.05)

@@ -78,7 +78,7 @@ def dispatching(folder):
         process.wait()
 
 
-def until(condition, seconds=60):
+def until(condition, seconds=200):
     """Wait for `condition`."""
     deadline = time.monotonic() + seconds
     while not condition():
