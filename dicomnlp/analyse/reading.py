@@ -5,7 +5,7 @@ itself. What the section adds is put on top by the caller.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from dicomnlp.analyse.attributed import Attributes
@@ -27,7 +27,7 @@ from dicomnlp.analyse.matches import Match, Matches
 from dicomnlp.analyse.measures import MeasureReader
 from dicomnlp.analyse.pack import TARGET, Pack
 from dicomnlp.analyse.tokens import tokenize
-from dicomnlp.model import Assertion, Change, Cue, Laterality, Measurement
+from dicomnlp.model import Assertion, Change, Cue, Finding, Laterality, Measurement, SectionName
 
 CACHE_SIZE = 8192
 """Sentences that a process keeps; at some 2 kB each about 16 MB."""
@@ -62,6 +62,8 @@ class SentenceReading:
     """It names no finding and goes on about the one before: "It measures 4 mm"."""
     change: Change | None = None
     """Of such a sentence: how what it goes on about has changed, where it names one course."""
+    found: dict[tuple[SectionName, Assertion | None], Sequence[Finding]] = field(default_factory=dict)
+    """What comes of it in each kind of section, as far as it was asked for; see `findings.FindingJudge`."""
 
 
 class SentenceReader:
