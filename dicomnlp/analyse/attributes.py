@@ -109,8 +109,8 @@ class AttributeReader:
         marks = (matches.degrees, matches.acuities, matches.courses, matches.counts)
         if not (any(marks) or matches.sites or matches.sides or measurements or levels or image_references):
             return [(_NOTHING,)] * len(targets)
-        marked = frozenset(token for kind in marks for m in kind for token in range(m.start, m.end))
-        beside = frozenset(token for m in matches.sides for token in range(m.start, m.end))
+        marked = frozenset([token for kind in marks for m in kind for token in range(m.start, m.end)])
+        beside = frozenset([token for m in matches.sides for token in range(m.start, m.end)])
         clause = Clause(words, targets, self._joins, self._breaks, self._halts, self._prepositions, marked, beside)
         owners = self._owners(clause, targets, measurements, matches.sites)
         said = [span for _, span in measurements] + [(p.start, p.end) for p in (*levels, *image_references)]
