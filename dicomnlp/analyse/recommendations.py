@@ -65,7 +65,7 @@ class TimeReader:
         """Times in `words`, in order; those that are past or a duration are left out."""
         at = 0
         while at < len(words):
-            read = self._read(words, at)
+            read = self._read(words, at) if words[at][0].isdigit() or words[at] in self._numbers else None
             if read is None:
                 at += 1
                 continue
@@ -165,6 +165,8 @@ class RecommendationReader:
         found: list[Request] = []
         for start, end in self._clauses(passage.words):
             inside = [h for h in hits if start <= h.start and h.end <= end]
+            if not any(h.kind in _NEEDED for h in inside):
+                continue
             clause = _Clause(passage, (start, end), inside, sites, self._times, self._periods, self._sets)
             kind = self._judge(clause)
             if kind is not None:
