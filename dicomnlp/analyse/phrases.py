@@ -75,7 +75,7 @@ class PhraseTable(Generic[Value]):
         """
         if all(optional for _, optional in steps) or ANY in steps[0][0]:
             return False
-        self._plain = False
+        self._plain = self._plain and not any({ANY, NUMBER} & set(words) for words, _ in steps)
         nodes: dict[int, _Node] = {id(self._root): self._root}
         for alternatives, optional in steps:
             reached = dict(nodes) if optional else {}
@@ -111,7 +111,7 @@ class PhraseTable(Generic[Value]):
         return self._find_patterns(words)
 
     def _find_phrases(self, words: Sequence[str]) -> list[tuple[Value, int, int]]:
-        """As `find`, where there are phrases alone: one way through the tree."""
+        """As `find`, where no step stands for any word: one way through the tree."""
         found: list[tuple[Value, int, int]] = []
         first, number = self._root.get, len(words)
         for start, word in enumerate(words):
@@ -128,22 +128,39 @@ class PhraseTable(Generic[Value]):
 
     def _find_patterns(self, words: Sequence[str]) -> list[tuple[Value, int, int]]:
         found: list[tuple[Value, int, int]] = []
-        root = self._root
+        root, number = self._root, len(words)
         numbers = NUMBER in root
         for start, word in enumerate(words):
-            nodes = [root[word]] if word in root else []
-            if numbers and word[0].isdigit():
-                nodes.append(root[NUMBER])
+            node = root.get(word)
             end = start + 1
-            while nodes:
-                for node in nodes:
-                    if END in node:
-                        found += [(value, start, end) for value in node[END]]
-                if end == len(words):
+            if numbers and word[0].isdigit():
+                self._follow([root[NUMBER]] if node is None else [node, root[NUMBER]], words, start, end, found)
+                continue
+            # one way through the tree for as long as it has one
+            while node is not None:
+                if ANY in node or NUMBER in node:
+                    self._follow([node], words, start, end, found)
                     break
-                nodes = self._next(nodes, words[end])
+                if END in node:
+                    found += [(value, start, end) for value in node[END]]
+                if end == number:
+                    break
+                node = node.get(words[end])
                 end += 1
         return found
+
+    def _follow(
+        self, nodes: Sequence[_Node], words: Sequence[str], start: int, end: int, found: list[tuple[Value, int, int]]
+    ) -> None:
+        """All ways on from `nodes`, which the words [start, end) lead to."""
+        while nodes:
+            for node in nodes:
+                if END in node:
+                    found += [(value, start, end) for value in node[END]]
+            if end == len(words):
+                break
+            nodes = self._next(nodes, words[end])
+            end += 1
 
     def _next(self, nodes: Sequence[_Node], word: str) -> list[_Node]:
         reached: list[_Node] = []
