@@ -65,6 +65,7 @@ class AttributeReader:
         self._joins = frozenset(word.lower() for word in words.joins)
         self._breaks = frozenset(word.lower() for word in words.clause_breaks)
         self._prepositions = frozenset(word.lower() for word in words.prepositions)
+        self._ties = self._joins | self._prepositions
         self._coordinators = frozenset(word.lower() for word in words.coordinators)
         self._separators = frozenset(word.lower() for word in words.separators)
         self._reaches = frozenset(word.lower() for word in words.reaches)
@@ -114,7 +115,9 @@ class AttributeReader:
             return [(_NOTHING,)] * len(targets)
         marked = frozenset([token for kind in marks for m in kind for token in range(m.start, m.end)])
         beside = frozenset([token for m in matches.sides for token in range(m.start, m.end)])
-        clause = Clause(words, targets, self._joins, self._breaks, self._halts, self._prepositions, marked, beside)
+        clause = Clause(
+            words, targets, self._joins, self._breaks, self._halts, self._prepositions, self._ties, marked, beside
+        )
         owners = self._owners(clause, targets, measurements, matches.sites) if measurements else []
         said = [span for _, span in measurements] + [(p.start, p.end) for p in (*levels, *image_references)]
         counts = sorted([*matches.counts, *self._numerals.read(words, targets, said)], key=_PLACE)

@@ -28,6 +28,7 @@ class Clause:
         breaks: frozenset[str],
         halts: frozenset[str],
         prepositions: frozenset[str],
+        ties: frozenset[str],
         marked: frozenset[int],
         sided: frozenset[int],
     ) -> None:
@@ -39,7 +40,7 @@ class Clause:
         self.prepositions = prepositions
         self.marked = marked
         self.sided = sided
-        self.ties = joins | prepositions
+        self.ties = ties
         self.lists = self._lists()
 
     def words_of(self, start: int, end: int, kind: frozenset[str]) -> bool:

@@ -6,8 +6,7 @@ that stand near each other in one clause: the part that is said (the predicate) 
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from operator import attrgetter
 from typing import NamedTuple
@@ -46,6 +45,20 @@ class _Meanings(NamedTuple):
     """Predicates that mean something at a site."""
 
 
+class _Spellings(dict[str, str]):
+    """Words as `spell` gives them; the last are kept, which is quicker than to ask a cache for each."""
+
+    def __init__(self, spell: Callable[[str], str]) -> None:
+        super().__init__()
+        self._spell = spell
+
+    def __missing__(self, word: str) -> str:
+        if len(self) >= _WORDS:
+            self.clear()
+        spelled = self[word] = self._spell(word)
+        return spelled
+
+
 class Lexicon:
     """The terms of one pack.
 
@@ -65,7 +78,7 @@ class Lexicon:
         parts = "|".join(map(re.escape, sorted(self._spellings, key=len, reverse=True)))
         self._variant = re.compile(parts) if parts else None
         self._whole_words = dict(pack.about.abbreviated)
-        self._respelled = lru_cache(_WORDS)(self._respell)
+        self._known = _Spellings(self._respell)
         # a phrase may belong to several concepts and parts: (kind, identifier)
         self._rules: dict[tuple[tuple[str, ...], bool], dict[tuple[str, str], None]] = {}
         self._compositions: list[str] = []
@@ -144,7 +157,7 @@ class Lexicon:
 
     def respelled(self, lower: Sequence[str]) -> Sequence[str]:
         """The words as the lexicon spells them: "oesophagus" as "esophagus", "fx" as "fracture"."""
-        return [self._respelled(word) for word in lower]
+        return list(map(self._known.__getitem__, lower))
 
     def _respell(self, word: str) -> str:
         word = self._whole_words.get(word, word)

@@ -111,7 +111,7 @@ class SentenceReader:
         if targets:
             found = [_target(matches.concepts, *tokens.span(a, b)) for a, b in targets]
         else:
-            places = [(tokens.starts[m.predicate[0]], tokens.ends[m.predicate[1] - 1]) for m in found]
+            places = [tokens.place(*m.predicate) for m in found]
         levels = self._details.levels(text, tokens) if found or ":" in words[:LABEL_AT_MOST] else []
         lead = self._sided(self._details.lead(words, matches, levels))
         if not found:
@@ -130,7 +130,7 @@ class SentenceReader:
             if not cues:
                 mentions.append(Mention(match.identifier, start, end, None, _NO_FLAGS, (), instance))
                 continue
-            spans = [(tokens.starts[c.start], tokens.ends[c.end - 1], c.category) for c in cues]
+            spans = [(*tokens.place(c.start, c.end), c.category) for c in cues]
             shown = tuple([cue(sentence[a:b], a, b, category) for a, b, category in spans])
             flags = frozenset([c.category for c in cues])
             mentions.append(Mention(match.identifier, start, end, judge(flags), flags, shown, instance))
@@ -158,10 +158,12 @@ class SentenceReader:
         stated = [m for m, n in zip(found, normal, strict=True) if n]
         if not stated:
             return self._attributes.read(words, matches, said, measured, levels, images)
+        bare = Matches(matches.concepts, matches.sites, matches.sides, (), (), (), ())
+        if not said:
+            return self._attributes.read(words, bare, stated, [], levels)
         outside = [s for s in matches.sites if not any(m.start <= s.start and s.end <= m.end for m in stated)]
-        sited = replace(matches, sites=tuple(outside)) if said else matches
+        sited = replace(matches, sites=tuple(outside))
         findings = iter(self._attributes.read(words, sited, said, measured, levels, images))
-        bare = replace(matches, degrees=(), courses=(), acuities=(), counts=())
         statements = iter(self._attributes.read(words, bare, stated, [], levels))
         return [next(statements) if n else next(findings) for n in normal]
 

@@ -77,6 +77,12 @@ class Tokens:
     def __len__(self) -> int:
         return len(self.words)
 
+    def place(self, first: int, last: int) -> tuple[int, int]:
+        """The characters of the tokens [first, last)."""
+        starts = self._starts or self.starts
+        ends = self._ends or self.ends
+        return starts[first], ends[last - 1]
+
     def span(self, start: int, end: int) -> tuple[int, int]:
         """The tokens (first, past the last) that the characters [start, end) touch; empty where they touch none."""
         first = bisect_right(self.ends, start)
