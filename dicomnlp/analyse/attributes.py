@@ -150,6 +150,8 @@ class AttributeReader:
         for number, target in enumerate(targets):
             if topics is not None:
                 site, side = topics[number]
+            elif not sites[number] and not sides[number]:
+                site = side = None
             else:
                 site = self._meant(target, self._site(clause, target, sites[number]))
                 of_site = self._side_of(clause, site, matches.sites)

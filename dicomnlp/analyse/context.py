@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from dicomnlp.analyse.library import ConText, ConTextGraph, ConTextModifier, ConTextRule, spacy
-from dicomnlp.analyse.phrases import ANY, NUMBER, PhraseTable
+from dicomnlp.analyse.phrases import ANY, NUMBER, PhraseTable, signs
 from dicomnlp.analyse.schema import ContextFile, CueGroup
 from dicomnlp.analyse.tokens import tokenize
 from dicomnlp.errors import LanguagePackError
@@ -175,19 +175,26 @@ class ClauseConText(ConText):  # type: ignore[misc]  # medspaCy is untyped
     ----------
     rules
         ``context.toml`` of the pack.
+    common
+        Words that most sentences have.
     """
 
-    def __init__(self, rules: ContextFile) -> None:
+    def __init__(self, rules: ContextFile, common: frozenset[str] = frozenset()) -> None:
         super().__init__(
             spacy.blank("xx"), rules=None, span_attrs=None, input_span_type="group", span_group_name="targets"
         )
         # the library's own matcher prunes terminators and modifiers against each other, and drops one of two rules
         # with the same words
         self._table = compile_cues(rules)
+        acting = [list(steps(term)) for group in rules.cues if group.category in CATEGORIES for term in group.terms]
+        # without one of these words no cue acts, which is true of most sentences
+        self._signs = signs(acting, common)
 
     def cues(self, words: Sequence[str], spans: Sequence[tuple[int, int]]) -> list[tuple[CueMatch, ...]]:
         """For each of `spans` (tokens of `words`, in lower case) the cues that act on it, in order of place."""
-        found = self._table.find(words) if spans else ()
+        if not spans or (self._signs is not None and self._signs.isdisjoint(words)):
+            return [()] * len(spans)
+        found = self._table.find(words)
         if not any(rule.category in CATEGORIES for rule, _, _ in found):
             return [()] * len(spans)
         matches = prune(match for match in set(found) if _fits(match, words))

@@ -18,11 +18,11 @@ _Step = tuple[Sequence[str | int], bool]
 """What may stand there: words, `ANY` or `NUMBER`; and whether the step may be left out."""
 
 
-def signs(patterns: Iterable[Sequence[_Step]]) -> frozenset[str] | None:
+def signs(patterns: Iterable[Sequence[_Step]], common: frozenset[str] = frozenset()) -> frozenset[str] | None:
     """Words one of which is in whatever any of `patterns` matches; None where a pattern asks for no word.
 
     Phrases of one step leave no choice. Of others, a step that is a sign already is enough, else it's the one of the
-    longest words: they are the rarest.
+    longest words, `common` ones and marks left out: they are the rarest.
     """
     asked = [
         [frozenset(map(str, words)) for words, optional in steps if not optional and not {ANY, NUMBER} & set(words)]
@@ -33,7 +33,10 @@ def signs(patterns: Iterable[Sequence[_Step]]) -> frozenset[str] | None:
         if not choices:
             return None
         if not any(words <= chosen for words in choices):
-            chosen |= max(choices, key=lambda words: min(map(len, words)))
+            chosen |= max(
+                choices,
+                key=lambda words: (min(map(str.isalnum, words)), words.isdisjoint(common), min(map(len, words))),
+            )
     return frozenset(chosen)
 
 

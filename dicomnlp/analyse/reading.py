@@ -82,7 +82,7 @@ class SentenceReader:
         self._fold = pack.about.folding
         self._lexicon = Lexicon(pack)
         self._lists = ListReader(pack, self._lexicon)
-        self._context = ClauseConText(pack.context)
+        self._context = ClauseConText(pack.context, frozenset(pack.about.common_words))
         self._attributes = AttributeReader(pack)
         self._measures = MeasureReader(pack.measures)
         self._details = DetailReader(pack.attributes)
