@@ -9,7 +9,7 @@ from dataclasses import replace
 from itertools import pairwise
 from operator import attrgetter
 
-from dicomnlp.analyse.attributed import Attributes
+from dicomnlp.analyse.attributed import ACUITIES, CHANGES, SEVERITIES, Attributes
 from dicomnlp.analyse.clause import (
     ADJECTIVES,
     Clause,
@@ -28,7 +28,7 @@ from dicomnlp.analyse.pack import Pack
 from dicomnlp.analyse.tokens import tokenize
 from dicomnlp.analyse.topics import Place as TopicPlace
 from dicomnlp.analyse.topics import TopicReader
-from dicomnlp.model import Acuity, Change, Laterality, Measurement, Severity
+from dicomnlp.model import Change, Laterality, Measurement, Severity
 
 _QUALIFIED = 3
 """Most tokens between "increased" and what is more: "increased hepatic echogenicity"."""
@@ -48,10 +48,6 @@ _Placed = tuple[Measurement, tuple[int, int]]
 
 
 _NOTHING = Attributes()
-_SEVERITIES = {str(severity): severity for severity in Severity}
-_CHANGES = {str(change): change for change in Change}
-_ACUITIES = {str(acuity): acuity for acuity in Acuity}
-"""An enumeration is slow to call."""
 
 
 class AttributeReader:
@@ -165,10 +161,10 @@ class AttributeReader:
             common = Attributes(
                 site.identifier if site else None,
                 side,
-                _SEVERITIES[degree.identifier] if degree else None,
-                _CHANGES[course.identifier] if course else None,
+                SEVERITIES[degree.identifier] if degree else None,
+                CHANGES[course.identifier] if course else None,
                 tuple([m for (m, _), own in zip(measurements, owners, strict=True) if own == number]) if owners else (),
-                _ACUITIES[acuity.identifier] if acuity else None,
+                ACUITIES[acuity.identifier] if acuity else None,
                 clause.count(target, counts) if counts else None,
                 tuple([level.identifier for level in at_levels[number]]) if leveled else (),
                 tuple([place.text for place, own in shown if own == number]) if shown else (),
