@@ -5,6 +5,11 @@ from dataclasses import dataclass, replace
 from dicomnlp.analyse.details import Lead
 from dicomnlp.model import Acuity, Change, Laterality, Measurement, Severity
 
+ACUITIES = {str(acuity): acuity for acuity in Acuity}
+CHANGES = {str(change): change for change in Change}
+SEVERITIES = {str(severity): severity for severity in Severity}
+"""By their values: an enumeration is slow to call."""
+
 
 @dataclass(slots=True)
 class Attributes:

@@ -4,13 +4,12 @@ Which words belong to which finding is settled in `dicomnlp.analyse.clause`. A f
 as many instances: "small right and large left effusions", "metastases in the liver and spleen".
 """
 
-from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from operator import attrgetter
 
-from dicomnlp.analyse.attributed import Attributes
+from dicomnlp.analyse.attributed import ACUITIES, CHANGES, SEVERITIES, Attributes
 from dicomnlp.analyse.clause import (
     ADJECTIVES,
     Clause,
@@ -29,7 +28,7 @@ from dicomnlp.analyse.pack import Pack
 from dicomnlp.analyse.tokens import tokenize
 from dicomnlp.analyse.topics import Place as TopicPlace
 from dicomnlp.analyse.topics import TopicReader
-from dicomnlp.model import Acuity, Change, Laterality, Measurement, Severity
+from dicomnlp.model import Change, Laterality, Measurement, Severity
 
 _QUALIFIED = 3
 """Most tokens between "increased" and what is more: "increased hepatic echogenicity"."""
@@ -62,6 +61,7 @@ class AttributeReader:
         self._joins = frozenset(word.lower() for word in words.joins)
         self._breaks = frozenset(word.lower() for word in words.clause_breaks)
         self._prepositions = frozenset(word.lower() for word in words.prepositions)
+        self._ties = self._joins | self._prepositions
         self._coordinators = frozenset(word.lower() for word in words.coordinators)
         self._separators = frozenset(word.lower() for word in words.separators)
         self._reaches = frozenset(word.lower() for word in words.reaches)
@@ -110,10 +110,12 @@ class AttributeReader:
         marks = (matches.degrees, matches.acuities, matches.courses, matches.counts)
         if not (any(marks) or matches.sites or matches.sides or measurements or levels or image_references):
             return [(_NOTHING,)] * len(targets)
-        marked = frozenset(token for kind in marks for m in kind for token in range(m.start, m.end))
-        beside = frozenset(token for m in matches.sides for token in range(m.start, m.end))
-        clause = Clause(words, targets, self._joins, self._breaks, self._halts, self._prepositions, marked, beside)
-        owners = self._owners(clause, targets, measurements, matches.sites)
+        marked = frozenset([token for kind in marks for m in kind for token in range(m.start, m.end)])
+        beside = frozenset([token for m in matches.sides for token in range(m.start, m.end)])
+        clause = Clause(
+            words, targets, self._joins, self._breaks, self._halts, self._prepositions, self._ties, marked, beside
+        )
+        owners = self._owners(clause, targets, measurements, matches.sites) if measurements else []
         said = [span for _, span in measurements] + [(p.start, p.end) for p in (*levels, *image_references)]
         counts = sorted([*matches.counts, *self._numerals.read(words, targets, said)], key=_PLACE)
         leveled = [Match(place.text, place.start, place.end, (place.start, place.end)) for place in levels]
@@ -123,8 +125,10 @@ class AttributeReader:
         topics = self._topics_of(words, matches, targets)
         sites, sides = self._sites_and_sides(clause, words, matches, measurements) if topics is None else ([], [])
         # "slightly smaller" tells how far it changed, not how large it is
-        named = [c for c in matches.courses if not any(t.start <= c.start and c.end <= t.end for t in targets)]
-        own = [d for d in matches.degrees if not any(c.start <= d.end <= c.end for c in named)]
+        own: Sequence[Match] = matches.degrees
+        if own and matches.courses:
+            named = [c for c in matches.courses if not any(t.start <= c.start and c.end <= t.end for t in targets)]
+            own = [d for d in own if not any(c.start <= d.end <= c.end for c in named)]
         own = [d for d in own if not self._of_an_aside(clause, d) and not self._of_a_quality(clause, d, 0)]
         degrees = clause.given(own, shared=False)
         # in "increased interstitial markings" the word is part of the finding's name
@@ -143,6 +147,8 @@ class AttributeReader:
         for number, target in enumerate(targets):
             if topics is not None:
                 site, side = topics[number]
+            elif not sites[number] and not sides[number]:
+                site = side = None
             else:
                 site = self._meant(target, self._site(clause, target, sites[number]))
                 of_site = self._side_of(clause, site, matches.sites)
@@ -152,16 +158,17 @@ class AttributeReader:
                     site = None  # a list's site is not that of a member on the other side
             degree = nearest(target, [d for d in degrees[number] if not self._sizes(target, d, words)])
             course = nearest(target, courses[number])
+            acuity = nearest(target, acuities[number])
             common = Attributes(
-                anatomy=site.identifier if site else None,
-                laterality=side,
-                severity=Severity(degree.identifier) if degree else None,
-                change=Change(course.identifier) if course else None,
-                measurements=tuple([m for (m, _), own in zip(measurements, owners, strict=True) if own == number]),
-                acuity=Acuity(acuity.identifier) if (acuity := nearest(target, acuities[number])) else None,
-                count=clause.count(target, counts),
-                levels=tuple([level.identifier for level in at_levels[number]]),
-                image_references=tuple([place.text for place, own in shown if own == number]),
+                site.identifier if site else None,
+                side,
+                SEVERITIES[degree.identifier] if degree else None,
+                CHANGES[course.identifier] if course else None,
+                tuple([m for (m, _), own in zip(measurements, owners, strict=True) if own == number]) if owners else (),
+                ACUITIES[acuity.identifier] if acuity else None,
+                clause.count(target, counts) if counts else None,
+                tuple([level.identifier for level in at_levels[number]]) if leveled else (),
+                tuple([place.text for place, own in shown if own == number]) if shown else (),
             )
             instances = self._instances(clause, target, matches, common)
             if topics is None and site and len(instances) == 1:
@@ -186,8 +193,11 @@ class AttributeReader:
         """Site and side of each target, in a language that names them first; None in others."""
         if self._topics is None:
             return None
-        said = Counter(t.predicate for t in targets)  # what is said of two things is said of each of them
-        places = [TopicPlace(*t.predicate, t.of if said[t.predicate] > 1 else None) for t in targets]
+        said = [t.predicate for t in targets]
+        if len(set(said)) == len(said):
+            places = [TopicPlace(*predicate) for predicate in said]
+        else:  # what is said of two things is said of each of them
+            places = [TopicPlace(*t.predicate, t.of if said.count(t.predicate) > 1 else None) for t in targets]
         topics = self._topics.topics(words, matches.sites, matches.sides, places)
         return [
             (t.whole, t.side or (self._anatomy[t.whole.identifier].laterality if t.whole else None)) for t in topics

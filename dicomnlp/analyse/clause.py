@@ -28,6 +28,7 @@ class Clause:
         breaks: frozenset[str],
         halts: frozenset[str],
         prepositions: frozenset[str],
+        ties: frozenset[str],
         marked: frozenset[int],
         sided: frozenset[int],
     ) -> None:
@@ -39,7 +40,7 @@ class Clause:
         self.prepositions = prepositions
         self.marked = marked
         self.sided = sided
-        self.ties = joins | prepositions
+        self.ties = ties
         self.lists = self._lists()
 
     def words_of(self, start: int, end: int, kind: frozenset[str]) -> bool:
@@ -109,10 +110,13 @@ class Clause:
         own: list[list[Match]] = [[] for _ in self.targets]
         if not words:
             return own
+        targets = self.targets
         previous: tuple[Match, int | None] | None = None
         for word in words:
-            touching = [i for i, t in enumerate(self.targets) if word.start < t.end and t.start < word.end]
-            owner = self._owner(word, nouns=nouns)
+            start, end = word.start, word.end
+            touching = [i for i, t in enumerate(targets) if start < t.end and t.start < end]
+            # what stands in one name needs no owner; a list of sites goes on from it all the same
+            owner = self._owner(word, nouns=nouns) if nouns or not touching else None
             if nouns and previous is not None and self._lists_on(previous[0], word, previous[1]):
                 owner = previous[1]
             previous = word, owner

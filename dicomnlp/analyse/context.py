@@ -5,11 +5,10 @@ medspaCy's rules, modifiers and graph stay the engine. What differs, and why, is
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
 from typing import Any, NamedTuple
 
-from dicomnlp.analyse.library import ConText, ConTextGraph, ConTextModifier, ConTextRule, Doc, Span, spacy
-from dicomnlp.analyse.phrases import ANY, NUMBER, PhraseTable
+from dicomnlp.analyse.library import ConText, ConTextGraph, ConTextModifier, ConTextRule, spacy
+from dicomnlp.analyse.phrases import ANY, NUMBER, PhraseTable, signs
 from dicomnlp.analyse.schema import ContextFile, CueGroup
 from dicomnlp.analyse.tokens import tokenize
 from dicomnlp.errors import LanguagePackError
@@ -17,14 +16,19 @@ from dicomnlp.errors import LanguagePackError
 NEGATED, UNCERTAIN, HISTORICAL = "NEGATED_EXISTENCE", "POSSIBLE_EXISTENCE", "HISTORICAL"
 HYPOTHETICAL, FAMILY, AFFIRMED = "HYPOTHETICAL", "FAMILY", "POSITIVE_EXISTENCE"
 CATEGORIES = frozenset({NEGATED, UNCERTAIN, HISTORICAL, HYPOTHETICAL, FAMILY, AFFIRMED})
-_PLACEHOLDER = "\u00a4"
-"""Every word of a document that spaCy sees: its string store grows for ever, and must keep nothing of a report."""
 PHRASE_ENDS = frozenset(",;:。!?")
-_LENGTHS = 512
-"""Documents kept, one for each length of a sentence."""
+_ACTING = frozenset({"FORWARD", "BACKWARD", "BIDIRECTIONAL"})
+"""Directions of cues that act on a mention; the others end scopes, or are none after all."""
 
 
-_Edge = tuple[Span, "ClauseModifier"]
+class Target(NamedTuple):
+    """A mention's tokens [start, end): all that the graph asks of what cues act on."""
+
+    start: int
+    end: int
+
+
+_Edge = tuple[Target, "ClauseModifier"]
 """A target, and a cue that acts on it."""
 
 
@@ -43,23 +47,24 @@ class ClauseModifier(ConTextModifier):  # type: ignore[misc]  # medspaCy is unty
     ----------
     rule, start, end
         The cue and its tokens [start, end).
-    doc
-        A document as long as the sentence.
     words
         The sentence's tokens, in lower case.
     named
         Of each token, whether a mention covers it.
     """
 
-    def __init__(
-        self, rule: ConTextRule, start: int, end: int, doc: Doc, words: Sequence[str], named: Sequence[bool]
-    ) -> None:
-        # medspaCy would look for the sentence in the document, which here is one: a third of ConText's time
-        unlimited = {"FORWARD": (end, len(words)), "BACKWARD": (0, start)}.get(rule.direction, (0, len(words)))
-        super().__init__(rule, start, end, doc, *(unlimited if rule.max_scope is None else ()))
+    def __init__(self, rule: ConTextRule, start: int, end: int, words: Sequence[str], named: Sequence[bool]) -> None:
+        # the widest scope that medspaCy would look up in a document, which here is the sentence
+        reach = rule.max_scope
+        low, high = (0, len(words)) if reach is None else (max(0, start - reach), min(len(words), end + reach))
+        scope = {"FORWARD": (end, high), "BACKWARD": (low, start)}.get(rule.direction, (low, high))
+        super().__init__(rule, start, end, None, *scope)
         self._words = words
         self._named = named
-        self.looks: str = rule.direction  # in the base a property of a property, asked for of each pair of cues
+        # in the base properties of properties, asked for of each pair of cues
+        self.looks: str = rule.direction
+        self.means: str = rule.category
+        self.acts = rule.direction in _ACTING
 
     def limit_scope(self, other: "ClauseModifier") -> bool:
         """A terminating cue ends only the scopes of the side it is meant for.
@@ -67,30 +72,34 @@ class ClauseModifier(ConTextModifier):  # type: ignore[misc]  # medspaCy is unty
         A cue that looks away ends none, nor does one that acts on a few mentions alone.
         """
         looks, other_looks = self.looks, other.looks
-        if looks == "TERMINATE":
+        low, high = self.scope_span
+        other_low, other_high = other.scope_span
+        if not self.acts or not (low <= other_low < high or low < other_high <= high):
             return False
         metadata = other.rule.metadata
         if metadata["only_of"]:
             return False
         if other_looks == "TERMINATE":
             looking = "forward" if other > self else "backward"
-            if metadata["stops"] not in ("both", looking) or self.category in metadata["spares"]:
+            if metadata["stops"] not in ("both", looking) or self.means in metadata["spares"]:
                 return False
-        elif looks != other_looks and "BIDIRECTIONAL" not in (looks, other_looks):
+        elif other.means != self.means or (looks != other_looks and "BIDIRECTIONAL" not in (looks, other_looks)):
             return False
         return bool(super().limit_scope(other))
 
-    def modifies(self, target: Span) -> bool:
+    def modifies(self, target: Target) -> bool:
         """Whether the cue acts on `target`.
 
         A cue inside its target is part of its name. A cue that reaches into its target from outside ("no suspicious"
         over "suspicious mass") acts on it.
         """
-        start, end = self.modifier_span
-        if self.direction in ("TERMINATE", "PSEUDO") or (target.start <= start and end <= target.end):
+        if not self.acts:
             return False
-        forward = self.direction != "BACKWARD" and start < target.start
-        backward = self.direction != "FORWARD" and end > target.end
+        start, end = self.modifier_span
+        if target.start <= start and end <= target.end:
+            return False
+        forward = self.looks != "BACKWARD" and start < target.start
+        backward = self.looks != "FORWARD" and end > target.end
         if forward:
             reached = target.start < end or self.scope_span[0] <= target.start < self.scope_span[1]
             between = range(end, target.start)
@@ -141,53 +150,69 @@ def _leaves_bracket(words: Sequence[str]) -> bool:
     return False
 
 
+class ClauseGraph(ConTextGraph):  # type: ignore[misc]  # medspaCy is untyped
+    """The cues of a sentence and what they act on."""
+
+    modifiers: list[ClauseModifier]
+
+    def update_scopes(self) -> None:
+        """As the library's, in the same order; only cues that act are asked, the others have no scope to limit."""
+        for number, one in enumerate(self.modifiers, 1):
+            for other in self.modifiers[number:]:
+                if one.acts:
+                    one.limit_scope(other)
+                if other.acts:
+                    other.limit_scope(one)
+
+
 class ClauseConText(ConText):  # type: ignore[misc]  # medspaCy is untyped
     """ConText for one sentence at a time.
 
-    Scopes depend on the number of tokens alone, and words are compared outside spaCy: the documents that the library
-    needs hold placeholders, one document for each length.
+    Scopes depend on the number of tokens alone, and words are compared outside spaCy: no document is made, and nothing
+    of a report comes to spaCy's string store, which keeps it for ever.
 
     Parameters
     ----------
     rules
         ``context.toml`` of the pack.
+    common
+        Words that most sentences have.
     """
 
-    def __init__(self, rules: ContextFile) -> None:
-        nlp = spacy.blank("xx")
-        super().__init__(nlp, rules=None, span_attrs=None, input_span_type="group", span_group_name="targets")
+    def __init__(self, rules: ContextFile, common: frozenset[str] = frozenset()) -> None:
+        super().__init__(
+            spacy.blank("xx"), rules=None, span_attrs=None, input_span_type="group", span_group_name="targets"
+        )
         # the library's own matcher prunes terminators and modifiers against each other, and drops one of two rules
         # with the same words
         self._table = compile_cues(rules)
-
-        @lru_cache(_LENGTHS)
-        def document(length: int) -> Doc:
-            return Doc(nlp.vocab, words=[_PLACEHOLDER] * length, sent_starts=[i == 0 for i in range(length)])
-
-        self._document = document
+        acting = [list(steps(term)) for group in rules.cues if group.category in CATEGORIES for term in group.terms]
+        # without one of these words no cue acts, which is true of most sentences
+        self._signs = signs(acting, common)
 
     def cues(self, words: Sequence[str], spans: Sequence[tuple[int, int]]) -> list[tuple[CueMatch, ...]]:
         """For each of `spans` (tokens of `words`, in lower case) the cues that act on it, in order of place."""
-        found = set(self._table.find(words)) if spans else set()
-        matches = prune(match for match in found if _fits(match, words))
+        if not spans or (self._signs is not None and self._signs.isdisjoint(words)):
+            return [()] * len(spans)
+        found = self._table.find(words)
+        if not any(rule.category in CATEGORIES for rule, _, _ in found):
+            return [()] * len(spans)
+        matches = prune(match for match in set(found) if _fits(match, words))
         if not any(rule.category in CATEGORIES for rule, _, _ in matches):
             return [()] * len(spans)
-        doc = self._document(len(words))
-        # equal spans are one target; ConText compares targets by place
-        graph = ConTextGraph(targets=[Span(doc, a, b, label="TARGET") for a, b in sorted(set(spans))])
+        # equal spans are one target
+        graph = ClauseGraph(targets=[Target(a, b) for a, b in sorted(set(spans))])
         named = [False] * len(words)
         for a, b in spans:
             named[a:b] = [True] * (b - a)
-        graph.modifiers = [ClauseModifier(rule, start, end, doc, words, named) for rule, start, end in matches]
+        graph.modifiers = [ClauseModifier(rule, start, end, words, named) for rule, start, end in matches]
         graph.update_scopes()
         graph.apply_modifiers()
         acting: dict[tuple[int, int], set[CueMatch]] = {}
         for target, modifier in _nearest(graph.edges, words):
-            if modifier.category in CATEGORIES:
-                start, end = modifier.modifier_span
-                cue = CueMatch(start, end, modifier.category)
-                acting.setdefault((target.start, target.end), set()).add(cue)
-        return [tuple(sorted(acting.get(span, ()), key=lambda c: (c.start, c.end, c.category))) for span in spans]
+            if modifier.means in CATEGORIES:
+                acting.setdefault(target, set()).add(CueMatch(*modifier.modifier_span, modifier.means))
+        return [tuple(sorted(acting[span])) if span in acting else () for span in spans]
 
 
 def _nearest(edges: Iterable[_Edge], words: Sequence[str]) -> Iterator[_Edge]:
@@ -202,7 +227,7 @@ def _nearest(edges: Iterable[_Edge], words: Sequence[str]) -> Iterator[_Edge]:
         start, end = acting[0][1].modifier_span
         joins: frozenset[str] = acting[0][1].rule.metadata["nearest"]
         acting.sort(key=lambda edge: max(start - edge[0].end, edge[0].start - end))
-        reached: list[Span] = []
+        reached: list[Target] = []
         for target, modifier in acting:
             if reached and not any(_joined(words, target, other, joins) for other in reached):
                 break
@@ -210,7 +235,7 @@ def _nearest(edges: Iterable[_Edge], words: Sequence[str]) -> Iterator[_Edge]:
             yield target, modifier
 
 
-def _joined(words: Sequence[str], one: Span, other: Span, joins: frozenset[str]) -> bool:
+def _joined(words: Sequence[str], one: Target, other: Target, joins: frozenset[str]) -> bool:
     first, second = (one, other) if one.start <= other.start else (other, one)
     between = words[first.end : second.start]
     return second.start < first.end or (bool(between) and (between[-1] in joins or between[0] in joins))

@@ -35,7 +35,7 @@ class NumeralReader:
         said
             Tokens [start, end) of measurements, levels and references to images, whose numbers count nothing.
         """
-        if not any(map(str.isdigit, words)):
+        if not any(map(str.isdecimal, words)):
             return
         taken = {token for start, end in said for token in range(start, end)}
         for place, word in enumerate(words[:-1]):

@@ -14,6 +14,8 @@ from dicomnlp.analyse.schema import AttributesFile
 from dicomnlp.analyse.tokens import WORD, WORD_ENDS, Tokens
 from dicomnlp.model import Laterality
 
+_DIGIT = re.compile(r"\d")
+
 
 @dataclass(frozen=True, slots=True)
 class Lead:
@@ -55,8 +57,8 @@ class DetailReader:
         return _places(self._levels, text, tokens)
 
     def image_references(self, text: str, tokens: Tokens) -> list[Place]:
-        """References to images ("series 3, image 47"), in order."""
-        return _places(self._images, text, tokens)
+        """References to images ("series 3, image 47"), in order; each has a number."""
+        return [] if _DIGIT.search(text) is None else _places(self._images, text, tokens)
 
     def refers_back(self, text: str) -> bool:
         """Whether the sentence goes on about the finding before: "It measures 4 mm"."""

@@ -69,9 +69,10 @@ class ListReader:
         named = frozenset(token for concept in matches.concepts for token in range(*concept.predicate))
         found = {(site.start, site.end): site for site in matches.sites}
         for site in matches.sites:
-            heads = [words[start : site.end] for start in range(site.start + 1, site.end)]
             members = [(site.start, site.end)]
+            heads: list[Sequence[str]] = []
             while (end := self._end_before(words, members[-1][0], beside, first=len(members) == 1)) is not None:
+                heads = heads or [words[start : site.end] for start in range(site.start + 1, site.end)]
                 completed = self._completed(SITE, words, end, heads)
                 # "left and right kidneys" are the two of a pair, as "both kidneys" are
                 if completed is None or (completed.start, end) in sides:
@@ -112,14 +113,12 @@ class ListReader:
             if concept.identifier in self._normal:
                 continue
             start, stop = concept.predicate
-            heads = [words[first:stop] for first in range(start + 1, stop)]
-            right = start
             site = next((s for s in sites if s[0] < start <= s[1]), None)
-            if site is not None:
-                heads.insert(0, words[start:stop])
-                right = site[0]
+            right = start if site is None else site[0]
+            heads: list[Sequence[str]] = []
             first = True
             while (end := self._end_before(words, right, adjectives, first=first)) is not None:
+                heads = heads or [words[at:stop] for at in range(start + (site is None), stop)]
                 # the longest head first: "superficial and deep femoral vein thrombosis" is twice of a femoral vein
                 member = next(
                     (
@@ -140,8 +139,10 @@ class ListReader:
                 right, first = member.start, False
             if concept.of is not None:
                 continue
-            named = _tokens(found)
-            found += [m for m in self._following(words, concept, matches.sites) if named.isdisjoint(m.tokens)]
+            following = self._following(words, concept, matches.sites)
+            if following:
+                named = _tokens(found)
+                found += [m for m in following if named.isdisjoint(m.tokens)]
         return tuple(sorted(found, key=lambda m: m.start)), silenced
 
     def _following(self, words: Sequence[str], concept: Match, sites: Sequence[Match]) -> list[Match]:

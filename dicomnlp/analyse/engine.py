@@ -1,35 +1,31 @@
 """A report's text to its analysis: sections, sentences, and what each sentence says in its section."""
 
 import hashlib
-import re
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields, replace
-from functools import cache, lru_cache
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cache
 from operator import attrgetter
 from pathlib import Path
 
-from dicomnlp.analyse.attributed import led
-from dicomnlp.analyse.context import FAMILY, HISTORICAL, HYPOTHETICAL, NEGATED, UNCERTAIN
 from dicomnlp.analyse.details import Lead
+from dicomnlp.analyse.findings import FindingJudge
 from dicomnlp.analyse.labels import Labeller
 from dicomnlp.analyse.language import COMMON_SHARE, common_share
 from dicomnlp.analyse.library import VERSIONS
 from dicomnlp.analyse.overlay import Fault, languages_of, lay
-from dicomnlp.analyse.pack import LABELS, LANGUAGES, TARGET, Pack, concept_of, read_pack
-from dicomnlp.analyse.reading import Mention, SentenceReader, SentenceReading
+from dicomnlp.analyse.pack import LABELS, LANGUAGES, Pack, concept_of, read_pack
+from dicomnlp.analyse.reading import SentenceReader, SentenceReading
+from dicomnlp.analyse.records import moved, moved_finding
 from dicomnlp.analyse.schema import Case
 from dicomnlp.analyse.sections import SectionFinder
 from dicomnlp.analyse.sentences import SentenceSplitter
 from dicomnlp.analyse.statements import Stated, StatementReader
-from dicomnlp.analyse.tokens import WORD
 from dicomnlp.errors import LanguagePackError
 from dicomnlp.model import (
     Analysis,
     Assertion,
     Change,
-    Concept,
-    Cue,
     Finding,
     Measurement,
     Narrative,
@@ -38,13 +34,7 @@ from dicomnlp.model import (
     Segment,
 )
 
-_WITHOUT_ATTRIBUTES = (Assertion.ABSENT, Assertion.HYPOTHETICAL, Assertion.FAMILY)
-
 _NOWHERE = Segment(0, 0, "")
-_FIELDS = tuple(field.name for field in fields(Finding))
-
-_TITLES = 256
-"""Headings that a process keeps with what they assume."""
 
 
 class Engine:
@@ -67,21 +57,13 @@ class Engine:
         self._sections = SectionFinder(pack.sections)
         self._sentences = SentenceSplitter(pack.sentences, pack.about.limits.sentence_characters)
         self._reader = SentenceReader(pack, cache=cache)
-        limits = "|".join(r"\s+".join(map(re.escape, phrase.split())) for phrase in pack.about.exceptions)
-        self._exceptions = re.compile(rf"(?<!{WORD})(?:{limits})(?!{WORD})", re.IGNORECASE) if limits else None
         self.labels = Labeller(pack)
         """What findings count for in the label sets; concepts are the same in all languages."""
         self._fold = pack.about.folding
         self._common = frozenset(pack.about.common_words)
-        self._complaints = frozenset(word.lower() for word in pack.context.complaints)
-        self._questions = {name: frozenset(words) for name, words in pack.context.questions.items()}
-        self._concepts = {i: concept_of(i, entry) for i, entry in pack.concepts.items()}
-        self._concepts[TARGET] = Concept(TARGET, None, None, "Span given by the caller")
-        self._sites = {i: concept_of(i, entry) for i, entry in pack.anatomy.items()}
-        self._statements = StatementReader(pack, self._sites, cache=cache)
-        self._titled = lru_cache(_TITLES)(self._title_assumes)
-        self._implying = {i for i, entry in pack.concepts.items() if entry.implies}
-        self._critical = {i for i in pack.concepts if pack.critical(i)}
+        sites = {i: concept_of(i, entry) for i, entry in pack.anatomy.items()}
+        self._judge = FindingJudge(pack, sites)
+        self._statements = StatementReader(pack, sites, cache=cache)
 
     def analyse(self, narrative: Narrative, targets: Sequence[tuple[int, int]] = ()) -> Analysis:
         """What the narrative says; with `targets` these spans are the findings, whatever the lexicon knows."""
@@ -96,7 +78,7 @@ class Engine:
         stated = Stated()
         open_targets = sorted(set(targets))
         for section in sections:
-            line = _Line(section.body_start)
+            line = _Line(section.body_start, len(findings))
             sentences = list(self._sentences.split(text, section.body_start, section.end))
             self._statements.collect(shown, section, sentences, stated)
             for start, end in sentences:
@@ -106,19 +88,25 @@ class Engine:
                     inside = [t for t in open_targets if t[0] < end and t[1] > start]
                     open_targets = [t for t in open_targets if t not in inside]
                     here = tuple([(max(a, start) - start, min(b, end) - start) for a, b in inside])
-                reading = self._reader.read(shown[start:end], here)
+                sentence = shown[start:end]
+                reading = self._reader.read(sentence, here)
                 lead = line.lead(text, start, end, reading)
-                measurements += [_shifted(m, start) for m in reading.measurements]
+                if reading.measurements:
+                    measurements += [moved(m, start) for m in reading.measurements]
                 if targets and not inside:
                     continue
-                found = [self._finding(narrative, section, start, end, m, lead) for m in reading.mentions]
-                if inside:
-                    found = [_at(f, shown, _whole(f, inside)) for f in found]
-                if reading.refers_back and findings and findings[-1].end > line.previous:
+                if reading.refers_back and len(findings) > line.before:
                     findings[-1] = _measured(findings[-1], reading, start)
-                    self._course(findings, line.previous, reading.change)
-                findings += found if targets else self._with_implied(found)
-                line.previous = start
+                    self._course(findings, line.before, reading.change)
+                line.before = len(findings)
+                if not reading.mentions:
+                    continue
+                judge = self._judge.judged if targets else self._judge.found
+                for said in judge(reading, sentence, section, lead):
+                    origin = _origin(narrative, said.start + start) if narrative.segments else _NOWHERE
+                    findings.append(moved_finding(said, start, origin.path or None, origin.subject, origin.observer))
+                if inside:
+                    findings[line.before :] = [_at(f, shown, _whole(f, inside)) for f in findings[line.before :]]
         findings += [self._unplaced(narrative, sections, target) for target in open_targets]
         findings.sort(key=attrgetter("start", "end"))
         return Analysis(
@@ -142,159 +130,45 @@ class Engine:
         """
         return common_share(text, self._common) >= COMMON_SHARE
 
-    def _finding(
-        self, narrative: Narrative, section: Section, start: int, end: int, mention: Mention, lead: Lead | None
-    ) -> Finding:
-        text = narrative.text
-        place = start + mention.start, start + mention.end
-        read = led(mention.attributes, lead)
-        assertion = mention.assertion or self._uncued(section, text[slice(*place)], measured=bool(read.measurements))
-        if assertion is Assertion.POSSIBLE and self._assumed(section) is Assertion.HYPOTHETICAL:
-            assertion = Assertion.HYPOTHETICAL  # "Indication: possible pneumonia" asks
-        questions = self._questions.get(section.name, ())
-        if assertion is Assertion.POSSIBLE and any(c.text.lower() in questions for c in mention.cues):
-            assertion = Assertion.HYPOTHETICAL  # "Clinical details: cough, ?pneumonia"
-        entry = self.pack.concepts.get(mention.concept)
-        if entry is not None and entry.assertion == "absent" and assertion is Assertion.PRESENT and not entry.implies:
-            assertion = Assertion.ABSENT
-        bare = assertion in _WITHOUT_ATTRIBUTES
-        change = read.change if not bare or read.change is Change.RESOLVED else None
-        origin = _origin(narrative, place[0])
-        return Finding(
-            concept=self._concepts[mention.concept],
-            text=text[slice(*place)],
-            start=place[0],
-            end=place[1],
-            sentence=text[start:end],
-            section=section.name,
-            assertion=assertion,
-            is_negated=NEGATED in mention.flags,
-            is_uncertain=UNCERTAIN in mention.flags,
-            is_historical=HISTORICAL in mention.flags,
-            is_hypothetical=HYPOTHETICAL in mention.flags,
-            is_family=FAMILY in mention.flags,
-            cues=tuple([Cue(c.text, c.start + start, c.end + start, c.category) for c in mention.cues]),
-            anatomy=self._sites[read.anatomy] if read.anatomy else None,
-            laterality=read.laterality,
-            severity=None if bare else read.severity,
-            change=change,
-            measurements=tuple([_shifted(m, start) for m in read.measurements]),
-            critical=self._is_critical(mention.concept, assertion),
-            item_path=origin.path or None,
-            subject=origin.subject,
-            observer=origin.observer,
-            acuity=None if bare else read.acuity,
-            count=None if bare else read.count,
-            levels=read.levels,
-            image_references=read.image_references,
-            language=self.pack.language,
-        )
+    def _course(self, findings: list[Finding], first: int, change: Change | None) -> None:
+        """Give `change` to the finding of the sentence before, where that speaks of one alone.
 
-    def _is_critical(self, concept: str, assertion: Assertion) -> bool:
-        return concept in self._critical and assertion in (Assertion.PRESENT, Assertion.POSSIBLE)
-
-    def _assumed(self, section: Section) -> Assertion:
-        return self.pack.context.sections.get(section.name, Assertion.PRESENT)
-
-    def _uncued(self, section: Section, words: str, *, measured: bool = False) -> Assertion:
-        """What a mention without cues is in its section: an indication asks, a comparison remembers."""
-        if measured and section.name in self.pack.context.present_when_measured:
-            return Assertion.PRESENT
-        assumed = self._titled(section.title) or self._assumed(section)
-        if assumed is Assertion.PRESENT:
-            return assumed
-        last = words.lower().rsplit(maxsplit=1)[-1] if words.strip() else ""
-        return Assertion.PRESENT if last in self._complaints else assumed
-
-    def _title_assumes(self, title: str | None) -> Assertion | None:
-        return self.pack.context.titles.get(" ".join((title or "").lower().split()))
-
-    def _with_implied(self, found: list[Finding]) -> list[Finding]:
-        """`found`, each with what it says is absent, unless the same sentence says that it is there after all."""
-        if self._implying.isdisjoint([f.concept.id for f in found]):
-            return found
-        said = {
-            concept
-            for f in found
-            if f.assertion in (Assertion.PRESENT, Assertion.POSSIBLE)
-            for concept in self.pack.lineage(f.concept.id)
-        }
-        return [f for one in found for f in (one, *(i for i in self._implied(one) if i.concept.id not in said))]
-
-    def _course(self, findings: list[Finding], previous: int, change: Change | None) -> None:
-        """Give `change` to the finding of the sentence at `previous`, where that speaks of one alone.
-
-        What "has resolved" would be absent after all; a sentence's cues don't act in another, so it is left as it is.
+        Its findings are those from number `first` on. What "has resolved" would be absent after all; a sentence's cues
+        don't act in another, so it is left as it is.
         """
         if change is None or change is Change.RESOLVED:
             return
         meant = [
             i
-            for i, f in enumerate(findings)
-            if f.start >= previous
-            and f.assertion in (Assertion.PRESENT, Assertion.POSSIBLE)
+            for i, f in enumerate(findings[first:], first)
+            if f.assertion in (Assertion.PRESENT, Assertion.POSSIBLE)
             and not (f.concept.id in self.pack.concepts and self.pack.concepts[f.concept.id].normal)
         ]
         if len({(findings[i].start, findings[i].end) for i in meant}) == 1:
             for i in meant:
                 findings[i] = replace(findings[i], change=findings[i].change or change)
 
-    def _implied(self, finding: Finding) -> Iterable[Finding]:
-        """What a normal statement says is absent ("lungs are clear")."""
-        entry = self.pack.concepts.get(finding.concept.id)
-        if entry is None or not entry.implies or finding.assertion is not Assertion.PRESENT:
-            return
-        if self._exceptions and self._exceptions.search(finding.sentence):
-            return
-        first = replace(
-            finding,
-            assertion=Assertion.ABSENT,
-            is_negated=True,
-            severity=None,
-            change=None,
-            measurements=(),
-            critical=False,
-            acuity=None,
-            count=None,
-            image_references=(),
-        )
-        # half of what `replace` takes for each; a normal statement implies some four
-        said = {name: getattr(first, name) for name in _FIELDS}
-        for identifier in entry.implies:
-            said["concept"] = self._concepts[identifier]
-            yield Finding(**said)
-
     def _unplaced(self, narrative: Narrative, sections: Sequence[Section], target: tuple[int, int]) -> Finding:
         """A target outside every sentence: in a heading, or white space."""
         i = bisect_right([s.start for s in sections], target[0]) - 1
         whole = Section(SectionName.OTHER, None, 0, len(narrative.text), len(narrative.text))
         section = sections[max(i, 0)] if sections else whole
-        words = narrative.text[slice(*target)]
-        origin = _origin(narrative, target[0])
-        return Finding(
-            concept=self._concepts[TARGET],
-            text=words,
-            start=target[0],
-            end=target[1],
-            sentence=narrative.text[section.start : section.body_start],
-            section=section.name,
-            assertion=self._uncued(section, words),
-            item_path=origin.path or None,
-            subject=origin.subject,
-            observer=origin.observer,
-            language=self.pack.language,
+        said = self._judge.target(
+            section, narrative.text[slice(*target)], target, narrative.text[section.start : section.body_start]
         )
+        origin = _origin(narrative, target[0])
+        return replace(said, item_path=origin.path or None, subject=origin.subject, observer=origin.observer)
 
 
 class _Line:
     """What the label of the line says, while its sentences are read."""
 
-    def __init__(self, start: int) -> None:
+    def __init__(self, start: int, before: int) -> None:
         self._lead: Lead | None = None
         self._end = start
         self._opened = False
-        self.previous = start
-        """Start of the sentence before."""
+        self.before = before
+        """How many findings there were before those of the sentence before."""
 
     def lead(self, text: str, start: int, end: int, reading: SentenceReading) -> Lead | None:
         """The label that holds for the sentence ``text[start:end]``: its own, else that of its line."""
@@ -317,7 +191,7 @@ def _measured(finding: Finding, reading: SentenceReading, start: int) -> Finding
     """`finding` with the sizes of a sentence that goes on about it."""
     if finding.assertion not in (Assertion.PRESENT, Assertion.POSSIBLE):
         return finding
-    sizes = tuple(_shifted(m, start) for m in reading.measurements if m.kind != "distance")
+    sizes = tuple(moved(m, start) for m in reading.measurements if m.kind != "distance")
     return replace(finding, measurements=finding.measurements + sizes)
 
 
@@ -328,10 +202,6 @@ def _whole(finding: Finding, targets: Sequence[tuple[int, int]]) -> tuple[int, i
 
 def _at(finding: Finding, text: str, place: tuple[int, int]) -> Finding:
     return replace(finding, text=text[slice(*place)], start=place[0], end=place[1])
-
-
-def _shifted(measurement: Measurement, by: int) -> Measurement:
-    return replace(measurement, start=measurement.start + by, end=measurement.end + by)
 
 
 def _origin(narrative: Narrative, place: int) -> Segment:

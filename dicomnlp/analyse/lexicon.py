@@ -6,11 +6,11 @@ that stand near each other in one clause: the part that is said (the predicate) 
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import lru_cache
 from itertools import pairwise
 from operator import attrgetter
+from typing import NamedTuple
 
 from dicomnlp.analyse.matches import Match, Matches
 from dicomnlp.analyse.pack import Pack
@@ -35,6 +35,31 @@ _PLACE = attrgetter("start")
 _KINDS = (CONCEPT, SITE, SIDE, DEGREE, COURSE, ACUITY, COUNT)
 
 
+class _Meanings(NamedTuple):
+    """What a phrase means, whatever stands around it."""
+
+    named: tuple[tuple[str, str], ...]
+    """(kind, identifier)."""
+    parts: tuple[int, ...]
+    """Halves of compositions: twice the number of one for what is said, and one more for what it is said of."""
+    said: tuple[str, ...]
+    """Predicates that mean something at a site."""
+
+
+class _Spellings(dict[str, str]):
+    """Words as `spell` gives them; the last are kept, which is quicker than to ask a cache for each."""
+
+    def __init__(self, spell: Callable[[str], str]) -> None:
+        super().__init__()
+        self._spell = spell
+
+    def __missing__(self, word: str) -> str:
+        if len(self) >= _WORDS:
+            self.clear()
+        spelled = self[word] = self._spell(word)
+        return spelled
+
+
 class Lexicon:
     """The terms of one pack.
 
@@ -54,10 +79,10 @@ class Lexicon:
         parts = "|".join(map(re.escape, sorted(self._spellings, key=len, reverse=True)))
         self._variant = re.compile(parts) if parts else None
         self._whole_words = dict(pack.about.abbreviated)
-        self._respelled = lru_cache(_WORDS)(self._respell)
+        self._known = _Spellings(self._respell)
         # a phrase may belong to several concepts and parts: (kind, identifier)
         self._rules: dict[tuple[tuple[str, ...], bool], dict[tuple[str, str], None]] = {}
-        self._compositions: list[tuple[str, str, str]] = []
+        self._compositions: list[str] = []
         # predicate -> site -> concept, of compositions that name their sites
         self._said_at: dict[str, dict[str, str]] = defaultdict(dict)
         self._topics = TopicReader(pack.attributes, pack.anatomy)
@@ -65,27 +90,31 @@ class Lexicon:
         self._fold = pack.about.folding
         self._unspaced = pack.about.unspaced
         self._collect(pack)
-        self._numbers = {said: number for number, (_, said, _) in enumerate(self._compositions)}
-        self._plain: PhraseTable[tuple[tuple[str, str], ...]] = PhraseTable()
-        self._cased: PhraseTable[tuple[tuple[str, str], ...]] = PhraseTable()
+        self._plain: PhraseTable[_Meanings] = PhraseTable()
+        self._cased: PhraseTable[_Meanings] = PhraseTable()
         for (words, cased), meanings in self._rules.items():
-            (self._cased if cased else self._plain).add(words, tuple(meanings))
+            by_kind = _Meanings(
+                named=tuple(m for m in meanings if m[0] not in (PART, SAID)),
+                parts=tuple(int(i) for kind, i in meanings if kind == PART),
+                said=tuple(i for kind, i in meanings if kind == SAID),
+            )
+            (self._cased if cased else self._plain).add(words, by_kind)
         self._rules.clear()
 
     def _collect(self, pack: Pack) -> None:
         for identifier, entry in pack.concepts.items():
             self._add(CONCEPT, identifier, entry.terms, plural=True)
             self._add(CONCEPT, identifier, entry.cased, plural=True, cased=True)
-            for number, composition in enumerate(entry.compose):
+            for composition in entry.compose:
                 if composition.at:
                     meant = dict.fromkeys(composition.at, identifier)
                     for term in composition.change:
                         self._said_at[term.translate(self._fold).lower()].update(meant)
                     continue
-                said, of = f"{identifier}.{number}.said", f"{identifier}.{number}.of"
-                self._compositions.append((identifier, said, of))
-                self._add(PART, said, composition.change, plural=True)
-                self._add(PART, of, composition.of, plural=True)
+                half = 2 * len(self._compositions)
+                self._compositions.append(identifier)
+                self._add(PART, str(half), composition.change, plural=True)
+                self._add(PART, str(half + 1), composition.of, plural=True)
         for identifier, site in pack.anatomy.items():
             self._add(SITE, identifier, site.terms, plural=True)
             self._add(SITE, identifier, site.cased, cased=True)
@@ -128,7 +157,7 @@ class Lexicon:
 
     def respelled(self, lower: Sequence[str]) -> Sequence[str]:
         """The words as the lexicon spells them: "oesophagus" as "esophagus", "fx" as "fracture"."""
-        return [self._respelled(word) for word in lower]
+        return list(map(self._known.__getitem__, lower))
 
     def _respell(self, word: str) -> str:
         word = self._whole_words.get(word, word)
@@ -137,18 +166,18 @@ class Lexicon:
     def __call__(self, words: Sequence[str], lower: Sequence[str]) -> Matches:
         """What the lexicon knows of a sentence, given its tokens as written, and in lower case and respelled."""
         found: dict[str, list[Match]] = defaultdict(list)
-        parts: dict[str, list[tuple[int, int]]] = defaultdict(list)
+        parts: dict[int, list[tuple[int, int]]] = defaultdict(list)
         said: list[tuple[str, int, int]] = []
-        for meanings, start, end in self._plain.find(lower) + self._cased.find(words):
+        for (named, halves, predicates), start, end in self._plain.find(lower) + self._cased.find(words):
             span = start, end
-            for kind, identifier in meanings:
-                if kind == SAID:
-                    said.append((identifier, start, end))
-                elif kind == PART:
-                    parts[identifier].append(span)
-                else:
-                    found[kind].append(Match(identifier, start, end, span))
-        if len(parts) > 1:
+            for kind, identifier in named:
+                found[kind].append(Match(identifier, start, end, span))
+            for half in halves:
+                parts[half].append(span)
+            if predicates:
+                said += [(term, start, end) for term in predicates]
+        # few sentences have both halves of one
+        if len(parts) > len({half >> 1 for half in parts}):
             places = frozenset(t for kind in (SITE, SIDE) for m in found[kind] for t in range(m.start, m.end))
             found[CONCEPT] += list(self._composed(lower, parts, found[CONCEPT], places))
         if SIDE in found:
@@ -161,12 +190,16 @@ class Lexicon:
             found[SITE] = list(longest(found[SITE]))
             found[CONCEPT] = self._with_composed(lower, said, found)
         idioms = found.pop(IDIOM, [])
-        settled = {kind: _settled(named, idioms, head_last=kind == SITE) for kind, named in found.items()}
+        settled = {
+            kind: _settled(named, idioms, head_last=kind == SITE) if idioms or len(named) > 1 else tuple(named)
+            for kind, named in found.items()
+        }
         return Matches(*[settled.get(kind, ()) for kind in _KINDS])
 
     def meanings(self, words: Sequence[str]) -> tuple[tuple[str, str], ...]:
         """What `words` (lower case, respelled) mean as a whole: pairs (kind, identifier); none where no term."""
-        return next(iter(self._plain.whole(words)), ())
+        meant = self._plain.whole(words)
+        return meant[0].named if meant else ()
 
     def _with_composed(
         self, lower: Sequence[str], said: Sequence[tuple[str, int, int]], found: dict[str, list[Match]]
@@ -223,7 +256,7 @@ class Lexicon:
     def _composed(
         self,
         lower: Sequence[str],
-        parts: dict[str, list[tuple[int, int]]],
+        parts: dict[int, list[tuple[int, int]]],
         named: list[Match],
         places: frozenset[int],
     ) -> Iterator[Match]:
@@ -233,12 +266,10 @@ class Lexicon:
         """
         said_of: dict[tuple[int, int], list[Match]] = defaultdict(list)
         colon = lower.index(":") if ":" in lower[:LABEL_AT_MOST] else None
-        for number in sorted(self._numbers[part] for part in parts if part in self._numbers):
-            identifier, said, of = self._compositions[number]
-            if of not in parts:
-                continue
-            for a in parts[said]:
-                for b in parts[of]:
+        for half in sorted(half for half in parts if not half & 1 and half + 1 in parts):
+            identifier = self._compositions[half >> 1]
+            for a in parts[half]:
+                for b in parts[half + 1]:
                     first, second = min(a, b), max(a, b)
                     # what the label of a line names is what the rest of the sentence speaks of: "Liver: Enlarged"
                     labelled = first == b and first[1] == colon
@@ -330,6 +361,14 @@ def longest(matches: Sequence[Match], *, head_last: bool = False) -> tuple[Match
     if all(one.end <= other.start for one, other in pairwise(in_order)):
         return tuple(in_order)
     kept: list[Match] = []
+    if all(match.of is None for match in in_order):
+        # none is composed: the longest first, each where it's free
+        by_size = sorted(in_order, key=lambda m: (m.start - m.end, -m.start if head_last else m.start))
+        for match in by_size:
+            start, end = match.start, match.end
+            if not any(start < other.end and other.start < end for other in kept):
+                kept.append(match)
+        return tuple(sorted(kept, key=_PLACE))
     taken: set[int] = set()
     said: set[tuple[int, int]] = set()
     bearers: set[tuple[int, int]] = set()

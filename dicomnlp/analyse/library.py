@@ -15,7 +15,6 @@ with warnings.catch_warnings():
     from medspacy.context.context_graph import ConTextGraph
     from medspacy.context.context_modifier import ConTextModifier
     from spacy.about import __version__ as spacy_version
-    from spacy.tokens import Doc, Span
 
 logger.disable("PyRuSH")
 logger.disable("medspacy")
@@ -28,7 +27,5 @@ __all__ = [
     "ConTextGraph",
     "ConTextModifier",
     "ConTextRule",
-    "Doc",
-    "Span",
     "spacy",
 ]

@@ -7,32 +7,52 @@ Statements (recommendations, scores, communications, age and sex) are found by p
 
 import re
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from typing import NamedTuple
 
 from dicomnlp.analyse.context import steps
 from dicomnlp.analyse.phrases import PhraseTable, signs
-from dicomnlp.analyse.tokens import tokenize
+from dicomnlp.analyse.tokens import HAN, Tokens, tokenize
 from dicomnlp.errors import LanguagePackError
 
 MARKS = frozenset(".,;:()[]。、")
 """Tokens that a gap of a phrase doesn't step over."""
-_GLUED = re.compile(r"[A-Za-z]\d")
-"""In ASCII, what makes two words of a token."""
+_GLUED = re.compile(f"[^\\W\\d_{HAN}](?:\\d|[^\\W\\d_a-zA-Z\u00c0-\u024f{HAN}])")
+"""What may make two words of a token: a letter and a digit, superior ones and what is seldom written among them."""
 
 
-@dataclass(frozen=True, slots=True)
 class Passage:
-    """A text and its tokens."""
+    """A text and its tokens.
 
-    text: str
-    words: tuple[str, ...]
-    """In lower case; letters and the digits glued to them are two ("TR4")."""
-    starts: tuple[int, ...]
-    ends: tuple[int, ...]
-    written: str
-    """The text before its characters were folded, as long."""
+    Parameters
+    ----------
+    text
+        What is read.
+    tokens
+        Its tokens.
+    words
+        The same in lower case; letters and the digits glued to them are two ("TR4").
+    written
+        The text before its characters were folded, as long.
+    """
+
+    __slots__ = ("_tokens", "text", "words", "written")
+
+    def __init__(self, text: str, tokens: Tokens, words: tuple[str, ...], written: str) -> None:
+        self.text = text
+        self.words = words
+        self.written = written
+        self._tokens = tokens
+
+    @property
+    def starts(self) -> Sequence[int]:
+        """Where each word starts."""
+        return self._tokens.starts
+
+    @property
+    def ends(self) -> Sequence[int]:
+        """Where each word ends."""
+        return self._tokens.ends
 
     def span(self, start: int, end: int) -> tuple[int, int]:
         """The characters of the tokens [start, end)."""
@@ -57,8 +77,8 @@ def passage(text: str, written: str | None = None) -> Passage:
     """`text` cut into tokens; `written` is what it was before it was folded, where that differs."""
     tokens = tokenize(text)
     written = text if written is None else written
-    if text.isascii() and _GLUED.search(text) is None:
-        return Passage(text, tokens.lower, tokens.starts, tokens.ends, written)
+    if _GLUED.search(text) is None:
+        return Passage(text, tokens, tokens.lower, written)
     words: list[str] = []
     starts: list[int] = []
     ends: list[int] = []
@@ -72,7 +92,8 @@ def passage(text: str, written: str | None = None) -> Passage:
             starts.append(at)
             at += len(piece)
             ends.append(at)
-    return Passage(text, tuple(words), tuple(starts), tuple(ends), written)
+    glued = Tokens(text, words, words, (starts, ends))
+    return Passage(text, glued, glued.words, written)
 
 
 class Phrases:

@@ -18,11 +18,11 @@ _Step = tuple[Sequence[str | int], bool]
 """What may stand there: words, `ANY` or `NUMBER`; and whether the step may be left out."""
 
 
-def signs(patterns: Iterable[Sequence[_Step]]) -> frozenset[str] | None:
+def signs(patterns: Iterable[Sequence[_Step]], common: frozenset[str] = frozenset()) -> frozenset[str] | None:
     """Words one of which is in whatever any of `patterns` matches; None where a pattern asks for no word.
 
     Phrases of one step leave no choice. Of others, a step that is a sign already is enough, else it's the one of the
-    longest words: they are the rarest.
+    longest words, `common` ones and marks left out: they are the rarest.
     """
     asked = [
         [frozenset(map(str, words)) for words, optional in steps if not optional and not {ANY, NUMBER} & set(words)]
@@ -33,7 +33,10 @@ def signs(patterns: Iterable[Sequence[_Step]]) -> frozenset[str] | None:
         if not choices:
             return None
         if not any(words <= chosen for words in choices):
-            chosen |= max(choices, key=lambda words: min(map(len, words)))
+            chosen |= max(
+                choices,
+                key=lambda words: (min(map(str.isalnum, words)), words.isdisjoint(common), min(map(len, words))),
+            )
     return frozenset(chosen)
 
 
@@ -75,7 +78,7 @@ class PhraseTable(Generic[Value]):
         """
         if all(optional for _, optional in steps) or ANY in steps[0][0]:
             return False
-        self._plain = False
+        self._plain = self._plain and not any({ANY, NUMBER} & set(words) for words, _ in steps)
         nodes: dict[int, _Node] = {id(self._root): self._root}
         for alternatives, optional in steps:
             reached = dict(nodes) if optional else {}
@@ -111,7 +114,7 @@ class PhraseTable(Generic[Value]):
         return self._find_patterns(words)
 
     def _find_phrases(self, words: Sequence[str]) -> list[tuple[Value, int, int]]:
-        """As `find`, where there are phrases alone: one way through the tree."""
+        """As `find`, where no step stands for any word: one way through the tree."""
         found: list[tuple[Value, int, int]] = []
         first, number = self._root.get, len(words)
         for start, word in enumerate(words):
@@ -128,22 +131,39 @@ class PhraseTable(Generic[Value]):
 
     def _find_patterns(self, words: Sequence[str]) -> list[tuple[Value, int, int]]:
         found: list[tuple[Value, int, int]] = []
-        root = self._root
+        root, number = self._root, len(words)
         numbers = NUMBER in root
         for start, word in enumerate(words):
-            nodes = [root[word]] if word in root else []
-            if numbers and word[0].isdigit():
-                nodes.append(root[NUMBER])
+            node = root.get(word)
             end = start + 1
-            while nodes:
-                for node in nodes:
-                    if END in node:
-                        found += [(value, start, end) for value in node[END]]
-                if end == len(words):
+            if numbers and word[0].isdigit():
+                self._follow([root[NUMBER]] if node is None else [node, root[NUMBER]], words, start, end, found)
+                continue
+            # one way through the tree for as long as it has one
+            while node is not None:
+                if ANY in node or NUMBER in node:
+                    self._follow([node], words, start, end, found)
                     break
-                nodes = self._next(nodes, words[end])
+                if END in node:
+                    found += [(value, start, end) for value in node[END]]
+                if end == number:
+                    break
+                node = node.get(words[end])
                 end += 1
         return found
+
+    def _follow(
+        self, nodes: Sequence[_Node], words: Sequence[str], start: int, end: int, found: list[tuple[Value, int, int]]
+    ) -> None:
+        """All ways on from `nodes`, which the words [start, end) lead to."""
+        while nodes:
+            for node in nodes:
+                if END in node:
+                    found += [(value, start, end) for value in node[END]]
+            if end == len(words):
+                break
+            nodes = self._next(nodes, words[end])
+            end += 1
 
     def _next(self, nodes: Sequence[_Node], word: str) -> list[_Node]:
         reached: list[_Node] = []

@@ -36,15 +36,18 @@ def analysis_to_json(identifier: str | int | None, narrative: Narrative, analysi
 
 
 def _finding(finding: Finding, pipeline: str) -> dict[str, Any]:
-    """What `to_json` gives, field by field: findings are most of a line, and this is most of its cost."""
+    """What `to_json` gives, field by field: findings are most of a line, and this is most of its cost.
+
+    `_value_` is what an enumeration's `value` gives, without the descriptor.
+    """
     return {
         "concept": _concept(finding.concept),
         "text": finding.text,
         "start": finding.start,
         "end": finding.end,
         "sentence": finding.sentence,
-        "section": finding.section.value,
-        "assertion": finding.assertion.value,
+        "section": finding.section._value_,
+        "assertion": finding.assertion._value_,
         "is_negated": finding.is_negated,
         "is_uncertain": finding.is_uncertain,
         "is_historical": finding.is_historical,
@@ -52,15 +55,15 @@ def _finding(finding: Finding, pipeline: str) -> dict[str, Any]:
         "is_family": finding.is_family,
         "cues": [{"text": c.text, "start": c.start, "end": c.end, "category": c.category} for c in finding.cues],
         "anatomy": finding.anatomy and _concept(finding.anatomy),
-        "laterality": finding.laterality and finding.laterality.value,
-        "severity": finding.severity and finding.severity.value,
-        "change": finding.change and finding.change.value,
-        "measurements": to_json(finding.measurements),
+        "laterality": finding.laterality and finding.laterality._value_,
+        "severity": finding.severity and finding.severity._value_,
+        "change": finding.change and finding.change._value_,
+        "measurements": to_json(finding.measurements) if finding.measurements else [],
         "critical": finding.critical,
         "item_path": finding.item_path,
         "subject": finding.subject,
         "observer": finding.observer,
-        "acuity": finding.acuity and finding.acuity.value,
+        "acuity": finding.acuity and finding.acuity._value_,
         "count": finding.count,
         "levels": list(finding.levels),
         "image_references": list(finding.image_references),

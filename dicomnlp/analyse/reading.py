@@ -5,7 +5,7 @@ itself. What the section adds is put on top by the caller.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from dicomnlp.analyse.attributed import Attributes
@@ -18,7 +18,6 @@ from dicomnlp.analyse.context import (
     NEGATED,
     UNCERTAIN,
     ClauseConText,
-    CueMatch,
 )
 from dicomnlp.analyse.details import DetailReader, Lead, Place
 from dicomnlp.analyse.ellipsis import ListReader
@@ -26,9 +25,11 @@ from dicomnlp.analyse.lexicon import LABEL_AT_MOST, Lexicon
 from dicomnlp.analyse.matches import Match, Matches
 from dicomnlp.analyse.measures import MeasureReader
 from dicomnlp.analyse.pack import TARGET, Pack
+from dicomnlp.analyse.records import cue
 from dicomnlp.analyse.tokens import tokenize
-from dicomnlp.model import Assertion, Change, Cue, Laterality, Measurement
+from dicomnlp.model import Assertion, Change, Cue, Finding, Laterality, Measurement, SectionName
 
+_NO_FLAGS: frozenset[str] = frozenset()
 CACHE_SIZE = 8192
 """Sentences that a process keeps; at some 2 kB each about 16 MB."""
 _NUMBERING = 2
@@ -50,9 +51,9 @@ class Mention:
     attributes: Attributes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class SentenceReading:
-    """All that one sentence says; offsets are into the sentence."""
+    """All that one sentence says; offsets are into the sentence. Not frozen, as `Mention`."""
 
     mentions: tuple[Mention, ...]
     measurements: tuple[Measurement, ...]
@@ -62,6 +63,8 @@ class SentenceReading:
     """It names no finding and goes on about the one before: "It measures 4 mm"."""
     change: Change | None = None
     """Of such a sentence: how what it goes on about has changed, where it names one course."""
+    found: dict[tuple[SectionName, Assertion | None], Sequence[Finding]] = field(default_factory=dict)
+    """What comes of it in each kind of section, as far as it was asked for; see `findings.FindingJudge`."""
 
 
 class SentenceReader:
@@ -79,7 +82,7 @@ class SentenceReader:
         self._fold = pack.about.folding
         self._lexicon = Lexicon(pack)
         self._lists = ListReader(pack, self._lexicon)
-        self._context = ClauseConText(pack.context)
+        self._context = ClauseConText(pack.context, frozenset(pack.about.common_words))
         self._attributes = AttributeReader(pack)
         self._measures = MeasureReader(pack.measures)
         self._details = DetailReader(pack.attributes)
@@ -89,7 +92,7 @@ class SentenceReader:
 
     def _read(self, sentence: str, targets: tuple[tuple[int, int], ...] = ()) -> SentenceReading:
         """What `sentence` says; with `targets` (character offsets) these spans are judged, not the lexicon's."""
-        text = sentence.translate(self._fold)
+        text = sentence if sentence.isascii() else sentence.translate(self._fold)
         measurements = self._measures.read(text)
         if text != sentence:
             measurements = tuple(replace(m, text=sentence[m.start : m.end]) for m in measurements)
@@ -108,7 +111,7 @@ class SentenceReader:
         if targets:
             found = [_target(matches.concepts, *tokens.span(a, b)) for a, b in targets]
         else:
-            places = [(tokens.starts[m.predicate[0]], tokens.ends[m.predicate[1] - 1]) for m in found]
+            places = [tokens.place(*m.predicate) for m in found]
         levels = self._details.levels(text, tokens) if found or ":" in words[:LABEL_AT_MOST] else []
         lead = self._sided(self._details.lead(words, matches, levels))
         if not found:
@@ -124,10 +127,13 @@ class SentenceReader:
         instances = _distinct([(m, place, x) for m, place, xs in read for x in xs])
         acting = self._context.cues(words, [x.said_at or match.predicate for match, _, x in instances])
         for (match, (start, end), instance), cues in zip(instances, acting, strict=True):
-            spans = [(tokens.starts[c.start], tokens.ends[c.end - 1], c.category) for c in cues]
-            shown = tuple([Cue(sentence[a:b], a, b, category) for a, b, category in spans])
+            if not cues:
+                mentions.append(Mention(match.identifier, start, end, None, _NO_FLAGS, (), instance))
+                continue
+            spans = [(*tokens.place(c.start, c.end), c.category) for c in cues]
+            shown = tuple([cue(sentence[a:b], a, b, category) for a, b, category in spans])
             flags = frozenset([c.category for c in cues])
-            mentions.append(Mention(match.identifier, start, end, judge(cues), flags, shown, instance))
+            mentions.append(Mention(match.identifier, start, end, judge(flags), flags, shown, instance))
         return SentenceReading(tuple(mentions), measurements, lead)
 
     def _sided(self, lead: Lead | None) -> Lead | None:
@@ -152,20 +158,22 @@ class SentenceReader:
         stated = [m for m, n in zip(found, normal, strict=True) if n]
         if not stated:
             return self._attributes.read(words, matches, said, measured, levels, images)
+        bare = Matches(matches.concepts, matches.sites, matches.sides, (), (), (), ())
+        if not said:
+            return self._attributes.read(words, bare, stated, [], levels)
         outside = [s for s in matches.sites if not any(m.start <= s.start and s.end <= m.end for m in stated)]
-        sited = replace(matches, sites=tuple(outside)) if said else matches
+        sited = replace(matches, sites=tuple(outside))
         findings = iter(self._attributes.read(words, sited, said, measured, levels, images))
-        bare = replace(matches, degrees=(), courses=(), acuities=(), counts=())
         statements = iter(self._attributes.read(words, bare, stated, [], levels))
         return [next(statements) if n else next(findings) for n in normal]
 
 
 def _distinct(
     instances: Sequence[tuple[Match, tuple[int, int], Attributes]],
-) -> list[tuple[Match, tuple[int, int], Attributes]]:
+) -> Sequence[tuple[Match, tuple[int, int], Attributes]]:
     """`instances`, none twice, and without those of no site where the same words name the same finding at one."""
-    if len(instances) == 1:
-        return list(instances)
+    if len(instances) == 1 or len({m.identifier for m, _, _ in instances}) == len(instances):
+        return instances
     sited = {(m.identifier, place) for m, place, x in instances if x.anatomy}
     first: dict[tuple[str, tuple[int, int], str | None, Laterality | None], int] = {}
     for number, (m, place, x) in enumerate(instances):
@@ -190,13 +198,12 @@ def _target(concepts: Sequence[Match], first: int, last: int) -> Match:
     return exact or Match(TARGET, first, last, (first, last))
 
 
-def judge(cues: Sequence[CueMatch]) -> Assertion | None:
-    """The one label that a reader gives, None where no cue speaks.
+def judge(categories: frozenset[str]) -> Assertion | None:
+    """The one label that a reader gives by the categories of the cues that act, None where none speaks.
 
     Another person's finding is that, whatever else is said. A finding that is only asked for isn't negated or hedged.
     Negation outweighs a hedge and the past ("no evidence of prior infarct").
     """
-    categories = {c.category for c in cues}
     if FAMILY in categories:
         return Assertion.FAMILY
     if NEGATED in categories:

@@ -19,6 +19,8 @@ _NEEDED = frozenset({_PROCEDURE, "recommends", "whole"})
 """Kinds of phrases one of which a sentence that recommends has."""
 _ASKING = frozenset({"recommends", "requests", "hedges", "imperatives"})
 """Kinds of phrases that ask for a procedure."""
+_ASKS = _ASKING | {"options", "whole"}
+"""Kinds of phrases without which a clause that tells what was or is recommends nothing."""
 _NUMBERS_AT_MOST = 6
 """Members of a list of times: "at 3, 6, 12 and 24 months"."""
 _LONGEST_NUMBER = 3
@@ -65,7 +67,7 @@ class TimeReader:
         """Times in `words`, in order; those that are past or a duration are left out."""
         at = 0
         while at < len(words):
-            read = self._read(words, at)
+            read = self._read(words, at) if words[at][0].isdigit() or words[at] in self._numbers else None
             if read is None:
                 at += 1
                 continue
@@ -167,10 +169,14 @@ class RecommendationReader:
         kinds = {hit.kind for hit in hits}
         if "inapplicable" in kinds or kinds.isdisjoint(_NEEDED):
             return ()
-        sites = self._sites.find(passage.words)
+        sites: Sequence[Hit] | None = None
         found: list[Request] = []
         for start, end in self._clauses(passage.words):
             inside = [h for h in hits if start <= h.start and h.end <= end]
+            said = {h.kind for h in inside}
+            if said.isdisjoint(_NEEDED) or (said.isdisjoint(_ASKS) and ("refusals" in said or _reports(inside))):
+                continue
+            sites = self._sites.find(passage.words) if sites is None else sites
             clause = _Clause(passage, (start, end), inside, sites, self._times, self._periods, self._sets)
             kind = self._judge(clause)
             if kind is not None:
@@ -376,13 +382,8 @@ class _Clause:
 
     @property
     def reports(self) -> bool:
-        """Whether the clause tells what was or is, outside what it says of a condition or purpose."""
-        for hit in self.hits:
-            if hit.kind in ("subordinates", "conditions", "purposes"):
-                return False
-            if hit.kind == "reports":
-                return True
-        return False
+        """Whether the clause tells what was or is; see `_reports`."""
+        return _reports(self.hits)
 
     def quotes_guideline(self, said: Hit) -> bool:
         """Whether a society is the one that recommends."""
@@ -433,3 +434,13 @@ class _Clause:
         while start < end - 1 and not self.passage.words[start][0].isalnum():
             start += 1
         return start, end
+
+
+def _reports(hits: Sequence[Hit]) -> bool:
+    """Whether a clause tells what was or is, outside what it says of a condition or purpose."""
+    for hit in hits:
+        if hit.kind in ("subordinates", "conditions", "purposes"):
+            return False
+        if hit.kind == "reports":
+            return True
+    return False

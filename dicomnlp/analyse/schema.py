@@ -325,6 +325,7 @@ class AttributesFile(Table):
     levels: tuple[Pattern, ...] = ()
     """Levels and other numbered places: "L4-L5", "segment VII", "10 o'clock"."""
     image_references: tuple[Pattern, ...] = ()
+    """References to images, each with a number: "series 3, image 47"."""
     refers: Words = ()
     """Beginnings of a sentence that goes on about the finding before: "it", "the largest"."""
 

@@ -6,9 +6,8 @@ one of the system's categories, else what stands before it ("grade 3 by Kellgren
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Iterator, Sequence
+from functools import cached_property
 
 from dicomnlp.analyse.passages import Hit, Passage, Phrases
 from dicomnlp.analyse.statement_schema import ScoresFile, ScoreSystem
@@ -29,16 +28,75 @@ _WORD, _GLUED = r"(?a:\w)", r"(?a:[^\W_])"
 has a dozen of them, and large sets of characters take a millisecond each to compile."""
 
 
-@dataclass(frozen=True, slots=True)
 class _System:
-    entry: ScoreSystem
-    after: re.Pattern[str]
-    before: re.Pattern[str]
-    ranged: re.Pattern[str]
-    listed: re.Pattern[str]
-    formerly: re.Pattern[str]
-    with_words: frozenset[str]
-    signs: Mapping[str, str]
+    """A system and its patterns, each compiled when a report first asks for it: all would be half of a process's start.
+
+    Parameters
+    ----------
+    rules
+        ``scores.toml``.
+    entry
+        The system.
+    """
+
+    def __init__(self, rules: ScoresFile, entry: ScoreSystem) -> None:
+        self.entry = entry
+        self.with_words = frozenset(word.lower() for word in entry.with_words)
+        self.signs = rules.signs
+        self._rules = rules
+        self._value = f"(?P<value>{entry.values})"
+        if entry.modifiers:
+            self._value += f"(?P<modifiers>(?:[\\s/,+-]{{0,3}}(?:{entry.modifiers})(?!{_WORD})){{0,4}})"
+        self._ends = rf"(?!{_GLUED})(?!\.\d)(?!\s*=)(?!\s*-?\s*{_words(rules.not_after)})(?!\s*%)"
+        self._link = rf"(?:[\s:=()\[\]#\u2013-]|(?<!{_WORD}){_words(rules.links)}"
+
+    @cached_property
+    def value(self) -> "re.Pattern[str]":
+        """A category, whatever stands around it: where there is none, no other pattern fits."""
+        return re.compile(self.entry.values, re.IGNORECASE)
+
+    @cached_property
+    def after(self) -> "re.Pattern[str]":
+        """What follows a name."""
+        version = rf"(?<!{_WORD})(?P<version>{self._rules.version})(?!{_WORD})"
+        full = rf"{self._link}|{version}){{0,{_BETWEEN_AT_MOST}}}?"
+        return re.compile(full + self._value + self._ends, re.IGNORECASE)
+
+    @cached_property
+    def before(self) -> "re.Pattern[str]":
+        """What a name follows."""
+        by = rf"(?P<by>(?:\s*{_words(self._rules.before_name)}){{0,2}})"
+        nouns = rf"{_words(self._rules.nouns)}[\s:-]{{1,3}}" if not self.entry.plain else ""
+        pattern = rf"(?<!{_WORD}){nouns}{self._value}(?!{_GLUED}){_GAP}[\s,(]{{1,3}}{by}\s{{0,2}}$"
+        return re.compile(pattern, re.IGNORECASE)
+
+    @cached_property
+    def ranged(self) -> "re.Pattern[str]":
+        """The second category of a range."""
+        joined = _words(self._rules.ranges, end="")
+        return re.compile(rf"\s*{joined}\s*{self._value}{self._ends}", re.IGNORECASE)
+
+    @cached_property
+    def listed(self) -> "re.Pattern[str]":
+        """The second category of a list."""
+        stops = rf"(?=\s*(?:$|[.,;)]|{_words(self._rules.listed)}))"
+        return re.compile(rf"\s+{_words(self._rules.lists)}\s+{self._value}{self._ends}{stops}", re.IGNORECASE)
+
+    @cached_property
+    def formerly(self) -> "re.Pattern[str]":
+        """The category of an earlier study."""
+        bare = rf"{self._link}){{0,{_BETWEEN_AT_MOST}}}?"
+        prior = _words(self._rules.prior_before)
+        return re.compile(rf"[\s,;(]{{1,3}}{prior}{bare}{self._value}{self._ends}", re.IGNORECASE)
+
+
+def _words(of: Sequence[str], end: str = rf"(?!{_WORD})") -> str:
+    """A pattern for any of the words; a Han character needs no boundary: "分类4A"."""
+    parts = [
+        r"[\s-]{1,4}".join(map(re.escape, word.split())) + (end if word[-1].isascii() else "")
+        for word in sorted(of, key=len, reverse=True)
+    ]
+    return "(?:" + "|".join(parts) + ")" if parts else "(?!)"
 
 
 class ScoreReader:
@@ -51,8 +109,7 @@ class ScoreReader:
     """
 
     def __init__(self, rules: ScoresFile) -> None:
-        # compiled when a report first names it: all of them would take half of a process's start
-        self._system = cache(lambda number: _compiled(rules, rules.systems[number]))
+        self._systems = [_System(rules, entry) for entry in rules.systems]
         self._wordlike = frozenset(rules.wordlike)
         self._meant = [(i, cat) for i, entry in enumerate(rules.systems) for cat in entry.phrases]
         entries: list[tuple[str, int, Sequence[str]]] = [
@@ -81,7 +138,7 @@ class ScoreReader:
         for hit in hits:
             if hit.kind == _PHRASE:
                 number, category = self._meant[hit.value]
-                system = self._system(number)
+                system = self._systems[number]
                 if system.entry.system not in given and self._fits(passage, system):
                     start, end = passage.span(hit.start, hit.end)
                     found.append(_score(system, category, passage.text, (start, end), None, prior=False))
@@ -91,16 +148,16 @@ class ScoreReader:
         return not system.with_words or not system.with_words.isdisjoint(passage.words)
 
     def _named(self, passage: Passage, hits: Sequence[Hit], name: Hit, found: Sequence[Score]) -> Iterator[Score]:
-        system = self._system(name.value)
+        system = self._systems[name.value]
         if not self._fits(passage, system):
             return
         text = passage.text
         start, end = passage.span(name.start, name.end)
         explained = any(h.kind == "legends" and 0 <= h.start - name.end <= 1 for h in hits)
-        match = None if explained else system.after.match(text, end)
+        match = None if explained or not system.value.search(text, end) else system.after.match(text, end)
         if match is None or (match["value"] in self._wordlike and _is_word(text, match)):
             low = max([start - _LOOK_BACK, 0, *(s.end for s in found)])
-            match = system.before.search(text, low, start)
+            match = system.before.search(text, low, start) if system.value.search(text, low, start) else None
             # "the categories are explained" is no score, "grade 3 by the criteria" is
             if match is not None and (match["by"].strip() or not explained):
                 yield _score(system, _category(system, match), text, (match.start(), end), None, prior=False)
@@ -138,38 +195,6 @@ class ScoreReader:
             return before[-1].kind == "prior_before"
         after = next((i for i, at in enumerate(passage.starts) if at >= stop), len(passage.words))
         return any(h.kind == "prior_after" and 0 <= h.start - after <= _PRIOR_WITHIN for h in hits)
-
-
-def _compiled(rules: ScoresFile, entry: ScoreSystem) -> _System:
-    def words(of: Sequence[str], end: str = rf"(?!{_WORD})") -> str:
-        # a Han character needs no boundary: "分类4A"
-        parts = [
-            r"[\s-]{1,4}".join(map(re.escape, word.split())) + (end if word[-1].isascii() else "")
-            for word in sorted(of, key=len, reverse=True)
-        ]
-        return "(?:" + "|".join(parts) + ")" if parts else "(?!)"
-
-    value = f"(?P<value>{entry.values})"
-    if entry.modifiers:
-        value += f"(?P<modifiers>(?:[\\s/,+-]{{0,3}}(?:{entry.modifiers})(?!{_WORD})){{0,4}})"
-    ends = rf"(?!{_GLUED})(?!\.\d)(?!\s*=)(?!\s*-?\s*{words(rules.not_after)})(?!\s*%)"
-    link = rf"(?:[\s:=()\[\]#\u2013-]|(?<!{_WORD}){words(rules.links)}"
-    full = rf"{link}|(?<!{_WORD})(?P<version>{rules.version})(?!{_WORD})){{0,{_BETWEEN_AT_MOST}}}?"
-    bare = rf"{link}){{0,{_BETWEEN_AT_MOST}}}?"
-    joined = words(rules.ranges, end="")
-    by = rf"(?P<by>(?:\s*{words(rules.before_name)}){{0,2}})"
-    noun = rf"(?<!{_WORD}){words(rules.nouns)}[\s:-]{{1,3}}" if not entry.plain else rf"(?<!{_WORD})"
-    flags = re.IGNORECASE
-    return _System(
-        entry,
-        after=re.compile(full + value + ends, flags),
-        before=re.compile(rf"{noun}{value}(?!{_GLUED}){_GAP}[\s,(]{{1,3}}{by}\s{{0,2}}$", flags),
-        ranged=re.compile(rf"\s*{joined}\s*{value}{ends}", flags),
-        listed=re.compile(rf"\s+{words(rules.lists)}\s+{value}{ends}(?=\s*(?:$|[.,;)]|{words(rules.listed)}))", flags),
-        formerly=re.compile(rf"[\s,;(]{{1,3}}{words(rules.prior_before)}{bare}{value}{ends}", flags),
-        with_words=frozenset(word.lower() for word in entry.with_words),
-        signs=rules.signs,
-    )
 
 
 def _is_word(text: str, match: "re.Match[str]") -> bool:

@@ -26,10 +26,9 @@ _LINE_TAIL = (
 _INLINE_LEAD = rf"\s{{1,4}}(?-i:(?![{LOWER}]))"
 _LETTERS = r"(?P<letters>[^\W\d_]*)"
 _LINE_OPENS = re.compile(_LINE_LEAD + _LETTERS)
-_INLINE_OPENS = re.compile(_INLINE_LEAD + _LETTERS)
+_INLINE_OPENS = re.compile(r"[.!?;:,)\]\u3002]" + _INLINE_LEAD + _LETTERS)
 _UNSPACED_OPENS = re.compile(r"\s{0,4}" + _LETTERS)
 """What a heading could begin with: few lines and sentences begin with the first letters of one."""
-_MARK = re.compile(r"[.!?;:,)\]\u3002](?=\s)")
 _DECORATED = re.compile(r"[*#_]+[ \t]*$")
 _BLANK = re.compile(r"\s*\n")
 _PARAGRAPH = re.compile(r"[.!?\u3002][ \t]*\r?\n|\n[ \t]{0,80}\r?\n")
@@ -147,11 +146,12 @@ class SectionFinder:
         """What is written as a heading after a mark."""
         end = 0
         last = max(text.rfind(":"), text.rfind("\uff1a"))
-        for mark in _MARK.finditer(text, 0, max(last, 0)):
-            at = mark.end()
-            if at < end or not self._may_open(_INLINE_OPENS.match(text, at)):
+        first_letters = self._first_letters
+        for mark in _INLINE_OPENS.finditer(text, 0, max(last, 0)):
+            if mark["letters"].lower() not in first_letters:
                 continue
-            if match := self._inline.match(text, at):
+            at = mark.start() + 1
+            if at >= end and (match := self._inline.match(text, at)):
                 yield match
                 end = match.end()
         for mark in self._unspaced.finditer(text) if self._unspaced else ():

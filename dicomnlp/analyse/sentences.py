@@ -15,6 +15,8 @@ _LINE = re.compile(r"[^\n\r]+")
 _LABEL = re.compile(r"[^\W\d_][\w /&,()'-]{0,50}:(?!\d)")
 _BULLET = re.compile(r"[-*\u2022\u00b7>]\s+")
 _HAN = re.compile(f"[{HAN}]")
+_WORD_AT_MOST = 40
+"""Characters before a full stop that are looked at for the word that it ends."""
 _PARTS = re.compile(r"[\d.\s]")
 
 
@@ -58,44 +60,44 @@ class SentenceSplitter:
     def _blocks(self, text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
         """Runs of lines that belong together."""
         lines = [m.span() for m in _LINE.finditer(text, start, end) if not m.group().isspace()]
-        width = max((b - a for a, b in lines), default=0)
+        if len(lines) < 2:
+            yield from lines
+            return
+        width = max(b - a for a, b in lines)
         full = sum(b - a >= width - 1 for a, b in lines)
-        block: tuple[int, int] | None = None
-        for a, b in lines:
-            if block is not None and self._goes_on(text, block, (a, b), width, full):
-                block = (block[0], b)
-                continue
-            if block is not None:
-                yield block
-            block = (a, b)
-        if block is not None:
-            yield block
+        begins, before = lines[0][0], lines[0]
+        for line in lines[1:]:
+            if not self._goes_on(text, before, line, width, full):
+                yield begins, before[1]
+                begins = line[0]
+            before = line
+        yield begins, before[1]
 
-    def _goes_on(self, text: str, block: tuple[int, int], line: tuple[int, int], width: int, full: int) -> bool:
-        if text.count("\n", block[1], line[0]) > 1:
+    def _goes_on(self, text: str, before: tuple[int, int], line: tuple[int, int], width: int, full: int) -> bool:
+        """Whether `line` belongs to the block that the line `before` ends so far."""
+        if text.count("\n", before[1], line[0]) > 1:
             return False
         following = text[line[0] : line[1]].lstrip()
         if self.marker.match(following) or _BULLET.match(following) or _LABEL.match(following):
             return False
-        previous = text[block[0] : block[1]].rstrip()
+        previous = text[before[0] : before[1]].rstrip()
         if previous.endswith(self.goes_on):
             return True
         if following[0].islower() or (following[0].isdigit() and not previous.endswith((".", ":"))):
             return True
         if previous[-1] in ".:!?;":
             return previous.endswith(".")  # the full stop decides inside the block
-        last_line = previous[previous.rfind("\n") + 1 :]
         if width < self.wrap_at_least:
             return False
         if _HAN.match(following):
             # characters are set one by one: a line that was broken is full, and hardly the only one
-            return full > 1 and len(last_line) >= width - 1
-        return len(last_line) + 1 + len(following.split(maxsplit=1)[0]) > width * 0.85
+            return full > 1 and len(previous) >= width - 1
+        return len(previous) + 1 + len(following.split(maxsplit=1)[0]) > width * 0.85
 
     def _sentences(self, text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
         cuts = [match.end() for match in self.end.finditer(text, start, end) if self._ends(text, match, start, end)]
-        if self.item is not None:
-            cuts = sorted({*cuts, *(match.start() for match in self.item.finditer(text, start, end))})
+        if self.item is not None and (items := [match.start() for match in self.item.finditer(text, start, end)]):
+            cuts = sorted({*cuts, *items})
         at = start
         for cut in [*cuts, end]:
             a, b = _trim(text, at, cut)
@@ -109,21 +111,22 @@ class SentenceSplitter:
             return False  # a question mark before a word doubts the word
         if text[at] in self.ends_anywhere or text[at] != "." or (self.also and self.also.match(text, at)):
             return True
-        before = at
-        while before > start and not text[before - 1].isspace() and at - before < 40:
-            before -= 1
-        word = text[before:at].lstrip("([\"'").lower()
         after = match.end()
         while after < end and text[after].isspace():
             after += 1
         if after >= end:
             return True
         following = text[after]
+        # what stands before the full stop, without white space
+        lead = text[max(start, at - _WORD_AT_MOST) : at]
+        word = "" if lead[-1:].isspace() else lead.split()[-1] if lead else ""
+        before = at - len(word)
+        word = word.lstrip("([\"'").lower()
         if word.isdigit() and len(word) <= 2 and _opens(text, before, start):
             return False  # the number of a list item
         if word in self.abbreviations or (len(word) == 1 and word.isalpha()):
             return False
-        last = _PARTS.split(word)[-1]
+        last = word if word.isalpha() else _PARTS.split(word)[-1]
         if last in self.units and not (following.isupper() or (following.isdigit() and word == last)):
             return False
         return not (following in ",;" or (following.islower() and len(word) <= 2))

@@ -69,7 +69,7 @@ class StatementReader:
 
     def _read(self, sentence: str) -> Statements:
         """What `sentence` states."""
-        folded = sentence.translate(self._fold)
+        folded = sentence if sentence.isascii() else sentence.translate(self._fold)
         text = passage(folded, sentence)
         if self._signs is not None and self._signs.isdisjoint(text.words):
             return NOTHING
@@ -93,6 +93,8 @@ class StatementReader:
         opening = len(text) - len(text.lstrip())
         for start, end in spans:
             read = self.read(text[start:end])
+            if read is NOTHING and heading is None:
+                continue
             if heading is not None:
                 into.scores += _placed(self.read(text[heading:end]).scores, heading)
                 heading = None

@@ -7,8 +7,9 @@ and white space of any width is one gap.
 
 import re
 from bisect import bisect_left, bisect_right
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import lru_cache
+from operator import add
 
 HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 LOWER = "a-z\u00df-\u00f6\u00f8-\u00ff\u03b1-\u03c9\u0430-\u045f"
@@ -32,18 +33,57 @@ _FOLDED = re.compile("[-\u2010\u2011\u2019]")
 """What makes a text's tokens differ from its characters; most sentences have none."""
 
 
-@dataclass(frozen=True, slots=True)
 class Tokens:
-    """Tokens of a text with their half-open character offsets."""
+    """Tokens of a text with their half-open character offsets, which are found when they are first asked for.
 
-    words: tuple[str, ...]
-    lower: tuple[str, ...]
-    """The words in lower case."""
-    starts: tuple[int, ...]
-    ends: tuple[int, ...]
+    Parameters
+    ----------
+    text
+        What they are of.
+    words
+        The tokens.
+    lower
+        The words in lower case.
+    places
+        Their starts and ends, where they are known already: else they stand one after another as `_TOKEN` finds them.
+    """
+
+    __slots__ = ("_ends", "_starts", "_text", "lower", "words")
+
+    def __init__(
+        self,
+        text: str,
+        words: Sequence[str],
+        lower: Sequence[str],
+        places: tuple[Sequence[int], Sequence[int]] | None = None,
+    ) -> None:
+        self._text = text
+        self.words = tuple(words)
+        self.lower = tuple(lower)
+        self._starts, self._ends = places or (None, None)
+
+    @property
+    def starts(self) -> Sequence[int]:
+        """Where each token starts."""
+        if self._starts is None:
+            self._starts = [match.start() for match in _pattern(self._text).finditer(self._text)]
+        return self._starts
+
+    @property
+    def ends(self) -> Sequence[int]:
+        """Where each token ends."""
+        if self._ends is None:
+            self._ends = list(map(add, self.starts, map(len, self.words)))
+        return self._ends
 
     def __len__(self) -> int:
         return len(self.words)
+
+    def place(self, first: int, last: int) -> tuple[int, int]:
+        """The characters of the tokens [first, last)."""
+        starts = self._starts or self.starts
+        ends = self._ends or self.ends
+        return starts[first], ends[last - 1]
 
     def span(self, start: int, end: int) -> tuple[int, int]:
         """The tokens (first, past the last) that the characters [start, end) touch; empty where they touch none."""
@@ -55,10 +95,15 @@ class Tokens:
 @lru_cache(64)
 def tokenize(text: str) -> Tokens:
     """Cut `text` into tokens; linear in its length. The last are kept: several readers ask for the same sentence."""
-    pattern = _ASCII_TOKEN if text.isascii() else _TOKEN
+    pattern = _pattern(text)
     if _FOLDED.search(text) is None:
-        spans = [match.span() for match in pattern.finditer(text)]
-        return _tokens([text[a:b] for a, b in spans], [a for a, _ in spans], [b for _, b in spans])
+        found = pattern.findall(text)
+        lowered = text.lower()
+        if lowered == text:
+            return Tokens(text, found, found)
+        # of ASCII text each letter has one in lower case
+        lower = pattern.findall(lowered) if text.isascii() else [word.lower() for word in found]
+        return Tokens(text, found, lower)
     words: list[str] = []
     starts: list[int] = []
     ends: list[int] = []
@@ -72,8 +117,8 @@ def tokenize(text: str) -> Tokens:
         words.append(word.replace("\u2019", "'"))
         starts.append(start)
         ends.append(end)
-    return _tokens(words, starts, ends)
+    return Tokens(text, words, [word.lower() for word in words], (starts, ends))
 
 
-def _tokens(words: list[str], starts: list[int], ends: list[int]) -> Tokens:
-    return Tokens(tuple(words), tuple([word.lower() for word in words]), tuple(starts), tuple(ends))
+def _pattern(text: str) -> "re.Pattern[str]":
+    return _ASCII_TOKEN if text.isascii() else _TOKEN

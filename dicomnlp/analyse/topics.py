@@ -24,9 +24,9 @@ _OF_AT_MOST = 2
 _SIDED = frozenset({Laterality.LEFT, Laterality.RIGHT, Laterality.BILATERAL})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Topic:
-    """What something is said of."""
+    """What something is said of. Not frozen, as `Match`; none is ever changed."""
 
     sites: tuple[Match, ...] = ()
     """The site, and those that a list joins to it; the nearest last."""
@@ -35,7 +35,12 @@ class Topic:
     """The site in the narrowest words: of "右肺上叶肺癌" the lobe."""
 
 
-@dataclass(frozen=True, slots=True)
+_UNKNOWN = Topic()
+_LATERALITIES = {str(side): side for side in Laterality}
+"""An enumeration is slow to call."""
+
+
+@dataclass(slots=True)
 class Place:
     """Tokens [start, end) that something is said by, and the site that it is known to be said of."""
 
@@ -67,6 +72,9 @@ class TopicReader:
 
     def __init__(self, words: AttributesFile, anatomy: Mapping[str, AnatomyEntry]) -> None:
         self._anatomy = anatomy
+        self._sides = {i: entry.laterality for i, entry in anatomy.items() if entry.laterality in _SIDED}
+        self._vague = frozenset(i for i, entry in anatomy.items() if entry.vague)
+        self._only_one = frozenset(i for i, entry in anatomy.items() if entry.unpaired)
         self._joins = frozenset(words.joins)
         self._marks = frozenset(words.phrase_breaks)
         self._breaks = frozenset(words.clause_breaks)
@@ -99,33 +107,41 @@ class TopicReader:
         places
             What is said, in any order; several may share their tokens.
         """
-        read = [Topic()] * len(places)
+        read = [_UNKNOWN] * len(places)
         if not sites and not sides:
             return read
         order = sorted(range(len(places)), key=lambda i: (places[i].start, places[i].end))
-        sides = [s for s in sides if not any(self._sided(t) and t.start <= s.start and s.end <= t.end for t in sites)]
+        if sides:
+            sided = [t for t in sites if t.identifier in self._sides]
+            sides = [s for s in sides if not any(t.start <= s.start and s.end <= t.end for t in sided)]
         items = sorted([*sites, *sides], key=lambda item: (item.start, item.end))
-        running = Topic()
+        running = _UNKNOWN
         for first, last, opens in self._phrases(words):
             if opens:
-                running = Topic()
+                running = _UNKNOWN
             here = [item for item in items if first <= item.start < last]
-            done: list[tuple[int, Topic]] = []
             inside = [i for i in order if first <= places[i].start < last]
+            if not here:
+                # nothing is named anew
+                for index in inside:
+                    of = places[index].of
+                    read[index] = self._narrowed(words, running, (), of, places[index].start) if of else running
+                continue
+            done: list[tuple[int, Topic]] = []
             for (start, end), same in groupby(inside, key=lambda i: (places[i].start, places[i].end)):
                 # one that begins with another ("肿大" of "肿大淋巴结") doesn't stand behind it
                 before, said = max(((at, n) for n, (at, _) in enumerate(done) if at <= start), default=(first, None))
                 own = [i for i in here if i.start >= before and (i.end <= start or (i.start < end and start < i.end))]
                 known = running if said is None else done[said][1]
                 topic = self._topic(words, self._outside(own, (start, end), known), known) if own else known
-                if here and here[-1].start >= end:
+                if here[-1].start >= end:
                     topic = self._behind(words, topic, [i for i in here if i.start >= end], end)
                 for index in same:
                     of = places[index].of
                     read[index] = self._narrowed(words, topic, own, of, start) if of else topic
                 done.append((end, topic))
-            last_said = done[-1][1] if done else self._topic(words, here, running) if here else None
-            if last_said is not None and (last_said.sites or last_said.side):
+            last_said = done[-1][1] if done else self._topic(words, here, running)
+            if last_said.sites or last_said.side:
                 running = last_said
         return read
 
@@ -140,8 +156,7 @@ class TopicReader:
 
     def _sided(self, item: Match) -> Laterality | None:
         """The side of a site of which there is one on each side."""
-        entry = self._anatomy.get(item.identifier)
-        return entry.laterality if entry and entry.laterality in _SIDED else None
+        return self._sides.get(item.identifier)
 
     def _is_site(self, item: Match) -> bool:
         return item.identifier in self._anatomy
@@ -156,11 +171,13 @@ class TopicReader:
         if any((i.start, i.end) == said and self._is_site(i) for i in own):
             return list(own)
         before = any(i.end <= start and self._is_site(i) for i in own)
-        narrow = any(self._is_site(i) and not self._vague(i) for i in own)
+        narrow = any(self._is_site(i) and i.identifier not in self._vague for i in own)
         return [
             i
             for i in own
-            if i.end <= start or not self._is_site(i) or not (before or ((carried.sites or narrow) and self._vague(i)))
+            if i.end <= start
+            or not self._is_site(i)
+            or not (before or ((carried.sites or narrow) and i.identifier in self._vague))
         ]
 
     def _near_only(self, words: Sequence[str], site: Match, items: Sequence[Match]) -> bool:
@@ -198,7 +215,12 @@ class TopicReader:
             ),
             sites[-1],
         )
-        if side is None and len(group) == 1 and not self._only_one(group[0]) and self._related(carried, group[0]):
+        if (
+            side is None
+            and len(group) == 1
+            and group[0].identifier not in self._only_one
+            and self._related(carried, group[0])
+        ):
             side = carried.side
             if carried.whole and group[0].identifier in self.lineage(carried.whole.identifier):
                 whole = carried.whole
@@ -212,15 +234,7 @@ class TopicReader:
         """Whether a tissue is that of the organ named right before it: "回旋支管壁"."""
         between = words[organ.end : tissue.start]
         close = tissue.start >= organ.end and len(between) <= _OF_AT_MOST and self._joins.isdisjoint(between)
-        return close and self._vague(tissue) and not self._vague(organ)
-
-    def _vague(self, site: Match) -> bool:
-        entry = self._anatomy.get(site.identifier)
-        return bool(entry and entry.vague)
-
-    def _only_one(self, site: Match) -> bool:
-        entry = self._anatomy.get(site.identifier)
-        return bool(entry and entry.unpaired)
+        return close and tissue.identifier in self._vague and organ.identifier not in self._vague
 
     def _related(self, carried: Topic, site: Match) -> bool:
         own = self._organs(site)
@@ -229,16 +243,16 @@ class TopicReader:
     def _organs(self, site: Match) -> set[str]:
         """The site and what it is a part of, as far as that is an organ and no region of the body."""
         lineage = self.lineage(site.identifier)
-        return {i for i in lineage if i == site.identifier or not (i == lineage[-1] or self._anatomy[i].vague)}
+        return {i for i in lineage if i == site.identifier or not (i == lineage[-1] or i in self._vague)}
 
     def _side(self, words: Sequence[str], items: Sequence[Match], site: Match | None) -> Laterality | None:
         """The side named among `items`, of which `site` is the nearest site."""
         named: list[tuple[Match, Laterality]] = []
         for item in items:
-            side = self._sided(item) if self._is_site(item) else Laterality(item.identifier)
+            side = self._sided(item) if self._is_site(item) else _LATERALITIES[item.identifier]
             if side in _SIDED:
                 named.append((item, side))
-        if site is not None and self._only_one(site):
+        if site is not None and site.identifier in self._only_one:
             # "左侧胸膜及纵隔": the side is the first's alone
             named = [
                 (i, s)
@@ -262,7 +276,7 @@ class TopicReader:
             tied = gap <= _TIED_REACH and words[item.start - 1] in self._prepositions
             if not (bracketed or tied):
                 continue
-            side = self._sided(item) if self._is_site(item) else Laterality(item.identifier)
+            side = self._sided(item) if self._is_site(item) else _LATERALITIES[item.identifier]
             if topic.side is None and side in _SIDED:
                 topic = replace(topic, side=side)
             if not topic.sites and self._is_site(item):
