@@ -171,13 +171,13 @@ def scan(data: bytes, transfer_syntax_uid: str, *, nested: bool = True, max_infl
         stated = EXPLICIT_BIG
     else:
         stated = EXPLICIT_LITTLE
-    result = _Scanner(data, found, nested=nested or _may_nest_too_deep(data, big_endian=found.big_endian)).run()
+    result = _Scanner(data, found, nested=nested or may_nest_too_deep(data, big_endian=found.big_endian)).run()
     if found != stated:
         result.warnings.append("transfer_syntax_mismatch")
     return result
 
 
-def _may_nest_too_deep(data: bytes, *, big_endian: bool) -> bool:
+def may_nest_too_deep(data: bytes, *, big_endian: bool) -> bool:
     """Whether more items than are allowed within each other may be: False is certain, True wants a closer look.
 
     Every item begins with its tag, so the stretches that all such bytes open, whether they are items or lie in a
