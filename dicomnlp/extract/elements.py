@@ -183,7 +183,8 @@ def may_nest_too_deep(data: bytes, *, big_endian: bool) -> bool:
     Every item begins with its tag, so the stretches that all such bytes open, whether they are items or lie in a
     value, contain the real nesting. An item of undefined length counts as open to the end.
     """
-    if not big_endian and data.count(_ITEM_TAG_LITTLE) <= MAX_NESTING:
+    # to count single bytes takes a quarter of the time
+    if not big_endian and (data.count(b"\xff") <= MAX_NESTING or data.count(_ITEM_TAG_LITTLE) <= MAX_NESTING):
         return False
     ends: list[int] = []
     for match in (_ITEM_IN_EITHER_ORDER if big_endian else _ITEM_LITTLE).finditer(data):

@@ -33,11 +33,10 @@ IDENTITY_TAGS: dict[str, int] = {
 }
 """Field of `Identity` -> tag (PS3.6)."""
 
-_READERS: tuple[tuple[str, int, Callable[[str], str] | None], ...] = tuple(
-    (name, tag, date_of if name.endswith("_date") else time_of if name.endswith("_time") else None)
+_READERS: Final[dict[int, tuple[str, Callable[[str], str] | None]]] = {
+    tag: (name, date_of if name.endswith("_date") else time_of if name.endswith("_time") else None)
     for name, tag in IDENTITY_TAGS.items()
-)
-_TAGS: Final = frozenset(IDENTITY_TAGS.values())
+}
 
 
 def read_identity(data: bytes, transfer_syntax_uid: str, *, max_inflated: int = MAX_INFLATED) -> Identity:
@@ -60,7 +59,7 @@ def read_identity(data: bytes, transfer_syntax_uid: str, *, max_inflated: int = 
     ObjectError
         `UnreadableObjectError` or `ObjectTooLargeError`, as `elements.scan` raises them.
     """
-    values = values_of_plain(data, transfer_syntax_uid, _TAGS)
+    values = values_of_plain(data, transfer_syntax_uid, _READERS)
     if values is not None and b"".join(values.values()).isascii():
         return _identity(values, None)
     return _read(scan(data, transfer_syntax_uid, nested=False, max_inflated=max_inflated).elements)
@@ -73,25 +72,25 @@ def identity_of_damaged(data: bytes, transfer_syntax_uid: str) -> Identity:
 
 def identity_of(elements: DataSet, character_sets: CharacterSets | None) -> Identity:
     """The identity in scanned `elements`; `character_sets` None says that all of it is ASCII."""
-    return _identity({tag: elements[tag].value for tag in _TAGS if tag in elements}, character_sets)
+    return _identity({tag: elements[tag].value for tag in _READERS if tag in elements}, character_sets)
 
 
 def _read(elements: DataSet) -> Identity:
-    values = [elements[tag].value for tag in _TAGS if tag in elements]
+    values = [elements[tag].value for tag in _READERS if tag in elements]
     if b"".join(values).isascii():
         return identity_of(elements, None)
     # what stands elsewhere in the object isn't looked at here, so a guess may differ from the one of `extract`
-    head = {tag: elements[tag] for tag in (0x00080005, *_TAGS) if tag in elements}
+    head = {tag: elements[tag] for tag in (0x00080005, *_READERS) if tag in elements}
     return identity_of(elements, CharacterSets.of(head))
 
 
 def _identity(values: Mapping[int, bytes], character_sets: CharacterSets | None) -> Identity:
     """The identity in encoded values by tag; `character_sets` None says that all of them are ASCII."""
     fields: dict[str, str] = {}
-    for name, tag, read in _READERS:
-        value = values.get(tag)
+    for tag, value in values.items():
         if not value:
             continue
+        name, read = _READERS[tag]
         text = value.decode("ascii", "replace") if character_sets is None else character_sets.decode(value)
         # NUL pads a UID; of several values the first identifies, and control characters are nobody's identity
         text = text.rstrip("\0")
