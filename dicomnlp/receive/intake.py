@@ -17,7 +17,7 @@ from typing import Final
 from dicomnlp.config import Settings
 from dicomnlp.errors import OUT_OF_RESOURCES, SUCCESS, DatabaseError, ObjectError
 from dicomnlp.extract.identity import read_identity
-from dicomnlp.logs import Event, log
+from dicomnlp.logs import Event, is_logged, log
 from dicomnlp.model import Arrival, Identity, ImageHeader, IntakeRecord, Outcome, Receipt, is_uid
 from dicomnlp.receive.backlog import Backlog, FailureLog, bare, status_and_reason
 from dicomnlp.receive.contexts import DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN, STORAGE_SOP_CLASSES, TRANSFER_SYNTAXES
@@ -440,7 +440,7 @@ def _log_receipt(record: IntakeRecord, receipt: Receipt) -> None:
             status=receipt.status,
             reason_code=receipt.reason_code,
         )
-    else:
+    elif is_logged(Event.OBJECT_RECEIVED):
         log(
             Event.OBJECT_RECEIVED,
             sop_instance_uid=receipt.sop_instance_uid,

@@ -84,9 +84,16 @@ class Inserter:
 
 def _converter(column: sa.Column[Any], dialect: Dialect) -> _Convert | None:
     """What a column's type does with a value; None: nothing."""
-    convert = column.type.dialect_impl(dialect).bind_processor(dialect)
-    # the moment of an arrival stands in several columns
-    return functools.lru_cache(16)(convert) if convert and isinstance(column.type, UTCDateTime) else convert
+    if isinstance(column.type, UTCDateTime):
+        return _moments(dialect)
+    return column.type.dialect_impl(dialect).bind_processor(dialect)
+
+
+@functools.cache
+def _moments(dialect: Dialect) -> _Convert | None:
+    """What is done with a moment, for all columns together: that of an arrival stands in four."""
+    convert = UTCDateTime().dialect_impl(dialect).bind_processor(dialect)
+    return functools.lru_cache(256)(convert) if convert else None
 
 
 @dataclass(frozen=True, slots=True)
