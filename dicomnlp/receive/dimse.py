@@ -26,7 +26,8 @@ _IS_LAST: Final = 0x02
 
 _ELEMENT: Final = struct.Struct("<HHI")
 _GROUP_LENGTH: Final = struct.Struct("<HHII")
-_US: Final = struct.Struct("<HHIH")
+_FOUR_US: Final = struct.Struct("<HHIHHHIHHHIHHHIH")
+"""Four elements of VR US, each with its value."""
 
 _WITH_ERROR_COMMENT: Final = frozenset(
     {OUT_OF_RESOURCES, DATA_SET_DOES_NOT_MATCH, CANNOT_UNDERSTAND, PROCESSING_FAILURE}
@@ -131,25 +132,25 @@ def encode_response(request: Command, status: int, *, uids: bool, error_comment:
     error_comment
         Left out with statuses that don't go with one.
     """
-    elements = []
-    if uids and request.affected_sop_class_uid:
-        elements.append(_text(Element.AFFECTED_SOP_CLASS_UID, request.affected_sop_class_uid, "\0"))
-    elements += [
-        _US.pack(0, Element.COMMAND_FIELD, 2, request.command_field | _RESPONSE),
-        _US.pack(0, Element.MESSAGE_ID_BEING_RESPONDED_TO, 2, request.message_id),
-        _US.pack(0, Element.COMMAND_DATA_SET_TYPE, 2, NO_DATA_SET),
-        _US.pack(0, Element.STATUS, 2, status),
-    ]
+    body = _FOUR_US.pack(
+        *(0, Element.COMMAND_FIELD, 2, request.command_field | _RESPONSE),
+        *(0, Element.MESSAGE_ID_BEING_RESPONDED_TO, 2, request.message_id),
+        *(0, Element.COMMAND_DATA_SET_TYPE, 2, NO_DATA_SET),
+        *(0, Element.STATUS, 2, status),
+    )
     if status != SUCCESS and status in _WITH_ERROR_COMMENT and error_comment:
-        elements.append(_text(Element.ERROR_COMMENT, error_comment[:64], " "))
+        body += _text(Element.ERROR_COMMENT, error_comment[:64], " ")
+    if uids and request.affected_sop_class_uid:
+        body = _text(Element.AFFECTED_SOP_CLASS_UID, request.affected_sop_class_uid, "\0") + body
     if uids and request.affected_sop_instance_uid:
-        elements.append(_text(Element.AFFECTED_SOP_INSTANCE_UID, request.affected_sop_instance_uid, "\0"))
-    body = b"".join(elements)
+        body += _text(Element.AFFECTED_SOP_INSTANCE_UID, request.affected_sop_instance_uid, "\0")
     return _GROUP_LENGTH.pack(0, 0, 4, len(body)) + body
 
 
 def _text(number: Element, value: str, padding: str) -> bytes:
-    encoded = (value + padding * (len(value) % 2)).encode("ascii")
+    encoded = value.encode("ascii")
+    if len(encoded) % 2:
+        encoded += padding.encode("ascii")
     return _ELEMENT.pack(0, number, len(encoded)) + encoded
 
 
