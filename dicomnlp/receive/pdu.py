@@ -275,11 +275,8 @@ class Connection:
         while self._end - self._start < count:
             self._make_room(count)
             if pace is None:
-                self._acknowledge()
                 self._receive(deadline)
             else:
-                if pace.deadline < math.inf:
-                    self._acknowledge()
                 pace.received(self._receive(min(deadline, pace.deadline)))
 
     def _make_room(self, count: int) -> None:
@@ -315,6 +312,7 @@ class Connection:
             raise ConnectionClosedError("the peer closed the connection")
         self._end += count
         self.bytes_received += count
+        self._acknowledge()
         return count
 
     def _set_timeout(self, seconds: float) -> None:
@@ -322,11 +320,10 @@ class Connection:
         self._socket_seconds = seconds
 
     def _acknowledge(self) -> None:
-        """Have the kernel acknowledge at once what came, because more of the same is to come.
+        """Have the kernel acknowledge at once what came.
 
         Senders that leave Nagle's algorithm on hold back the data set until the command before it is acknowledged, and
         a delayed acknowledgement costs them 40 ms a message. Linux clears the option by itself, so it is set each time.
-        What completes a message is acknowledged by the response.
         """
         if hasattr(socket, "TCP_QUICKACK"):
             try:
