@@ -78,16 +78,16 @@ def decode_command(encoded: bytes) -> Command:
         It isn't a command set, or an element that each request needs is missing: such a message can't be answered.
     """
     elements: dict[int, bytes] = {}
-    position = 0
-    while position < len(encoded):
-        if position + _ELEMENT.size > len(encoded):
+    position, size = 0, len(encoded)
+    while position < size:
+        if size - position < _ELEMENT.size:
             raise _malformed()
         group, number, length = _ELEMENT.unpack_from(encoded, position)
-        position += _ELEMENT.size
-        if group != 0 or position + length > len(encoded):
+        begin = position + _ELEMENT.size
+        position = begin + length
+        if group != 0 or position > size:
             raise _malformed()
-        elements[number] = encoded[position : position + length]
-        position += length
+        elements[number] = encoded[begin:position]
     command_field = _unsigned_short(elements, Element.COMMAND_FIELD)
     # a response and a C-CANCEL carry the message ID of the request they belong to
     is_about_other = command_field & _RESPONSE or command_field == CommandField.C_CANCEL_RQ
@@ -261,15 +261,15 @@ class Assembler:
         AssociationError
             The presentation data values are malformed, in a context that wasn't accepted, or in an impossible order.
         """
-        position = 0
-        if len(body) == 0:
+        position, size = 0, len(body)
+        if size == 0:
             raise _invalid_pdv()
-        while position < len(body):
-            if position + PDV_HEADER.size > len(body):
+        while position < size:
+            if size - position < PDV_HEADER.size:
                 raise _invalid_pdv()
             length, context_id, control = PDV_HEADER.unpack_from(body, position)
             end = position + 4 + length
-            if length < 2 or end > len(body) or context_id not in self._context_ids:
+            if length < 2 or end > size or context_id not in self._context_ids:
                 raise _invalid_pdv()
             message = self._add(context_id, control, body[position + PDV_HEADER.size : end], taken)
             position = end
