@@ -186,6 +186,11 @@ _least = logging.NOTSET
 """Events below this aren't worth looking at; structlog's own filter comes after the fields were checked."""
 
 
+def is_logged(event: Event) -> bool:
+    """Whether `log` would write a line: who asks first needn't put fields together in vain."""
+    return _LEVELS[event.value[0]] >= _least
+
+
 def log(event: Event, **fields: Any) -> None:
     """Write one line for `event`; fields not declared for it are left out, and named in `undeclared`."""
     level, allowed = event.value

@@ -171,19 +171,20 @@ def scan(data: bytes, transfer_syntax_uid: str, *, nested: bool = True, max_infl
         stated = EXPLICIT_BIG
     else:
         stated = EXPLICIT_LITTLE
-    result = _Scanner(data, found, nested=nested or _may_nest_too_deep(data, big_endian=found.big_endian)).run()
+    result = _Scanner(data, found, nested=nested or may_nest_too_deep(data, big_endian=found.big_endian)).run()
     if found != stated:
         result.warnings.append("transfer_syntax_mismatch")
     return result
 
 
-def _may_nest_too_deep(data: bytes, *, big_endian: bool) -> bool:
+def may_nest_too_deep(data: bytes, *, big_endian: bool) -> bool:
     """Whether more items than are allowed within each other may be: False is certain, True wants a closer look.
 
     Every item begins with its tag, so the stretches that all such bytes open, whether they are items or lie in a
     value, contain the real nesting. An item of undefined length counts as open to the end.
     """
-    if not big_endian and data.count(_ITEM_TAG_LITTLE) <= MAX_NESTING:
+    # to count single bytes takes a quarter of the time
+    if not big_endian and (data.count(b"\xff") <= MAX_NESTING or data.count(_ITEM_TAG_LITTLE) <= MAX_NESTING):
         return False
     ends: list[int] = []
     for match in (_ITEM_IN_EITHER_ORDER if big_endian else _ITEM_LITTLE).finditer(data):

@@ -1,10 +1,12 @@
 """What an object's header says of itself: the few elements that link it to a study and a patient."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Final
 
 from dicomnlp.extract.charset import CharacterSets
 from dicomnlp.extract.conformity import date_of, time_of
 from dicomnlp.extract.elements import MAX_INFLATED, DataSet, scan, scan_readable_part
+from dicomnlp.extract.plain_header import values_of_plain
 from dicomnlp.model import Identity
 
 IDENTITY_TAGS: dict[str, int] = {
@@ -31,10 +33,10 @@ IDENTITY_TAGS: dict[str, int] = {
 }
 """Field of `Identity` -> tag (PS3.6)."""
 
-_READERS: tuple[tuple[str, int, Callable[[str], str]], ...] = tuple(
-    (name, tag, date_of if name.endswith("_date") else time_of if name.endswith("_time") else str)
+_READERS: Final[dict[int, tuple[str, Callable[[str], str] | None]]] = {
+    tag: (name, date_of if name.endswith("_date") else time_of if name.endswith("_time") else None)
     for name, tag in IDENTITY_TAGS.items()
-)
+}
 
 
 def read_identity(data: bytes, transfer_syntax_uid: str, *, max_inflated: int = MAX_INFLATED) -> Identity:
@@ -57,6 +59,9 @@ def read_identity(data: bytes, transfer_syntax_uid: str, *, max_inflated: int = 
     ObjectError
         `UnreadableObjectError` or `ObjectTooLargeError`, as `elements.scan` raises them.
     """
+    values = values_of_plain(data, transfer_syntax_uid, _READERS)
+    if values is not None and b"".join(values.values()).isascii():
+        return _identity(values, None)
     return _read(scan(data, transfer_syntax_uid, nested=False, max_inflated=max_inflated).elements)
 
 
@@ -65,29 +70,32 @@ def identity_of_damaged(data: bytes, transfer_syntax_uid: str) -> Identity:
     return _read(scan_readable_part(data, transfer_syntax_uid))
 
 
+def identity_of(elements: DataSet, character_sets: CharacterSets | None) -> Identity:
+    """The identity in scanned `elements`; `character_sets` None says that all of it is ASCII."""
+    return _identity({tag: elements[tag].value for tag in _READERS if tag in elements}, character_sets)
+
+
 def _read(elements: DataSet) -> Identity:
-    values = [elements[tag].value for tag in IDENTITY_TAGS.values() if tag in elements]
+    values = [elements[tag].value for tag in _READERS if tag in elements]
     if b"".join(values).isascii():
         return identity_of(elements, None)
     # what stands elsewhere in the object isn't looked at here, so a guess may differ from the one of `extract`
-    head = {tag: elements[tag] for tag in (0x00080005, *IDENTITY_TAGS.values()) if tag in elements}
+    head = {tag: elements[tag] for tag in (0x00080005, *_READERS) if tag in elements}
     return identity_of(elements, CharacterSets.of(head))
 
 
-def identity_of(elements: DataSet, character_sets: CharacterSets | None) -> Identity:
-    """The identity in scanned `elements`; `character_sets` None says that all of it is ASCII."""
-    values: dict[str, str] = {}
-    for name, tag, read in _READERS:
-        element = elements.get(tag)
-        if element is None or not element.value:
+def _identity(values: Mapping[int, bytes], character_sets: CharacterSets | None) -> Identity:
+    """The identity in encoded values by tag; `character_sets` None says that all of them are ASCII."""
+    fields: dict[str, str] = {}
+    for tag, value in values.items():
+        if not value:
             continue
-        if character_sets is None:
-            text = element.value.decode("ascii", "replace")
-        else:
-            text = character_sets.decode(element.value)
-        # of several values the first identifies; control characters are nobody's identity, and NUL pads a UID
-        text = text.split("\\", 1)[0].rstrip("\0")
-        if not text.isprintable():
-            text = "".join(c for c in text if c.isprintable())
-        values[name] = read(text.strip())
-    return Identity(**values)
+        name, read = _READERS[tag]
+        text = value.decode("ascii", "replace") if character_sets is None else character_sets.decode(value)
+        # NUL pads a UID; of several values the first identifies, and control characters are nobody's identity
+        text = text.rstrip("\0")
+        if "\\" in text or not text.isprintable():
+            text = "".join(c for c in text.split("\\", 1)[0] if c.isprintable())
+        text = text.strip()
+        fields[name] = read(text) if read else text
+    return Identity(**fields)

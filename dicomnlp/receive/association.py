@@ -412,10 +412,11 @@ class Association:
 
     def _respond(self, context_id: int, command: Command, status: int, reason_code: str | None) -> None:
         assert self._request is not None
-        uids = [command.affected_sop_class_uid, command.affected_sop_instance_uid]
-        response = encode_response(
-            command, status, uids=all(is_uid(uid) for uid in uids if uid), error_comment=reason_code
+        sop_class_uid, sop_instance_uid = command.affected_sop_class_uid, command.affected_sop_instance_uid
+        well_formed = (not sop_class_uid or is_uid(sop_class_uid)) and (
+            not sop_instance_uid or is_uid(sop_instance_uid)
         )
+        response = encode_response(command, status, uids=well_formed, error_comment=reason_code)
         self._answered = command.message_id, self._connection.bytes_arrived
         self._connection.send(encode_command_pdus(context_id, response, self._request.maximum_length))
 

@@ -26,7 +26,8 @@ _IS_LAST: Final = 0x02
 
 _ELEMENT: Final = struct.Struct("<HHI")
 _GROUP_LENGTH: Final = struct.Struct("<HHII")
-_US: Final = struct.Struct("<HHIH")
+_FOUR_US: Final = struct.Struct("<HHIHHHIHHHIHHHIH")
+"""Four elements of VR US, each with its value."""
 
 _WITH_ERROR_COMMENT: Final = frozenset(
     {OUT_OF_RESOURCES, DATA_SET_DOES_NOT_MATCH, CANNOT_UNDERSTAND, PROCESSING_FAILURE}
@@ -77,16 +78,16 @@ def decode_command(encoded: bytes) -> Command:
         It isn't a command set, or an element that each request needs is missing: such a message can't be answered.
     """
     elements: dict[int, bytes] = {}
-    position = 0
-    while position < len(encoded):
-        if position + _ELEMENT.size > len(encoded):
+    position, size = 0, len(encoded)
+    while position < size:
+        if size - position < _ELEMENT.size:
             raise _malformed()
         group, number, length = _ELEMENT.unpack_from(encoded, position)
-        position += _ELEMENT.size
-        if group != 0 or position + length > len(encoded):
+        begin = position + _ELEMENT.size
+        position = begin + length
+        if group != 0 or position > size:
             raise _malformed()
-        elements[number] = encoded[position : position + length]
-        position += length
+        elements[number] = encoded[begin:position]
     command_field = _unsigned_short(elements, Element.COMMAND_FIELD)
     # a response and a C-CANCEL carry the message ID of the request they belong to
     is_about_other = command_field & _RESPONSE or command_field == CommandField.C_CANCEL_RQ
@@ -131,25 +132,25 @@ def encode_response(request: Command, status: int, *, uids: bool, error_comment:
     error_comment
         Left out with statuses that don't go with one.
     """
-    elements = []
-    if uids and request.affected_sop_class_uid:
-        elements.append(_text(Element.AFFECTED_SOP_CLASS_UID, request.affected_sop_class_uid, "\0"))
-    elements += [
-        _US.pack(0, Element.COMMAND_FIELD, 2, request.command_field | _RESPONSE),
-        _US.pack(0, Element.MESSAGE_ID_BEING_RESPONDED_TO, 2, request.message_id),
-        _US.pack(0, Element.COMMAND_DATA_SET_TYPE, 2, NO_DATA_SET),
-        _US.pack(0, Element.STATUS, 2, status),
-    ]
+    body = _FOUR_US.pack(
+        *(0, Element.COMMAND_FIELD, 2, request.command_field | _RESPONSE),
+        *(0, Element.MESSAGE_ID_BEING_RESPONDED_TO, 2, request.message_id),
+        *(0, Element.COMMAND_DATA_SET_TYPE, 2, NO_DATA_SET),
+        *(0, Element.STATUS, 2, status),
+    )
     if status != SUCCESS and status in _WITH_ERROR_COMMENT and error_comment:
-        elements.append(_text(Element.ERROR_COMMENT, error_comment[:64], " "))
+        body += _text(Element.ERROR_COMMENT, error_comment[:64], " ")
+    if uids and request.affected_sop_class_uid:
+        body = _text(Element.AFFECTED_SOP_CLASS_UID, request.affected_sop_class_uid, "\0") + body
     if uids and request.affected_sop_instance_uid:
-        elements.append(_text(Element.AFFECTED_SOP_INSTANCE_UID, request.affected_sop_instance_uid, "\0"))
-    body = b"".join(elements)
+        body += _text(Element.AFFECTED_SOP_INSTANCE_UID, request.affected_sop_instance_uid, "\0")
     return _GROUP_LENGTH.pack(0, 0, 4, len(body)) + body
 
 
 def _text(number: Element, value: str, padding: str) -> bytes:
-    encoded = (value + padding * (len(value) % 2)).encode("ascii")
+    encoded = value.encode("ascii")
+    if len(encoded) % 2:
+        encoded += padding.encode("ascii")
     return _ELEMENT.pack(0, number, len(encoded)) + encoded
 
 
@@ -260,15 +261,15 @@ class Assembler:
         AssociationError
             The presentation data values are malformed, in a context that wasn't accepted, or in an impossible order.
         """
-        position = 0
-        if len(body) == 0:
+        position, size = 0, len(body)
+        if size == 0:
             raise _invalid_pdv()
-        while position < len(body):
-            if position + PDV_HEADER.size > len(body):
+        while position < size:
+            if size - position < PDV_HEADER.size:
                 raise _invalid_pdv()
             length, context_id, control = PDV_HEADER.unpack_from(body, position)
             end = position + 4 + length
-            if length < 2 or end > len(body) or context_id not in self._context_ids:
+            if length < 2 or end > size or context_id not in self._context_ids:
                 raise _invalid_pdv()
             message = self._add(context_id, control, body[position + PDV_HEADER.size : end], taken)
             position = end

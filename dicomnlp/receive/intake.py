@@ -17,7 +17,7 @@ from typing import Final
 from dicomnlp.config import Settings
 from dicomnlp.errors import OUT_OF_RESOURCES, SUCCESS, DatabaseError, ObjectError
 from dicomnlp.extract.identity import read_identity
-from dicomnlp.logs import Event, log
+from dicomnlp.logs import Event, is_logged, log
 from dicomnlp.model import Arrival, Identity, ImageHeader, IntakeRecord, Outcome, Receipt, is_uid
 from dicomnlp.receive.backlog import Backlog, FailureLog, bare, status_and_reason
 from dicomnlp.receive.contexts import DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN, STORAGE_SOP_CLASSES, TRANSFER_SYNTAXES
@@ -89,7 +89,8 @@ class Intake:
         self._sop_classes = STORAGE_SOP_CLASSES.keys() | set(settings.listener.private_sop_classes)
         self._database = database
         self._waiting: deque[_Ticket] = deque()
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._closed = False
         self._inflating = threading.Lock()
         self._writing = threading.Lock()
@@ -263,7 +264,7 @@ class Intake:
     def _record(self, record: IntakeRecord) -> Receipt:
         """Have `record` committed, and wait for it."""
         ticket = _Ticket(record)
-        with self._changed:
+        with self._lock:
             if self._closed:
                 return _failed(record, *Reason.SERVICE_STOPPING.answer)
             self._waiting.append(ticket)
@@ -273,7 +274,7 @@ class Intake:
                 self._write_group()
             finally:
                 self._writing.release()
-            with self._changed:
+            with self._lock:
                 if self._waiting or self._backlog:
                     self._changed.notify()
         receipt = ticket.wait()
@@ -315,7 +316,7 @@ class Intake:
 
     def _next_group(self) -> list[_Ticket]:
         """All that wait, within the bounds of a group; none when only the backlog is due."""
-        with self._changed:
+        with self._lock:
             group: list[_Ticket] = []
             size = 0
             while self._waiting and len(group) < MAXIMUM_GROUP_OBJECTS:
@@ -440,7 +441,7 @@ def _log_receipt(record: IntakeRecord, receipt: Receipt) -> None:
             status=receipt.status,
             reason_code=receipt.reason_code,
         )
-    else:
+    elif is_logged(Event.OBJECT_RECEIVED):
         log(
             Event.OBJECT_RECEIVED,
             sop_instance_uid=receipt.sop_instance_uid,

@@ -76,6 +76,11 @@ class _Decision:
     reason_code: str | None
     version: _Version | None
 
+    @property
+    def object_id(self) -> int | None:
+        """Of the row of its version, once that is written."""
+        return self.version.object_id if self.version else None
+
 
 def record_arrivals(database: Database, records: Sequence[IntakeRecord]) -> list[Receipt]:
     """Write arrivals in one durable transaction; all of them or none.
@@ -114,47 +119,45 @@ def _write_large(database: Database, record: IntakeRecord) -> None:
 
 
 def _record(connection: Connection, database: Database, records: Sequence[IntakeRecord]) -> list[Receipt]:
-    kept = sorted({_instance_uid(r) for r in records if r.keep and r.image is None})
+    uids = [clean(r.identity.sop_instance_uid or r.arrival.sop_instance_uid) for r in records]
+    kept = sorted({uid for uid, r in zip(uids, records, strict=True) if r.keep and r.image is None})
     images = [r for r in records if r.keep and r.image is not None]
-    lock_instances(connection, [*kept, *(_instance_uid(r) for r in images)])
+    lock_instances(connection, [uid for uid, r in zip(uids, records, strict=True) if r.keep])
     instances = _load_instances(connection, kept)
     of_images = iter(record_images(connection, images) if images else ())
     decisions = []
-    for record in records:
+    touched: dict[int, _Version] = {}
+    # in order of arrival, which is the order of analysis
+    for uid, record in zip(uids, records, strict=True):
         if record.keep and record.image is not None:
             decided = next(of_images)
             decisions.append(_Decision(decided.outcome, decided.status, decided.reason_code, None))
             continue
-        decision = _decide(instances, record, database.large_object_bytes)
-        if decision.version is not None:
-            decision.version.sightings += 1
-            decision.version.last_seen_at = record.received_at
+        decision = _decide(instances, uid, record, database.large_object_bytes)
+        version = decision.version
+        if version is not None:
+            version.sightings += 1
+            version.last_seen_at = record.received_at
+            touched[id(version)] = version
         decisions.append(decision)
-    # in order of arrival, which is the order of analysis
-    touched = list({id(d.version): d.version for d in decisions if d.version}.values())
-    seen_again = [v for v in touched if v.object_id is not None]
-    new = [v for v in touched if v.object_id is None]
+    new = [v for v in touched.values() if v.object_id is None]
+    seen_again = [v for v in touched.values() if v.object_id is not None]
     if new:
         _write_versions(connection, instances, new)
     if seen_again:
         _count_sightings(connection, seen_again)
-    ids = [d.version.object_id if d.version else None for d in decisions]
-    _LEDGER.insert(connection, [_ledger_row(r, d, i) for r, d, i in zip(records, decisions, ids, strict=True)])
+    _LEDGER.insert(connection, [_ledger_row(u, r, d) for u, r, d in zip(uids, records, decisions, strict=True)])
     return [
         Receipt(
             outcome=d.outcome,
             status=d.status,
             reason_code=d.reason_code,
-            sop_instance_uid=_instance_uid(r),
+            sop_instance_uid=u,
             study_instance_uid=r.identity.study_instance_uid,
-            object_id=i,
+            object_id=d.object_id,
         )
-        for r, d, i in zip(records, decisions, ids, strict=True)
+        for u, r, d in zip(uids, records, decisions, strict=True)
     ]
-
-
-def _instance_uid(record: IntakeRecord) -> str:
-    return clean(record.identity.sop_instance_uid or record.arrival.sop_instance_uid)
 
 
 def _load_instances(connection: Connection, uids: Sequence[str]) -> dict[str, _Instance]:
@@ -182,10 +185,10 @@ def lock_instances(connection: Connection, uids: Sequence[str]) -> None:
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(ordered.c.key)))
 
 
-def _decide(instances: dict[str, _Instance], record: IntakeRecord, large_object_bytes: int) -> _Decision:
+def _decide(instances: dict[str, _Instance], uid: str, record: IntakeRecord, large_object_bytes: int) -> _Decision:
     if not record.keep:
         return _Decision(Outcome.REFUSED, record.status, record.reason_code, None)
-    instance = instances[_instance_uid(record)]
+    instance = instances[uid]
     known = instance.versions.get(record.sha256)
     if known is not None:
         if known.quarantined:
@@ -211,7 +214,7 @@ def _decide(instances: dict[str, _Instance], record: IntakeRecord, large_object_
         reason_code=reason_code,
         is_current=not (quarantined and settled),
         object_id=None,
-        row=_object_row(record),
+        row=_object_row(uid, record),
         data=record.arrival.data if len(record.arrival.data) <= large_object_bytes else None,
     )
     if current is not None and version.is_current:
@@ -229,10 +232,10 @@ def _status(record: IntakeRecord, reason_code: str | None) -> int:
     return DATA_SET_DOES_NOT_MATCH if reason_code == STUDY_CONFLICT else CANNOT_UNDERSTAND
 
 
-def _object_row(record: IntakeRecord) -> dict[str, Any]:
+def _object_row(uid: str, record: IntakeRecord) -> dict[str, Any]:
     arrival, identity = record.arrival, record.identity
     return {
-        "sop_instance_uid": _instance_uid(record),
+        "sop_instance_uid": uid,
         "sha256": record.sha256,
         "size": len(arrival.data),
         "sop_class_uid": identity.sop_class_uid or arrival.sop_class_uid,
@@ -291,26 +294,26 @@ def _count_sightings(connection: Connection, seen_again: Sequence[_Version]) -> 
     )
 
 
-def _ledger_row(record: IntakeRecord, decision: _Decision, object_id: int | None) -> dict[str, Any]:
-    arrival = record.arrival
-
-    def uid(text: str) -> str | None:
-        return text if is_uid(text) else None
-
+def _ledger_row(uid: str, record: IntakeRecord, decision: _Decision) -> dict[str, Any]:
+    arrival, identity = record.arrival, record.identity
     return {
         "received_at": record.received_at,
         "door": arrival.door.value,
         "calling_ae_title": arrival.calling_ae_title,
         "called_ae_title": arrival.called_ae_title,
         "peer_address": arrival.peer_address,
-        "sop_class_uid": uid(record.identity.sop_class_uid or arrival.sop_class_uid),
-        "sop_instance_uid": uid(_instance_uid(record)),
-        "study_instance_uid": uid(record.identity.study_instance_uid),
-        "transfer_syntax_uid": uid(arrival.transfer_syntax_uid),
+        "sop_class_uid": _uid_or_none(identity.sop_class_uid or arrival.sop_class_uid),
+        "sop_instance_uid": _uid_or_none(uid),
+        "study_instance_uid": _uid_or_none(identity.study_instance_uid),
+        "transfer_syntax_uid": _uid_or_none(arrival.transfer_syntax_uid),
         "sha256": record.sha256,
         "size": record.image.size if record.image else len(arrival.data),
         "outcome": decision.outcome.value,
         "status": decision.status,
         "reason_code": decision.reason_code,
-        "object_id": object_id,
+        "object_id": decision.object_id,
     }
+
+
+def _uid_or_none(text: str) -> str | None:
+    return text if is_uid(text) else None

@@ -4,6 +4,7 @@ import dataclasses
 import datetime as dt
 import enum
 import functools
+import operator
 import types
 import typing
 from collections.abc import Callable, Sequence
@@ -49,6 +50,7 @@ from dicomnlp.store.prevailing import ReportStatus
 from dicomnlp.store.schema import IDENTITY_COLUMNS
 
 T = TypeVar("T")
+_carried = operator.attrgetter(*IDENTITY_COLUMNS)
 _STATEMENTS = ("recommendations", "scores", "communications", "demographics")
 
 
@@ -94,7 +96,7 @@ def _many(kind: type[T], values: list[Any]) -> tuple[T, ...]:
 
 def identity_row(identity: Identity) -> dict[str, str]:
     """The columns of `sop_instance` that only carry the identity."""
-    return {name: getattr(identity, name) for name in IDENTITY_COLUMNS}
+    return dict(zip(IDENTITY_COLUMNS, _carried(identity), strict=True))
 
 
 def analysis_row(processed: Processed, analysed_at: dt.datetime) -> dict[str, Any]:

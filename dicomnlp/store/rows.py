@@ -7,9 +7,9 @@ to it.
 """
 
 import functools
+import operator
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -29,7 +29,7 @@ def driver(connection: Connection) -> sqlite3.Connection:
 
 
 class Inserter:
-    """Inserts rows into a table; all rows of a call have the same columns in the same order.
+    """Inserts rows into a table; all rows of a call have the same columns in the same order, and text in those of text.
 
     Parameters
     ----------
@@ -74,45 +74,67 @@ class Inserter:
         columns = [self._table.c[name] for name in names]
         marks = ", ".join("?" for _ in names)
         text = f"INSERT INTO {self._table.name} ({', '.join(names)}) VALUES ({marks})"  # noqa: S608 - of the schema
-        converters = [(n, _converter(c, dialect)) for n, c in enumerate(columns)]
-        return _Prepared(
-            text,
-            texts=tuple(n for n, c in enumerate(columns) if isinstance(c.type, CleanText)),
-            others=tuple((n, f) for n, f in converters if f and not isinstance(columns[n].type, CleanText)),
-        )
+        return _Prepared(text, columns, dialect)
 
 
 def _converter(column: sa.Column[Any], dialect: Dialect) -> _Convert | None:
     """What a column's type does with a value; None: nothing."""
-    convert = column.type.dialect_impl(dialect).bind_processor(dialect)
-    # the moment of an arrival stands in several columns
-    return functools.lru_cache(16)(convert) if convert and isinstance(column.type, UTCDateTime) else convert
+    if isinstance(column.type, UTCDateTime):
+        return _moments(dialect)
+    return column.type.dialect_impl(dialect).bind_processor(dialect)
 
 
-@dataclass(frozen=True, slots=True)
+@functools.cache
+def _moments(dialect: Dialect) -> _Convert | None:
+    """What is done with a moment, for all columns together: that of an arrival stands in four."""
+    convert = UTCDateTime().dialect_impl(dialect).bind_processor(dialect)
+    return functools.lru_cache(256)(convert) if convert else None
+
+
 class _Prepared:
-    """A statement, and what its columns' types do with the values of a row."""
+    """A statement, and what its columns' types do with the values of a row.
 
-    statement: str
-    texts: tuple[int, ...]
-    """Places of columns of the commonest type, which changes hardly any value."""
-    others: tuple[tuple[int, _Convert], ...]
+    Parameters
+    ----------
+    statement
+        With a mark for each of the columns.
+    columns
+        In the statement's order.
+    dialect
+        Of the database.
+    """
+
+    def __init__(self, statement: str, columns: Sequence[sa.Column[Any]], dialect: Dialect) -> None:
+        self.statement = statement
+        self._texts = [n for n, column in enumerate(columns) if isinstance(column.type, CleanText)]
+        converters = [(n, _converter(column, dialect)) for n, column in enumerate(columns) if n not in self._texts]
+        self._others = [(n, convert) for n, convert in converters if convert]
+        self._take_texts: Callable[[list[Any]], Any] = (
+            operator.itemgetter(*self._texts) if self._texts else lambda _: ()
+        )
 
     def values(self, row: Mapping[str, Any]) -> list[Any]:
         """Of `row`, which has the statement's columns in their order, as the driver takes them."""
         values = list(row.values())
-        for place in self.texts:
-            value = values[place]
-            # nearly all of it is plain, and to call `clean` would cost more than it does
-            if value is not None and (type(value) is not str or not value.isascii() or "\0" in value):
-                values[place] = clean(str(value))
+        if not self._is_plain(values):
+            for place in self._texts:
+                if values[place] is not None:
+                    values[place] = clean(str(values[place]))
         try:
-            for place, convert in self.others:
+            for place, convert in self._others:
                 values[place] = convert(values[place])
         except ValueError as error:
             # as the builder does with what a column's type refuses
             raise sqlalchemy.exc.StatementError("a value can't be stored", None, None, error) from None
         return values
+
+    def _is_plain(self, values: list[Any]) -> bool:
+        """Whether `clean` would change none of the texts: nearly always, so they are looked at all together."""
+        try:
+            texts = "".join(filter(None, self._take_texts(values)))
+        except TypeError:  # one of them is no text
+            return False
+        return texts.isascii() and "\0" not in texts
 
 
 class Finder:
