@@ -65,6 +65,7 @@ class ClauseModifier(ConTextModifier):  # type: ignore[misc]  # medspaCy is unty
         self.looks: str = rule.direction
         self.means: str = rule.category
         self.acts = rule.direction in _ACTING
+        self.metadata: dict[str, Any] = rule.metadata
 
     def limit_scope(self, other: "ClauseModifier") -> bool:
         """A terminating cue ends only the scopes of the side it is meant for.
@@ -76,7 +77,7 @@ class ClauseModifier(ConTextModifier):  # type: ignore[misc]  # medspaCy is unty
         other_low, other_high = other.scope_span
         if not self.acts or not (low <= other_low < high or low < other_high <= high):
             return False
-        metadata = other.rule.metadata
+        metadata = other.metadata
         if metadata["only_of"]:
             return False
         if other_looks == "TERMINATE":
@@ -114,11 +115,11 @@ class ClauseModifier(ConTextModifier):  # type: ignore[misc]  # medspaCy is unty
         if forward and _leaves_bracket(words):
             return False
         last = self._words[target.end - 1]
-        only_of: frozenset[str] = self.rule.metadata["only_of"]
-        if last in self.rule.metadata["not_of"] or (only_of and last not in only_of):
+        only_of: frozenset[str] = self.metadata["only_of"]
+        if last in self.metadata["not_of"] or (only_of and last not in only_of):
             return False
-        stopped_by: frozenset[str] = self.rule.metadata["stopped_by"]
-        if not self.rule.metadata["unless_listed"].isdisjoint(words):
+        stopped_by: frozenset[str] = self.metadata["stopped_by"]
+        if not self.metadata["unless_listed"].isdisjoint(words):
             stopped_by -= {","}
         if forward and "," in words and self._lists_on(end + words.index(",") + 1, target.end):
             stopped_by -= {","}
@@ -126,7 +127,7 @@ class ClauseModifier(ConTextModifier):  # type: ignore[misc]  # medspaCy is unty
 
     def _lists_on(self, start: int, end: int) -> bool:
         """Whether nothing but a list of findings stands between a comma and the end of a mention's phrase."""
-        lists: frozenset[str] = self.rule.metadata["lists"]
+        lists: frozenset[str] = self.metadata["lists"]
         if not lists:
             return False
         while end < len(self._words) and self._words[end] not in PHRASE_ENDS:
@@ -219,13 +220,13 @@ def _nearest(edges: Iterable[_Edge], words: Sequence[str]) -> Iterator[_Edge]:
     """`edges` without those of cues that act on the nearest mention alone, and what a list joins to it."""
     chosen: dict[int, list[_Edge]] = {}
     for target, modifier in edges:
-        if modifier.rule.metadata["nearest"]:
+        if modifier.metadata["nearest"]:
             chosen.setdefault(id(modifier), []).append((target, modifier))
         else:
             yield target, modifier
     for acting in chosen.values():
         start, end = acting[0][1].modifier_span
-        joins: frozenset[str] = acting[0][1].rule.metadata["nearest"]
+        joins: frozenset[str] = acting[0][1].metadata["nearest"]
         acting.sort(key=lambda edge: max(start - edge[0].end, edge[0].start - end))
         reached: list[Target] = []
         for target, modifier in acting:
