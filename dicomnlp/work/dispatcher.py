@@ -314,9 +314,6 @@ class Dispatcher:
             idle = self._workers - {task.address for task in self._tasks}
             if not idle or sum(task.alone for task in self._tasks) >= max(1, len(self._workers) // 2):
                 return
-            # what comes in isn't to wait for it; the others are only being started anew
-            if len(self._workers) == 1 < engine.expected_workers:
-                return
             if len(self._workers) == 1 and self._suspect_last and (self._batches or self._poll(1)):
                 return
             # an attempt must not be spent on a worker that has just died of something else
