@@ -113,7 +113,6 @@ def fill(database: Database, generator: Generator, reports: int, distinct: int) 
             rate = (done - begun) / (time.monotonic() - started)
             print(f"{done:,} of {reports:,} reports, {rate:,.0f}/s, {size_of(database) / 1e9:.2f} GB", flush=True)
     if database.is_sqlite:
-        number_on(database)
         return
     number_on(database)
     with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
