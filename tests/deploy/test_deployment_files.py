@@ -104,7 +104,7 @@ def test_each_command_line_is_one_that_its_program_takes(name):
 )
 def test_a_wrong_command_line_would_be_found(words):
     """By the same parsers."""
-    with pytest.raises(Exception, match="No such|unexpected"):
+    with pytest.raises(Exception, match=r"No such|unexpected"):
         parse(words)
 
 
