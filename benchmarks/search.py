@@ -28,6 +28,7 @@ from dicomnlp.model import Assertion, Concept, Finding, Laterality, Measurement,
 from dicomnlp.store import admin, queries, schema
 from dicomnlp.store.database import Database
 from dicomnlp.store.intake import record_arrivals
+from dicomnlp.store.prepared import prepare_rows
 from dicomnlp.store.records import analysis_row, finding_row
 from dicomnlp.store.rows import Inserter
 from dicomnlp.store.search import Filters, count_findings, facets, search_findings
@@ -73,7 +74,7 @@ def fill(database: Database, reports: int) -> None:
     pool = [finding_row(f) for _ in range(2000) for f in make_findings(random_)]
     moment = dt.datetime.now(dt.UTC)
     basis = make_processed(0, findings=())
-    analysed = analysis_row(basis, moment)
+    analysed = {**analysis_row(basis), "analysed_at": moment}
     [receipt] = record_arrivals(database, [make_record(0)])
     with database.read() as connection:
         [held] = connection.execute(sa.select(schema.sop_instance)).mappings()
@@ -132,7 +133,7 @@ def fill(database: Database, reports: int) -> None:
             for table, values in rows.items():
                 Inserter(table).insert(connection, values)
             headers = {row["id"]: SimpleNamespace(**row) for row in rows[schema.sop_instance]}
-            index_reports(connection, results, headers)
+            index_reports(connection, [prepare_rows(r) for r in results], headers)
 
 
 def timed(name: str, work: Callable[[int], object], times: int = 30) -> None:

@@ -223,7 +223,15 @@ class WorkSettings(Table):
     scheduler: str = Field(
         "", description='Address of a Dask scheduler, "tls://host:8786"; empty: a local cluster of worker processes.'
     )
-    batch_objects: int = Field(32, ge=1, le=10000, description="Objects a task holds at the most.")
+    scheduler_ca: str = Field(
+        "",
+        description="PEM file with the authority of its certificates, relative to this file; empty: as Dask is set up.",
+    )
+    scheduler_certificate: str = Field("", description="PEM file with the certificate that is shown to the scheduler.")
+    scheduler_key: str = Field("", description="PEM file with its private key, without a passphrase.")
+    batch_objects: int = Field(
+        256, ge=1, le=10000, description="Objects a task holds at the most; as many as take half a second are meant."
+    )
     batch_bytes: int = Field(4194304, ge=1024, description="Bytes a task holds at the most (one object always fits).")
     maximum_attempts: int = Field(
         3, ge=1, le=100, description="An object that so often takes its worker down ends as failed."
@@ -322,6 +330,9 @@ class Settings(BaseSettings):
             missing = [f"tls.{key}" for key in needed if not getattr(self.tls, key)]
             if missing:
                 raise ValueError(f"{', '.join(missing)}: must name a file: an address of the listener speaks TLS")
+        files = (self.work.scheduler_ca, self.work.scheduler_certificate, self.work.scheduler_key)
+        if any(files) and not (all(files) and self.work.scheduler.startswith("tls://")):
+            raise ValueError("work: scheduler_ca, _certificate and _key go together, and with a scheduler at tls://")
         if any(p.certificates for p in self.peers) and not self.tls.client_ca:
             raise ValueError("peers: certificates can't be asked for without tls.client_ca to trust them by")
         return self

@@ -87,6 +87,13 @@ class AlreadyRunningError(DicomnlpError):
     reason_code = "already_running"
 
 
+class RoleLostError(DicomnlpError):
+    """The database server no longer knows that this process holds its role, so another may."""
+
+    reason_code = "role_lost"
+    retryable = True
+
+
 class ObjectError(DicomnlpError):
     """A DICOM object can't be taken or read as it is."""
 

@@ -131,9 +131,11 @@ def watch(context: typer.Context, supervised: Supervised = False) -> None:
 def work(context: typer.Context, supervised: Supervised = False) -> None:
     """Run the dispatcher and its workers alone: pending objects are extracted, analysed and saved.
 
+    While another dispatcher works on the database this one stands by, and takes over when that one ends.
+
     Example: dicomnlp work
     """
-    from dicomnlp.work.dispatcher import run_dispatcher
+    from dicomnlp.work.standby import run_dispatcher
 
     settings = settings_of(context)
 

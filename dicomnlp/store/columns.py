@@ -31,6 +31,21 @@ def clean(text: str) -> str:
     return _UNSTORABLE.sub(REPLACEMENT, text)
 
 
+_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
+
+def json_text(value: Any) -> str | None:
+    """A JSON value as the text that is stored, with the same replacements as `clean`; None for None."""
+    if value is None:
+        return None
+    if value == []:  # most lists of a finding are
+        return "[]"
+    text = _JSON.encode(value)
+    if "\\u0000" in text:
+        text = _ESCAPED_NUL.sub(rf"\1{REPLACEMENT}", text)
+    return clean(text)
+
+
 class CleanText(TypeDecorator[str]):
     """Text of any origin; what a database can't hold is replaced, see `clean`."""
 
@@ -51,12 +66,7 @@ class Json(TypeDecorator[Any]):
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:  # noqa: ARG002
         """Before writing; None is NULL."""
-        if value is None:
-            return None
-        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-        if "\\u0000" in text:
-            text = _ESCAPED_NUL.sub(rf"\1{REPLACEMENT}", text)
-        return clean(text)
+        return json_text(value)
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Any:  # noqa: ARG002
         """After reading."""

@@ -15,7 +15,7 @@ import sqlalchemy.exc
 from sqlalchemy.engine import URL, Connection, Engine
 
 from dicomnlp.config import Settings
-from dicomnlp.errors import AlreadyRunningError, ConfigurationError, DatabaseError
+from dicomnlp.errors import AlreadyRunningError, ConfigurationError, DatabaseError, RoleLostError
 from dicomnlp.store import faults, schema
 from dicomnlp.store.fence import Fence
 from dicomnlp.store.impatience import make_impatient, patience
@@ -23,6 +23,8 @@ from dicomnlp.store.rows import driver
 
 T = TypeVar("T")
 UPGRADE_HINT = "run `dicomnlp db upgrade`"
+HOLD_SECONDS = 60.0
+"""A server that doesn't answer for so long is taken to have let go of the roles that it was asked to hold."""
 _TRIES = 10
 _WRITE = "dicomnlp_write"
 _FILE = "dicomnlp_file"
@@ -177,10 +179,16 @@ class Database:
             writer.close()
 
     @contextlib.contextmanager
-    def hold(self, role: str) -> Iterator[None]:
+    def hold(self, role: str) -> Iterator[Callable[[], None]]:
         """Be the only process in `role` ("service", "dispatcher") on this database, as long as the block lasts.
 
-        The operating system, or the database server, lets go when the process dies.
+        The operating system, or the database server, lets go when the process dies. A server also does when it ends or
+        the connection breaks: the function that the block is given finds out.
+
+        Yields
+        ------
+        Callable
+            Raises `RoleLostError` when the role is no longer held; asks the server, if there is one.
 
         Raises
         ------
@@ -190,11 +198,11 @@ class Database:
             The database can't be reached.
         """
         holder = self._hold_file(role) if self.is_sqlite else self._hold_advisory_lock(role)
-        with holder:
-            yield
+        with holder as check:
+            yield check
 
     @contextlib.contextmanager
-    def _hold_file(self, role: str) -> Iterator[None]:
+    def _hold_file(self, role: str) -> Iterator[Callable[[], None]]:
         path = f"{self.engine.url.database}.{role}.lock"
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -206,12 +214,12 @@ class Database:
             except BlockingIOError:
                 raise _already_running(role) from None
             # the file stays: were it removed, two processes could each lock a file of that name
-            yield
+            yield lambda: None
         finally:
             os.close(descriptor)
 
     @contextlib.contextmanager
-    def _hold_advisory_lock(self, role: str) -> Iterator[None]:
+    def _hold_advisory_lock(self, role: str) -> Iterator[Callable[[], None]]:
         # a connection outside of the pool: the lock lasts as long as the session
         engine = sa.create_engine(
             self.engine.url,
@@ -220,6 +228,17 @@ class Database:
             hide_parameters=True,
             connect_args={"connect_timeout": 10, "keepalives_idle": 30},
         )
+        make_impatient(engine)
+        of_server = patience(engine)
+        assert of_server is not None
+        of_server.seconds = HOLD_SECONDS
+
+        def check() -> None:
+            try:
+                connection.scalar(sa.select(1))
+            except sqlalchemy.exc.SQLAlchemyError:
+                raise RoleLostError(f"the database server no longer holds the role {role!r} for this process") from None
+
         with contextlib.ExitStack() as stack:
             try:
                 connection = stack.enter_context(engine.connect())
@@ -228,7 +247,7 @@ class Database:
                 faults.raise_translated(error)
             if not taken:
                 raise _already_running(role)
-            yield
+            yield check
 
     def close(self) -> None:
         """Close all connections."""

@@ -10,7 +10,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import TSQUERY, TSVECTOR
 from sqlalchemy.engine import Connection
 
+from dicomnlp.store.batches import batches
 from dicomnlp.store.columns import clean
+from dicomnlp.store.rows import copy, driver
 from dicomnlp.store.words import fts5_query, indexed_words, tsquery, tsvector
 
 _WORDS = sa.table("report_words", sa.column("object_id", sa.BigInteger), sa.column("words", TSVECTOR))
@@ -40,21 +42,25 @@ def index_texts(connection: Connection, texts: Mapping[int, str]) -> None:
     texts
         Object -> narrative.
     """
-    if not texts:
+    index_words(connection, {object_id: " ".join(indexed_words(clean(text))) for object_id, text in texts.items()})
+
+
+def index_words(connection: Connection, words: Mapping[int, str]) -> None:
+    """As `index_texts`, of words that `words.indexed_words` has cut, with a blank between."""
+    if not words:
         return
-    words = {object_id: indexed_words(clean(text)) for object_id, text in texts.items()}
     if connection.dialect.name == "sqlite":
-        connection.execute(
-            sa.text("INSERT OR REPLACE INTO report_words (rowid, words) VALUES (:object_id, :words)"),
-            [{"object_id": object_id, "words": " ".join(found)} for object_id, found in words.items()],
+        driver(connection).executemany(
+            "INSERT OR REPLACE INTO report_words (rowid, words) VALUES (?, ?)", list(words.items())
         )
         return
-    connection.execute(
-        sa.text(
-            "INSERT INTO report_words (object_id, words) VALUES (:object_id, CAST(:words AS tsvector)) "
-            "ON CONFLICT (object_id) DO UPDATE SET words = excluded.words"
-        ),
-        [{"object_id": object_id, "words": tsvector(found)} for object_id, found in words.items()],
+    for batch in batches(words):
+        connection.execute(sa.delete(_WORDS).where(_WORDS.c.object_id.in_(batch)))
+    copy(
+        connection,
+        "report_words",
+        ("object_id", "words"),
+        ((object_id, tsvector(found.split(" ") if found else [])) for object_id, found in words.items()),
     )
 
 

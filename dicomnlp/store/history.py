@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from dicomnlp.model import Processed
+from dicomnlp.store.prepared import Prepared
+from dicomnlp.store.rows import Inserter
 from dicomnlp.store.schema import analysis, analysis_period
 
 ENDED_BY_VERSION = "new_version"
 ENDED_BY_ANALYSIS = "new_analysis"
 ENDED_BY_ASSIGNMENT = "assignment_changed"
+_PERIODS = Inserter(analysis_period)
 
 
 def begin_periods(connection: Connection, pipelines: Mapping[int, str], at: dt.datetime) -> None:
@@ -26,10 +28,7 @@ def begin_periods(connection: Connection, pipelines: Mapping[int, str], at: dt.d
     new = [i for i, pipeline in pipelines.items() if i not in counting or counting[i].pipeline != pipeline]
     end_periods(connection, [i for i in new if i in counting], at, ENDED_BY_ANALYSIS)
     if new:
-        connection.execute(
-            sa.insert(analysis_period),
-            [{"object_id": i, "pipeline": pipelines[i], "current_from": at} for i in new],
-        )
+        _PERIODS.insert(connection, [{"object_id": i, "pipeline": pipelines[i], "current_from": at} for i in new])
 
 
 def end_periods(connection: Connection, object_ids: Sequence[int], at: dt.datetime, ended_by: str) -> None:
@@ -43,7 +42,7 @@ def end_periods(connection: Connection, object_ids: Sequence[int], at: dt.dateti
         )
 
 
-def set_aside(connection: Connection, results: Sequence[Processed]) -> None:
+def set_aside(connection: Connection, results: Sequence[Prepared]) -> None:
     """Keep the analysis that one of `results` would replace, where it was read by another character set.
 
     The same pipeline says the same of the same text, but not of a text that is read in another way. What was known

@@ -11,12 +11,14 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from dicomnlp.model import Processed, State
+from dicomnlp.model import State
 from dicomnlp.store import documents
 from dicomnlp.store.batches import batches, select_in
 from dicomnlp.store.facts import patient_key, read_held, related_to
 from dicomnlp.store.patients import current_patients
+from dicomnlp.store.prepared import Prepared
 from dicomnlp.store.prevailing import Facts, ReportStatus, Standing, is_preliminary, prevail
+from dicomnlp.store.rows import Inserter
 from dicomnlp.store.schema import (
     analysis,
     finding,
@@ -27,8 +29,10 @@ from dicomnlp.store.schema import (
     sop_instance,
 )
 
+_LINKS = {t: Inserter(t) for t in (report_study, report_reference, report_accession, report_standing)}
 
-def save_links(connection: Connection, results: Sequence[Processed], headers: dict[int, Any]) -> set[str]:
+
+def save_links(connection: Connection, results: Sequence[Prepared], headers: dict[int, Any]) -> set[str]:
     """Replace the rows that `results` say about studies and other documents; their reports, for now, prevail.
 
     Parameters
@@ -67,13 +71,13 @@ def save_links(connection: Connection, results: Sequence[Processed], headers: di
                 "is_preliminary": is_preliminary(
                     report.preliminary_flag, report.completion_flag, report.verification_flag
                 ),
-                "copy_key": documents.copy_key(header, documents.content_sha256(report)),
+                "copy_key": documents.copy_key(header, r.content_sha256),
                 "status": ReportStatus.PREVAILING.value,
             }
         )
     for table, values in rows.items():
         if values:
-            connection.execute(sa.insert(table), values)
+            _LINKS[table].insert(connection, values)
     return before
 
 

@@ -5,8 +5,8 @@ Nothing here says that an object is "being worked on": the one dispatcher knows 
 """
 
 import datetime as dt
-from collections.abc import Collection, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -17,10 +17,19 @@ from dicomnlp.store.database import Database
 from dicomnlp.store.history import begin_periods, set_aside
 from dicomnlp.store.life import save_links, settle
 from dicomnlp.store.originals import OriginalDamagedError, OriginalMissingError, read_original
-from dicomnlp.store.records import analysis_row, finding_row
-from dicomnlp.store.schema import analysis, finding, original, sop_instance
+from dicomnlp.store.prepared import OF_ANALYSIS, OF_FINDING, Prepared, prepare_rows
+from dicomnlp.store.rows import Loader
+from dicomnlp.store.schema import LANE_ARRIVAL, analysis, finding, original, sop_instance
 from dicomnlp.store.searchable import PROFILE_COLUMNS, date_of, index_reports
 
+T = TypeVar("T")
+_ANALYSES = Loader(analysis, *OF_ANALYSIS, "analysed_at")
+_FINDINGS = Loader(
+    finding,
+    *OF_FINDING,
+    *("analysis_id", "object_id", "study_instance_uid", "sop_instance_uid"),
+    *("is_current", "pipeline", "analysed_at", "study_date"),
+)
 _HEADER = tuple(
     sop_instance.c[name]
     for name in (
@@ -42,7 +51,12 @@ _HEADER = tuple(
 
 
 def take_pending(
-    database: Database, *, maximum_objects: int, maximum_bytes: int, exclude: Collection[int]
+    database: Database,
+    *,
+    maximum_objects: int,
+    maximum_bytes: int,
+    exclude: Collection[int],
+    arrivals_only: bool = False,
 ) -> list[StoredObject]:
     """The next objects to process: new arrivals before those to be reprocessed, the oldest of each first.
 
@@ -54,6 +68,8 @@ def take_pending(
         Limits of what is returned, though one object is, however large.
     exclude
         Rows of objects already in hand.
+    arrivals_only
+        Nothing that is to be reprocessed.
 
     Returns
     -------
@@ -63,7 +79,7 @@ def take_pending(
     excluded = set(exclude)
     while True:
         with database.read() as connection:
-            chosen = _choose(connection, maximum_objects, maximum_bytes, excluded)
+            chosen = _choose(connection, maximum_objects, maximum_bytes, excluded, arrivals_only=arrivals_only)
             rows = _load(connection, chosen)
         taken: list[StoredObject] = []
         unreadable: list[tuple[Any, str]] = []
@@ -91,12 +107,15 @@ def take_pending(
             return taken
 
 
-def _choose(connection: Connection, maximum_objects: int, maximum_bytes: int, excluded: set[int]) -> list[int]:
+def _choose(
+    connection: Connection, maximum_objects: int, maximum_bytes: int, excluded: set[int], *, arrivals_only: bool
+) -> list[int]:
     columns = sop_instance.c
+    lane = [columns.lane == LANE_ARRIVAL] if arrivals_only else []
     # leaving out here, not in SQL: a statement can't hold as many parameters as there may be objects in hand
     candidates = connection.execute(
         sa.select(columns.id, columns.size)
-        .where(columns.state == State.PENDING.value)
+        .where(columns.state == State.PENDING.value, *lane)
         .order_by(columns.lane, columns.id)
         .limit(maximum_objects + len(excluded))
     )
@@ -159,7 +178,7 @@ def _fail_unreadable(database: Database, unreadable: Sequence[tuple[Any, str]]) 
         )
 
 
-def save_processed(database: Database, results: Sequence[Processed]) -> int:
+def save_processed(database: Database, results: Sequence[Processed | Prepared]) -> int:
     """Write what came of objects, in one transaction; all of them or none.
 
     A report's analysis becomes the current one of its object; those by other pipelines are kept, not current, and one
@@ -175,10 +194,11 @@ def save_processed(database: Database, results: Sequence[Processed]) -> int:
     """
     if not results:
         return 0
-    return database.transact(lambda connection: _save(connection, results))
+    prepared = [prepare_rows(r) if isinstance(r, Processed) else r for r in results]
+    return database.transact(lambda connection: _save(connection, prepared))
 
 
-def _save(connection: Connection, results: Sequence[Processed]) -> int:
+def _save(connection: Connection, results: Sequence[Prepared]) -> int:
     columns = sop_instance.c
     # until the end of this transaction no newer version can take the place of these objects, see intake
     held = {
@@ -198,17 +218,12 @@ def _save(connection: Connection, results: Sequence[Processed]) -> int:
     if not last:
         return 0
     now = _now()
-    connection.execute(
-        sa.update(sop_instance)
-        .where(columns.id == sa.bindparam("object_id"))
-        .values(
-            state=sa.bindparam("new_state"),
-            reason_code=sa.bindparam("why"),
-            state_changed_at=now,
-            attempts=columns.attempts + 1,
-        ),
-        [{"object_id": r.object_id, "new_state": r.state.value, "why": r.reason_code} for r in last.values()],
-    )
+    for (state, reason_code), ids in _grouped(last.values(), lambda r: (r.state.value, r.reason_code)).items():
+        connection.execute(
+            sa.update(sop_instance)
+            .where(columns.id.in_(ids))
+            .values(state=state, reason_code=reason_code, state_changed_at=now, attempts=columns.attempts + 1)
+        )
     keep = _with_reading(connection, [r for r in last.values() if r.report is not None and r.state == State.FAILED])
     read = [r for r in last.values() if r.report is not None and r.object_id not in keep]
     if read:
@@ -218,7 +233,7 @@ def _save(connection: Connection, results: Sequence[Processed]) -> int:
     return len(last)
 
 
-def _with_reading(connection: Connection, failed: Sequence[Processed]) -> set[int]:
+def _with_reading(connection: Connection, failed: Sequence[Prepared]) -> set[int]:
     """Objects of `failed` that keep the analysis that they have.
 
     Not one that was read by another character set than is stated now: that is known to be wrong.
@@ -232,45 +247,37 @@ def _with_reading(connection: Connection, failed: Sequence[Processed]) -> set[in
     return {row.object_id for row in connection.execute(query) if row.character_set_override == stated[row.object_id]}
 
 
-def _save_analyses(
-    connection: Connection, results: Sequence[Processed], held: dict[int, Any], now: dt.datetime
-) -> None:
+def _save_analyses(connection: Connection, results: Sequence[Prepared], held: dict[int, Any], now: dt.datetime) -> None:
     ids = [r.object_id for r in results]
     set_aside(connection, results)
-    connection.execute(
-        sa.delete(analysis).where(
-            analysis.c.object_id == sa.bindparam("of_object"), analysis.c.pipeline == sa.bindparam("by_pipeline")
-        ),
-        [{"of_object": r.object_id, "by_pipeline": r.pipeline} for r in results],
-    )
+    for pipeline, of_pipeline in _grouped(results, lambda r: r.pipeline).items():
+        connection.execute(
+            sa.delete(analysis).where(analysis.c.object_id.in_(of_pipeline), analysis.c.pipeline == pipeline)
+        )
     for table in (analysis, finding):
         connection.execute(
             sa.update(table).where(table.c.object_id.in_(ids), table.c.is_current).values(is_current=False)
         )
-    inserted = connection.execute(
-        sa.insert(analysis).returning(analysis.c.id, sort_by_parameter_order=True),
-        [analysis_row(r, now) for r in results],
-    )
+    analysis_ids = _ANALYSES.load_numbered(connection, [(*r.analysis, now) for r in results])
     begin_periods(connection, {r.object_id: r.pipeline for r in results if held[r.object_id].is_current}, now)
-    rows = [
-        {
-            "analysis_id": analysis_id,
-            "object_id": r.object_id,
-            "study_instance_uid": held[r.object_id].study_instance_uid,
-            "sop_instance_uid": held[r.object_id].sop_instance_uid,
-            "is_current": held[r.object_id].is_current,
-            "pipeline": r.pipeline,
-            "analysed_at": now,
-            "study_date": date_of(held[r.object_id]),
-            **finding_row(f),
-        }
-        for r, (analysis_id,) in zip(results, inserted, strict=True)
-        if r.analysis is not None
-        for f in r.analysis.findings
-    ]
-    if rows:
-        connection.execute(sa.insert(finding), rows)
+    rows: list[tuple[Any, ...]] = []
+    for r, analysis_id in zip(results, analysis_ids, strict=True):
+        header = held[r.object_id]
+        of_report = (
+            *(analysis_id, r.object_id, header.study_instance_uid, header.sop_instance_uid),
+            *(header.is_current, r.pipeline, now, date_of(header)),
+        )
+        rows += [(*values, *of_report) for values in r.findings]
+    _FINDINGS.load(connection, rows)
     index_reports(connection, results, held)
+
+
+def _grouped(results: Iterable[Prepared], key: Callable[[Prepared], T]) -> dict[T, list[int]]:
+    """Objects of `results` by `key`."""
+    groups: dict[T, list[int]] = {}
+    for r in results:
+        groups.setdefault(key(r), []).append(r.object_id)
+    return groups
 
 
 def record_lost(database: Database, object_ids: Iterable[int], reason_code: str, maximum_attempts: int) -> list[int]:

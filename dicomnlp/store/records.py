@@ -1,7 +1,6 @@
 """Rows to records of the model and back."""
 
 import dataclasses
-import datetime as dt
 import enum
 import functools
 import operator
@@ -99,8 +98,8 @@ def identity_row(identity: Identity) -> dict[str, str]:
     return dict(zip(IDENTITY_COLUMNS, _carried(identity), strict=True))
 
 
-def analysis_row(processed: Processed, analysed_at: dt.datetime) -> dict[str, Any]:
-    """The row of `analysis` for a result that has a report."""
+def analysis_row(processed: Processed) -> dict[str, Any]:
+    """The row of `analysis` for a result that has a report, but for when it was analysed."""
     report, analysis = processed.report, processed.analysis
     assert report is not None
     return {
@@ -108,7 +107,6 @@ def analysis_row(processed: Processed, analysed_at: dt.datetime) -> dict[str, An
         "pipeline": processed.pipeline,
         "is_current": True,
         "state": processed.state.value,
-        "analysed_at": analysed_at,
         "title": report.title,
         "document_code": to_json(report.document_code),
         "completion_flag": report.completion_flag,

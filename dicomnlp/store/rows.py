@@ -1,4 +1,4 @@
-"""Reads and writes that happen for each object that comes in, without a query builder's work at each of them.
+"""Reads and writes that happen for each object that comes in or is analysed, without a query builder's work.
 
 On SQLite building a statement, and even handing one that is built to the driver through the builder's layers, costs
 more processor time than executing it, commit included. So the text is made once and goes straight to the driver's
@@ -9,13 +9,16 @@ to it.
 import functools
 import operator
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import psycopg
+import psycopg.sql
 import sqlalchemy as sa
 import sqlalchemy.exc
 from sqlalchemy.engine import Connection, Dialect
 
+from dicomnlp.store import faults
 from dicomnlp.store.columns import CleanText, UTCDateTime, clean
 
 _Convert = Callable[[Any], Any]
@@ -135,6 +138,84 @@ class _Prepared:
         except TypeError:  # one of them is no text
             return False
         return texts.isascii() and "\0" not in texts
+
+
+class Loader:
+    """Inserts many rows of values that are as the drivers take them, moments excepted: by COPY on PostgreSQL.
+
+    Parameters
+    ----------
+    table
+        With an integer primary key "id" that grows, if `load_numbered` is used.
+    names
+        The columns that are given, in their order.
+    """
+
+    def __init__(self, table: sa.Table, *names: str) -> None:
+        self._table = table
+        self._names = names
+        marks = ", ".join("?" for _ in names)
+        self._statement = f"INSERT INTO {table.name} ({_quoted(names)}) VALUES ({marks})"  # noqa: S608 - of the schema
+        self._moments = [n for n, name in enumerate(names) if isinstance(table.c[name].type, UTCDateTime)]
+
+    def load(self, connection: Connection, rows: Sequence[Sequence[Any]]) -> None:
+        """Insert `rows`.
+
+        Raises
+        ------
+        DatabaseError, sqlite3.Error
+            The database fails, or can't take a value; `Database.write` translates the latter.
+        """
+        if connection.dialect.name != "sqlite":
+            copy(connection, self._table.name, self._names, rows)
+            return
+        driver(connection).executemany(self._statement, self._with_texts(connection.dialect, rows))
+
+    def load_numbered(self, connection: Connection, rows: Sequence[Sequence[Any]]) -> list[int]:
+        """Insert `rows`; the ids that they got, in their order. Raises as `load`."""
+        if connection.dialect.name == "sqlite":
+            execute = driver(connection).execute
+            return [execute(self._statement, row).lastrowid or 0 for row in self._with_texts(connection.dialect, rows)]
+        sequence = sa.func.pg_get_serial_sequence(self._table.name, "id")
+        numbers = sa.func.generate_series(1, len(rows)).table_valued("n")
+        ids = list(connection.scalars(sa.select(sa.func.nextval(sequence)).select_from(numbers)))
+        copy(connection, self._table.name, ("id", *self._names), [(i, *r) for i, r in zip(ids, rows, strict=True)])
+        return ids
+
+    def _with_texts(self, dialect: Dialect, rows: Sequence[Sequence[Any]]) -> Iterator[Sequence[Any]]:
+        """`rows` with moments as SQLite keeps them."""
+        converters = [(n, _converter(self._table.c[self._names[n]], dialect)) for n in self._moments]
+        for row in rows:
+            values = list(row)
+            for n, convert in converters:
+                if convert is not None:
+                    values[n] = convert(values[n])
+            yield values
+
+
+def copy(connection: Connection, table: str, names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Insert `rows` into a table of PostgreSQL, by its COPY.
+
+    Raises
+    ------
+    DatabaseError
+        The server fails, or can't take a value.
+    """
+    of_driver = connection.connection.driver_connection
+    assert isinstance(of_driver, psycopg.Connection)
+    statement = psycopg.sql.SQL("COPY {} ({}) FROM STDIN").format(
+        psycopg.sql.Identifier(table), psycopg.sql.SQL(", ").join(map(psycopg.sql.Identifier, names))
+    )
+    try:
+        with of_driver.cursor() as cursor, cursor.copy(statement) as writer:
+            for row in rows:
+                writer.write_row(row)
+    except psycopg.Error as error:
+        faults.raise_translated(error)
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return ", ".join(f'"{name}"' for name in names)
 
 
 class Finder:

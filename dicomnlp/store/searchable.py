@@ -8,9 +8,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from dicomnlp.model import Processed, to_json
+from dicomnlp.model import to_json
 from dicomnlp.store.batches import batches
-from dicomnlp.store.fulltext import index_texts
+from dicomnlp.store.fulltext import index_words
+from dicomnlp.store.prepared import Prepared
+from dicomnlp.store.rows import Inserter
 from dicomnlp.store.schema import recommendation, report_profile
 
 PROFILE_COLUMNS = (
@@ -23,9 +25,11 @@ PROFILE_COLUMNS = (
 )
 """Of `sop_instance`, beside its dates: what `index_reports` needs of a header."""
 _DATE = re.compile(r"[0-9]{8}")
+_PROFILES = Inserter(report_profile)
+_RECOMMENDATIONS = Inserter(recommendation)
 
 
-def index_reports(connection: Connection, results: Sequence[Processed], headers: Mapping[int, Any]) -> None:
+def index_reports(connection: Connection, results: Sequence[Prepared], headers: Mapping[int, Any]) -> None:
     """Replace what searches know of these reports; each must have one.
 
     Parameters
@@ -36,13 +40,11 @@ def index_reports(connection: Connection, results: Sequence[Processed], headers:
     for table in (report_profile, recommendation):
         for batch in batches([r.object_id for r in results]):
             connection.execute(sa.delete(table).where(table.c.object_id.in_(batch)))
-    connection.execute(
-        sa.insert(report_profile), [_profile(r.object_id, headers[r.object_id], r.modalities) for r in results]
-    )
+    _PROFILES.insert(connection, [_profile(r.object_id, headers[r.object_id], r.modalities) for r in results])
     asked = [row for r in results for row in _recommendations(r, date_of(headers[r.object_id]))]
     if asked:
-        connection.execute(sa.insert(recommendation), asked)
-    index_texts(connection, {r.object_id: r.report.narrative.text for r in results if r.report is not None})
+        _RECOMMENDATIONS.insert(connection, asked)
+    index_words(connection, {r.object_id: r.words for r in results})
 
 
 def _profile(object_id: int, header: Any, modalities: Sequence[str]) -> dict[str, Any]:
@@ -59,8 +61,8 @@ def _profile(object_id: int, header: Any, modalities: Sequence[str]) -> dict[str
     }
 
 
-def _recommendations(result: Processed, study_date: str) -> Iterator[dict[str, Any]]:
-    for asked in result.analysis.recommendations if result.analysis else ():
+def _recommendations(result: Prepared, study_date: str) -> Iterator[dict[str, Any]]:
+    for asked in result.recommendations:
         yield {
             "object_id": result.object_id,
             "study_date": study_date,

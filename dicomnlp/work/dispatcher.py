@@ -17,7 +17,7 @@ import math
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,9 +29,11 @@ from dicomnlp.errors import DatabaseError, LanguagePackError
 from dicomnlp.logs import Event, describe, log
 from dicomnlp.model import Processed, State, StoredObject
 from dicomnlp.store.database import Database
+from dicomnlp.store.prepared import Prepared
 from dicomnlp.store.queue import take_pending
 from dicomnlp.store.reprocess import Run, read_run
 from dicomnlp.work.engine import ANSWER_SECONDS, Engine, EngineError, Function
+from dicomnlp.work.pace import BATCH_SECONDS, Pace, Pause, divide
 from dicomnlp.work.process import Reading, process
 from dicomnlp.work.saving import Saver
 
@@ -39,8 +41,8 @@ POLL_SECONDS = 0.1
 """Between two looks for pending objects when there is nothing else to do: part of a new report's latency."""
 TASKS_PER_WORKER = 2
 """One that runs and one that waits, so that a worker isn't idle while its result travels."""
-DATABASE_SECONDS = 60.0
-"""A database server that needs longer for an answer, because it is suspended, is given up, and asked again later."""
+SLOW_SECONDS = 2 * BATCH_SECONDS
+"""An object that is likely to take longer, or a task that has, has a worker for itself, and one worker is left free."""
 DRAIN_SECONDS = 10.0
 """What tasks in flight may take to end after a stop."""
 WATCH_SECONDS = 0.5
@@ -51,7 +53,6 @@ SPARE_SECONDS = 30.0
 """Beyond the sum of its objects' time a task that says nothing is given up; a live worker ends itself before."""
 NO_WORKERS_SECONDS = 120.0
 """An engine that has been short of workers for so long, with none at work, is rebuilt."""
-LONGEST_PAUSE_SECONDS = 30.0
 RECYCLE_FRACTION = 0.7
 """A worker above this part of its memory limit is replaced between two tasks, before its nanny ends it during one."""
 PROGRESS_SECONDS = 0.5
@@ -63,57 +64,12 @@ class _Task:
     address: str
     alone: bool
     future: Any
+    is_slow: bool
+    """It is likely to take longer than `SLOW_SECONDS`."""
     started: float | None
     """When it was seen to be the first in its worker's queue (monotonic seconds)."""
     missed: float | None = None
     """When its worker was first seen to be gone."""
-
-
-class _Pause:
-    """Waits that double from 0.25 s up to `LONGEST_PAUSE_SECONDS`, and start afresh after a success."""
-
-    def __init__(self) -> None:
-        self._seconds = 0.0
-        self._until = 0.0
-
-    @property
-    def over(self) -> bool:
-        return time.monotonic() >= self._until
-
-    def begin(self) -> None:
-        self._seconds = min(LONGEST_PAUSE_SECONDS, max(0.25, self._seconds * 2))
-        self._until = time.monotonic() + self._seconds
-
-    def reset(self) -> None:
-        self._seconds = self._until = 0.0
-
-
-def run_dispatcher(
-    settings: Settings, database: Database, *, on_ready: Callable[[str], None], stop: threading.Event
-) -> None:
-    """Process pending objects until `stop` is set; what is in flight then ends within `DRAIN_SECONDS`, and is saved.
-
-    Parameters
-    ----------
-    settings
-        Tables work, extract, analyse, logs.
-    database
-        Where pending objects are and results go.
-    on_ready
-        Called once with the scheduler's address when work can be done.
-    stop
-        Ends the dispatcher.
-
-    Raises
-    ------
-    AlreadyRunningError
-        Another dispatcher works on this database.
-    LanguagePackError
-        The pack of the default language can't be used.
-    """
-    database.limit_waits(DATABASE_SECONDS)
-    with database.hold("dispatcher"):
-        Dispatcher(settings, database).run(stop, on_ready)
 
 
 def work_through(
@@ -144,8 +100,10 @@ def work_through(
             on_progress(seen[1].done, seen[1].total)
         return bool(seen[1].done >= seen[1].total)
 
-    with database.hold("dispatcher"):
-        Dispatcher(settings, database).run(stop or threading.Event(), lambda _address: None, finished)
+    with database.hold("dispatcher") as check_role:
+        Dispatcher(settings, database, check_role=check_role).run(
+            stop or threading.Event(), lambda _address: None, finished
+        )
 
 
 def _readings(settings: Settings) -> dict[str, Reading]:
@@ -171,10 +129,19 @@ class Dispatcher:
         As for `run_dispatcher`.
     function
         What a worker does to objects; by default `process` with what the settings say.
+    check_role
+        Raises when another process may have become the dispatcher.
     """
 
-    def __init__(self, settings: Settings, database: Database, function: Function | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        function: Function | None = None,
+        check_role: Callable[[], None] = lambda: None,
+    ) -> None:
         self._settings = settings
+        self._check_role = check_role
         self._database = database
         self._function = function or functools.partial(
             process,
@@ -191,6 +158,9 @@ class Dispatcher:
         self._ended: set[str] = set()
         self._tasks: list[_Task] = []
         self._batches: deque[list[StoredObject]] = deque()
+        self._slow: deque[list[StoredObject]] = deque()
+        """Those of them that are likely to take long: nothing is to wait behind them."""
+        self._pace = Pace()
         self._suspects: deque[StoredObject] = deque()
         """Objects to be run alone."""
         self._suspect_last = False
@@ -198,8 +168,8 @@ class Dispatcher:
         self._settled = threading.Event()
         """A task is done."""
         self._watched = self._enough_workers = 0.0
-        self._database_pause = _Pause()
-        self._engine_pause = _Pause()
+        self._database_pause = Pause()
+        self._engine_pause = Pause()
 
     def run(
         self,
@@ -207,7 +177,13 @@ class Dispatcher:
         on_ready: Callable[[str], None],
         finished: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Work until `stop` is set or `finished()`."""
+        """Work until `stop` is set or `finished()`.
+
+        Raises
+        ------
+        RoleLostError
+            Another process may be the dispatcher; what was in hand is left to it.
+        """
         announced = False
         self._stop = stop
         try:
@@ -240,14 +216,18 @@ class Dispatcher:
             self._engine = Engine(self._settings, self._function, self._stop)
             self._watched, self._enough_workers = 0.0, time.monotonic()
         self._settle_done()
-        if self._engine is not None:
-            self._watch(self._engine)
+        if time.monotonic() - self._watched >= WATCH_SECONDS:
+            self._check_role()
+            self._watched = time.monotonic()
+            if self._engine is not None:
+                self._watch(self._engine)
         if not self._database_pause.over:
             return
         self._suspects += self._saver.save()
         if self._engine is not None:
             self._place_suspects(self._engine)
             self._place_batches(self._engine)
+            self._place_slow(self._engine)
         self._database_pause.reset()
 
     def _wait(self) -> None:
@@ -286,9 +266,6 @@ class Dispatcher:
     def _watch(self, engine: Engine) -> None:
         """See which workers there are, which tasks have lost theirs, and which take too long."""
         now = time.monotonic()
-        if now - self._watched < WATCH_SECONDS:
-            return
-        self._watched = now
         self._look(engine)
         if len(self._workers) >= engine.expected_workers:
             self._enough_workers = now
@@ -352,15 +329,33 @@ class Dispatcher:
             return
         in_hand = Counter(task.address for task in self._tasks)
         closed = {task.address for task in self._tasks if task.alone} | self._reserved(in_hand)
-        slots = {a: TASKS_PER_WORKER - in_hand[a] for a in self._workers - closed}
+        slots = {a: TASKS_PER_WORKER - in_hand[a] for a in self._workers - closed - self._delayed()}
         free = sum(slots.values())
-        if free and not self._batches and len(self._suspects) < self._most_suspects():
+        if free and not self._batches:
             self._poll(free)
         while self._batches and any(slots.values()):
             address = max(slots, key=lambda a: slots[a])
             slots[address] -= 1
             self._submit(engine, address, self._batches.popleft(), alone=False)
             self._suspect_last = False
+
+    def _place_slow(self, engine: Engine) -> None:
+        """Send what takes long to workers with nothing in hand, but never to the last that would have none of it."""
+        while self._slow and not self._saver.waiting:
+            idle = self._workers - {task.address for task in self._tasks} - self._reserved(Counter())
+            busy = {task.address for task in self._tasks if task.is_slow}
+            if not idle or len(busy) >= max(1, len(self._workers) - 1):
+                return
+            self._submit(engine, idle.pop(), self._slow.popleft(), alone=False, is_slow=True)
+
+    def _delayed(self) -> set[str]:
+        """Workers that are at something slow, or at a task that has turned out so: nothing is to wait there."""
+        now = time.monotonic()
+        return {
+            task.address
+            for task in self._tasks
+            if task.is_slow or (task.started is not None and now - task.started > SLOW_SECONDS)
+        }
 
     def _reserved(self, in_hand: Counter[str]) -> set[str]:
         """The worker that gets no batches until it is empty, because an object waits to be run alone."""
@@ -376,27 +371,40 @@ class Dispatcher:
 
     def _poll(self, batches: int) -> bool:
         """Take pending objects for so many batches: small ones when few are pending, so that none waits for others."""
+        held_back = len(self._suspects) / self._most_suspects() + len(self._slow) / self._most_slow()
+        if held_back >= 2.0:
+            return False
         work = self._settings.work
+        maximum_objects, maximum_bytes = self._pace.limits(work.batch_objects, work.batch_bytes)
         objects = take_pending(
             self._database,
-            maximum_objects=batches * work.batch_objects,
-            maximum_bytes=batches * work.batch_bytes,
+            maximum_objects=batches * maximum_objects,
+            maximum_bytes=batches * maximum_bytes,
             exclude=self._held(),
+            # of an archive in which much is slow or suspect no more is taken, but what comes in goes on
+            arrivals_only=held_back >= 1.0,
         )
         self._suspects += [stored for stored in objects if stored.attempts]
         fresh = [stored for stored in objects if not stored.attempts]
-        size = min(work.batch_objects, math.ceil(len(fresh) / batches))
-        self._batches += divide(fresh, maximum_objects=size, maximum_bytes=work.batch_bytes)
+        size = min(maximum_objects, math.ceil(len(fresh) / batches))
+        for batch in divide(fresh, maximum_objects=size, maximum_bytes=maximum_bytes):
+            is_slow = len(batch) == 1 and self._pace.expected(len(batch[0].data)) > SLOW_SECONDS
+            (self._slow if is_slow else self._batches).append(batch)
         return bool(self._batches)
+
+    def _most_slow(self) -> int:
+        return TASKS_PER_WORKER * max(1, len(self._workers))
 
     def _held(self) -> set[int]:
         held = {stored.object_id for task in self._tasks for stored in task.batch}
-        held |= {stored.object_id for batch in self._batches for stored in batch}
+        held |= {stored.object_id for batch in (*self._batches, *self._slow) for stored in batch}
         return held | {stored.object_id for stored in self._suspects} | self._saver.object_ids()
 
-    def _submit(self, engine: Engine, address: str, batch: list[StoredObject], *, alone: bool) -> None:
+    def _submit(
+        self, engine: Engine, address: str, batch: list[StoredObject], *, alone: bool, is_slow: bool = False
+    ) -> None:
         started = None if any(task.address == address for task in self._tasks) else time.monotonic()
-        task = _Task(batch, address, alone, engine.submit(batch, address), started)
+        task = _Task(batch, address, alone, engine.submit(batch, address), is_slow, started)
         self._tasks.append(task)
         task.future.add_done_callback(lambda _future: self._settled.set())
 
@@ -405,7 +413,7 @@ class Dispatcher:
     def _settle_done(self, *, blame: bool = True) -> None:
         for task in [task for task in self._tasks if task.future.done()]:
             try:
-                results = task.future.result(timeout=ANSWER_SECONDS)
+                done = task.future.result(timeout=ANSWER_SECONDS)
             except KilledWorker:
                 self._workers.discard(task.address)
                 self._lose(task, blame=blame)
@@ -417,9 +425,10 @@ class Dispatcher:
                 self._lose(task, reason_code="internal_error", blame=blame)
             else:
                 self._tasks.remove(task)
-                self._keep(task.batch, results)
+                self._pace.note(len(task.batch), sum(len(stored.data) for stored in task.batch), done.seconds)
+                self._keep(task.batch, done.results)
 
-    def _keep(self, batch: list[StoredObject], results: list[Processed]) -> None:
+    def _keep(self, batch: list[StoredObject], results: list[Processed | Prepared]) -> None:
         for stored, result in zip(batch, results, strict=True):
             failed = result.state is State.FAILED
             log(
@@ -450,17 +459,4 @@ class Dispatcher:
         if task.alone:
             self._suspects.appendleft(task.batch[0])
         else:
-            self._batches.appendleft(task.batch)
-
-
-def divide(objects: Sequence[StoredObject], *, maximum_objects: int, maximum_bytes: int) -> list[list[StoredObject]]:
-    """`objects` in order, in batches within both limits; one object alone may be above the limit of bytes."""
-    batches: list[list[StoredObject]] = []
-    size = 0
-    for stored in objects:
-        if not batches or len(batches[-1]) >= maximum_objects or size + len(stored.data) > maximum_bytes:
-            batches.append([])
-            size = 0
-        batches[-1].append(stored)
-        size += len(stored.data)
-    return batches
+            (self._slow if task.is_slow else self._batches).appendleft(task.batch)

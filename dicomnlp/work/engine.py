@@ -104,7 +104,7 @@ class Engine:
     LanguagePackError
         The workers can't load the pack of the default language.
     ConfigurationError
-        The scheduler's address is remote and not encrypted.
+        The scheduler's address is remote and not encrypted, or a file with certificates can't be read.
     """
 
     def __init__(self, settings: Settings, function: Function, stop: threading.Event) -> None:
@@ -137,7 +137,7 @@ class Engine:
             if address:
                 _refuse_open_network(address)
                 self.expected_workers = self._settings.work.workers or 1
-                target, security = address, Security()  # type: ignore[no-untyped-call]
+                target, security = address, self._security()
             else:
                 self.expected_workers = self._settings.work.workers or len(os.sched_getaffinity(0))
                 target, security = self._start_cluster()
@@ -150,6 +150,20 @@ class Engine:
         self._client: Any = client
         self._stack.callback(client.close, timeout=ANSWER_SECONDS)
         preload.silence_distributed()
+
+    def _security(self) -> Security:
+        """What a remote scheduler is to be shown, and by what it is known."""
+        names = ("scheduler_ca", "scheduler_certificate", "scheduler_key")
+        if not self._settings.work.scheduler_ca:
+            return Security()  # type: ignore[no-untyped-call]
+        files = [(self._settings.folder / getattr(self._settings.work, name)).resolve() for name in names]
+        for name, file in zip(names, files, strict=True):
+            if not os.access(file, os.R_OK):
+                raise ConfigurationError(f"work.{name}: {file} can't be read")
+        ca, certificate, key = map(str, files)
+        return Security(  # type: ignore[no-untyped-call]
+            tls_ca_file=ca, tls_client_cert=certificate, tls_client_key=key, require_encryption=True
+        )
 
     def _start_cluster(self) -> tuple[Any, Security]:
         _start_resource_tracker()
@@ -220,7 +234,7 @@ class Engine:
         }
 
     def submit(self, batch: Sequence[StoredObject], address: str) -> Any:
-        """Send `batch` to the worker at `address`; the Dask future of its list of `Processed`."""
+        """Send `batch` to the worker at `address`; the Dask future of a `preload.Done`."""
         return self._client.submit(self._task, list(batch), workers=[address], allow_other_workers=False, pure=False)
 
     def end_worker(self, address: str) -> None:
@@ -325,5 +339,5 @@ def _refuse_open_network(address: str) -> None:
     if parts.scheme != "tls" and not config.is_loopback(parts.hostname or ""):
         raise ConfigurationError(
             "work.scheduler: reports would cross the network unencrypted and anyone could run code on the workers; "
-            "use a tls:// address with Dask's TLS configuration"
+            "use a tls:// address, and certificates"
         )

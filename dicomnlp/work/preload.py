@@ -6,9 +6,12 @@ A Dask cluster of one's own starts its workers with ``dask worker --nthreads 1 -
 import functools
 import logging
 import os
+import resource
 import signal
 import threading
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +19,20 @@ from dicomnlp import logs
 from dicomnlp.analyse import load_pack, refused_overlays, use_overlays
 from dicomnlp.errors import LanguageNotSupportedError, LanguagePackError
 from dicomnlp.model import Processed, StoredObject
+from dicomnlp.store.prepared import Prepared, prepare_rows
 
 _ONE_AT_A_TIME = threading.Lock()
 """The timer that bounds an object is the process's only one, and a language pack's pipeline is not made for threads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What comes back of a task."""
+
+    results: list[Processed | Prepared]
+    """One for each object, in order; those whose rows can't be made are as the function gave them."""
+    seconds: float
+    """What it took in the worker."""
 
 
 def silence_distributed() -> None:
@@ -66,7 +80,7 @@ def prepare(level: str, language: str, overlays: str = "") -> str | None:
     return None
 
 
-def dask_setup(_worker: Any) -> None:
+def dask_setup(worker: Any) -> None:
     """Called by Dask in a starting worker process, before the scheduler knows of it."""
     # ctrl-C in a terminal reaches every process of the group; it is for the dispatcher, which lets workers end
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -76,6 +90,23 @@ def dask_setup(_worker: Any) -> None:
         os.environ.get("DICOMNLP_ANALYSE__LANGUAGE", "en"),
         os.environ.get("DICOMNLP_ANALYSE__OVERLAYS", ""),
     )
+    _bound_memory(worker.memory_manager.memory_limit)
+
+
+def _bound_memory(limit: int | None) -> None:
+    """Let no allocation take this process beyond its limit of resident memory, in bytes.
+
+    Its nanny looks at it ten times a second and ends it near the limit; in between, one object could make all of the
+    machine's memory its own. What the kernel bounds is memory that is mapped to be written to, used or not; the
+    difference that there is now is added.
+    """
+    if not limit:
+        return
+    pages = Path("/proc/self/statm").read_text(encoding="ascii").split()
+    resident, data = (int(pages[n]) * resource.getpagesize() for n in (1, 5))
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    bound = limit + max(0, data - resident)
+    resource.setrlimit(resource.RLIMIT_DATA, (bound if hard == resource.RLIM_INFINITY else min(bound, hard), hard))
 
 
 def run(
@@ -86,22 +117,37 @@ def run(
     level: str,
     language: str,
     overlays: str = "",
-) -> list[Processed]:
+) -> Done:
     """Apply `function` to each object of `batch`; the process is ended if one takes longer than `timeout_seconds`.
+
+    It is also ended if one needs more memory than the process may have: others may have filled it before, so whose
+    fault it was is to be found out in an empty one.
 
     SIGALRM is left at its default action, so the kernel ends the process even while a regular expression or other
     compiled code holds the interpreter. The dispatcher sees a lost worker and finds out whose fault it was.
     """
     prepare(level, language, overlays)
-    results: list[Processed] = []
+    results: list[Processed | Prepared] = []
+    started = time.monotonic()
     with _ONE_AT_A_TIME:
         for stored in batch:
             signal.setitimer(signal.ITIMER_REAL, timeout_seconds)
             try:
-                results += function([stored])
+                results += [_prepared(result) for result in function([stored])]
+            except MemoryError:
+                os.kill(os.getpid(), signal.SIGKILL)
             finally:
                 signal.setitimer(signal.ITIMER_REAL, 0)
-    return results
+    return Done(results, time.monotonic() - started)
+
+
+def _prepared(result: Processed) -> Processed | Prepared:
+    try:
+        return prepare_rows(result)
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001  who saves it meets the same, and says what is to become of the object
+        return result
 
 
 def end_worker(dask_worker: Any) -> None:

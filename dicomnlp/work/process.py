@@ -50,8 +50,8 @@ def process(
     Returns
     -------
     list of Processed
-        One for each object, in order. Never raises: an engine would log the arguments of a failed task, and these
-        are reports.
+        One for each object, in order. Raises nothing but MemoryError: an engine would log the arguments of a failed
+        task, and these are reports.
     """
     usual = Reading(tuple(fallbacks), language)
     results = []
@@ -85,6 +85,8 @@ def _process(stored: StoredObject, reading: Reading) -> Processed:
         )
     except DicomnlpError as error:
         reason_code = error.reason_code
+    except MemoryError:
+        raise  # the process is full, perhaps of what others left: see `preload.run`
     except Exception as error:  # noqa: BLE001  whatever it is, it is this object's, and the others go on
         where = describe(error)
         log(Event.OBJECT_CRASHED, object_id=stored.object_id, sop_instance_uid=stored.sop_instance_uid, **where)

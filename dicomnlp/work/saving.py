@@ -6,6 +6,7 @@ from dicomnlp.errors import DatabaseError
 from dicomnlp.logs import Event, describe, log
 from dicomnlp.model import Processed, State, StoredObject
 from dicomnlp.store.database import Database
+from dicomnlp.store.prepared import Prepared
 from dicomnlp.store.queue import record_lost, save_processed
 
 _UNSPECIFIC = "database_failed"
@@ -26,7 +27,7 @@ class Saver:
     def __init__(self, database: Database, maximum_attempts: int) -> None:
         self._database = database
         self._maximum_attempts = maximum_attempts
-        self.results: deque[list[Processed]] = deque()
+        self.results: deque[list[Processed | Prepared]] = deque()
         """Outcomes by batch, not yet saved."""
         self.losses: deque[tuple[StoredObject, str]] = deque()
         """Objects that were alone with a worker that died, and the reason code; not yet saved."""
@@ -88,7 +89,7 @@ class Saver:
         else:
             self.results.popleft()
 
-    def _save_substitute(self, result: Processed) -> None:
+    def _save_substitute(self, result: Processed | Prepared) -> None:
         """Save in place of `result` that it can't be saved; if that fails too, it is the database's fault."""
         substitute = Processed(
             result.object_id,

@@ -193,7 +193,8 @@ def test_reports_of_schema_0005_are_searched_after_the_upgrade(settings, monkeyp
     admin.upgrade(settings)
     monkeypatch.undo()
     engine = sa.create_engine(parse_url(settings.database_url))
-    analysed = analysis_row(make_processed(1, findings=()), dt.datetime(2026, 11, 22, 6, 0, tzinfo=dt.UTC))
+    at = dt.datetime(2026, 11, 22, 6, 0, tzinfo=dt.UTC)
+    analysed = {**analysis_row(make_processed(1, findings=())), "analysed_at": at}
     asked = {
         "text": "CT in 6 months", "start": 0, "end": 14, "procedure": "CT", "modality": "CT",
         "anatomy": {"id": "chest", "code": None, "scheme": None, "meaning": "Chest"}, "interval_days_min": 180,

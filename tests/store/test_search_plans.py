@@ -2,17 +2,19 @@
 
 import dataclasses
 import datetime as dt
+import re
 
 import pytest
 import sqlalchemy as sa
-from support.records import make_finding, make_processed, make_record
+from support.records import instance_uid, make_finding, make_processed, make_record
 
 from dicomnlp.model import Assertion, Concept, Measurement, Temporality
-from dicomnlp.store import admin, queries
+from dicomnlp.store import admin, changes, images, patients, quarantine, queries, status
 from dicomnlp.store.database import Database
 from dicomnlp.store.follow_up import FollowUpFilters, follow_up
 from dicomnlp.store.intake import record_arrivals
-from dicomnlp.store.queue import save_processed
+from dicomnlp.store.queue import save_processed, take_pending
+from dicomnlp.store.reprocess import Selection, read_run, start_run
 from dicomnlp.store.search import Filters, count_findings, search_findings
 
 REPORTS = 240
@@ -60,6 +62,7 @@ def filled(request, tmp_path_factory):
         processed = make_processed(receipt.object_id, findings=findings, text=text)
         results.append(dataclasses.replace(processed, modalities=("MG",) if n == 7 else ("CT",)))
     save_processed(database, results)
+    start_run(database, Selection(uids=("1.2.9",)))
     if server is not None:
         with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.exec_driver_sql("ANALYZE")
@@ -152,6 +155,51 @@ def test_counts_studies_and_follow_up_read_by_index(filled):
     ]
     assert len(told) > 3
     assert not [line for plan in told for line in scans_findings(plan)], told
+
+
+LARGE = (
+    *("sop_instance", "original", "ledger", "analysis", "finding", "analysis_period", "report_study"),
+    *("report_reference", "report_accession", "report_standing", "report_profile", "recommendation", "image"),
+)
+"""Tables that grow with each report, or image."""
+
+QUERIES = {
+    "findings of a study": lambda db: queries.page_of_study(db, "1.2.7"),
+    "the page after": lambda db: queries.page_of_study(
+        db, "1.2.7", limit=3, after=queries.page_of_study(db, "1.2.7", limit=3).next
+    ),
+    "findings of a study, all versions": lambda db: queries.page_of_study(db, "1.2.7", all_versions=True),
+    "findings of a study, as of": lambda db: queries.page_of_study(db, "1.2.7", as_of=dt.datetime.now(dt.UTC)),
+    "reports of a study": lambda db: queries.reports_of_study(db, "1.2.7"),
+    "reports of a study, as of": lambda db: queries.reports_of_study(db, "1.2.7", as_of=dt.datetime.now(dt.UTC)),
+    "findings of an instance": lambda db: queries.findings_of_instance(db, instance_uid(7)),
+    "a report": lambda db: queries.reports_of_instance(db, instance_uid(7), all_versions=True),
+    "changes of a report": lambda db: changes.changes_of_report(db, instance_uid(7)),
+    "series of a study": lambda db: images.series_of_study(db, "1.2.7"),
+    "failures": lambda db: status.read_failures(db, 20),
+    "quarantine": lambda db: quarantine.read_quarantine(db, 20),
+    "a patient": lambda db: patients.read_patient(db, "T-7"),
+    "recommendations": lambda db: follow_up(db, FollowUpFilters(), limit=5),
+    "what to analyse next": lambda db: take_pending(db, maximum_objects=9, maximum_bytes=10**6, exclude=()),
+    "how far a reprocessing is": lambda db: read_run(db, 1),
+}
+
+
+@pytest.mark.parametrize("name", QUERIES)
+def test_no_query_reads_through_a_table_that_grows(filled, name):
+    """Of one study, one report, one patient; of what failed or waits: each finds its rows by an index."""
+    told = plans(filled, lambda: QUERIES[name](filled))
+    lines = [line.strip(" ->") for plan in told for line in plan.splitlines()]
+    assert lines
+    # a page in the order of this index is read from it until it is full
+    lines = [line for line in lines if line != "SCAN recommendation USING INDEX ix_recommendation_study_date_id"]
+    scans = [
+        line
+        for line in lines
+        for table in LARGE
+        if re.match(rf"(SCAN|Seq Scan on|Parallel Seq Scan on) {table}\b", line)
+    ]
+    assert not scans, told
 
 
 @pytest.mark.parametrize("filled", ["sqlite"], indirect=True)  # PostgreSQL counts no steps

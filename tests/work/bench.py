@@ -56,6 +56,8 @@ def obedient():
                 while True:
                     eaten.append(b"x" * 150_000_000)
                     time.sleep(0.05)
+            case b"gulp":  # all at once, and not touched: nobody who looks at resident memory sees it
+                bytearray(3_000_000_000)
             case b"raise":
                 raise ValueError(stored.data)
             case b"sleep":

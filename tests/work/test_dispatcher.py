@@ -17,7 +17,8 @@ from dicomnlp.model import StoredObject
 from dicomnlp.store.reprocess import Selection, read_run, start_run
 from dicomnlp.work import dispatcher as module
 from dicomnlp.work import saving
-from dicomnlp.work.dispatcher import divide
+from dicomnlp.work.dispatcher import TASKS_PER_WORKER
+from dicomnlp.work.pace import BATCH_SECONDS, divide
 
 
 def test_new_object_is_saved_within_a_second_of_its_commit(bench):
@@ -74,6 +75,34 @@ def test_reprocessing_run_is_worked_through_to_its_end(bench):
     assert collections.Counter(bench.saved)[ids[0]] == 2
 
 
+def test_new_object_overtakes_an_archive_that_is_reprocessed(bench):
+    """Before it come only the objects that workers have in hand: half a second's work, and as much in waiting."""
+    bench.wait_for_workers()
+    archive = bench.arrive(*[b"sleep 0.02"] * 400)
+    bench.wait(archive)
+    run = start_run(bench.database, Selection(uids=tuple(instance_uid(n) for n in archive)))
+    time.sleep(1.0)
+    before = read_run(bench.database, run.id).done
+    [new] = bench.arrive(b"read")
+    bench.wait([new])
+    after = read_run(bench.database, run.id).done
+    in_hand = bench.settings.work.workers * TASKS_PER_WORKER * BATCH_SECONDS / 0.02
+    # and what is placed and saved while it is being taken and saved
+    assert after - before < 2 * in_hand < 0.6 * run.total
+    bench.wait(archive)
+
+
+def test_slow_objects_of_an_archive_leave_a_worker_for_new_ones(bench):
+    """However many there are: a new one doesn't wait for any of them."""
+    bench.wait_for_workers()
+    archive = bench.arrive(*[b"sleep 1.5 " + b"x" * 1_000_000] * 5)
+    time.sleep(0.5)
+    new = bench.arrive(b"read", b"read")
+    bench.wait(new)
+    assert sum(state == "pending" for state, *_ in bench.states(archive).values()) >= 3
+    bench.wait(archive)
+
+
 def test_poisonous_objects_fail_alone_and_their_neighbours_succeed(bench):
     """Batches that lose their worker are taken apart; only the guilty ones use up their attempts."""
     bench.wait_for_workers()
@@ -81,10 +110,11 @@ def test_poisonous_objects_fail_alone_and_their_neighbours_succeed(bench):
         b"kill": "worker_killed",
         b"hang": "timeout",
         b"eat": "worker_killed",  # beyond the memory limit the nanny ends it
+        b"gulp": "worker_killed",  # nor does it get so much at once
         b"raise": "internal_error",  # a function that breaks its promise never to raise
     }
     contents = [b"read"] * 40
-    for place, poison in zip((3, 14, 25, 36), reasons, strict=True):
+    for place, poison in zip((3, 10, 14, 25, 36), reasons, strict=True):
         contents[place] = poison
     ids = bench.arrive(*contents)
     states = bench.wait(ids)

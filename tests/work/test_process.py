@@ -103,7 +103,7 @@ def test_object_that_cannot_be_read_fails_with_a_reason_and_harms_no_other(data)
     assert first.state is third.state is State.ANALYSED
 
 
-@pytest.mark.parametrize("error", [ValueError(CANARY), MemoryError(CANARY), RecursionError(CANARY), KeyError(CANARY)])
+@pytest.mark.parametrize("error", [ValueError(CANARY), RecursionError(CANARY), KeyError(CANARY)])
 def test_crash_fails_the_object_and_logs_its_place_without_its_words(monkeypatch, capsys, error):
     """An exception nobody expects is this object's outcome; its message may quote the report."""
 
@@ -118,6 +118,17 @@ def test_crash_fails_the_object_and_logs_its_place_without_its_words(monkeypatch
     assert line["error_type"].endswith(type(error).__name__)
     assert "test_process.py" in line["place"]
     assert CANARY not in repr(lines) + "".join(capsys.readouterr())
+
+
+def test_full_memory_is_not_blamed_on_the_object_that_meets_it(monkeypatch):
+    """Others may have filled it; the worker ends itself, and the object is tried alone."""
+
+    def crash(stored, *, fallbacks, character_set):
+        raise MemoryError
+
+    monkeypatch.setattr(module, "extract", crash)
+    with pytest.raises(MemoryError):
+        process([StoredObject(3, "1.2.3", "1.2", "1.2", b"")], FALLBACKS, "en")
 
 
 def test_results_survive_the_way_between_processes():
