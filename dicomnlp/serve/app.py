@@ -7,7 +7,7 @@ from fastapi import FastAPI
 
 from dicomnlp import __version__
 from dicomnlp.config import Settings, is_loopback
-from dicomnlp.serve import operation, pages, problems, reprocessing, schemas, search, studies
+from dicomnlp.serve import operation, pages, problems, rendering, reprocessing, schemas, search, studies
 from dicomnlp.serve.connection import Connection
 from dicomnlp.serve.gate import Gate
 from dicomnlp.serve.metrics import Metrics
@@ -60,6 +60,7 @@ def create_app(settings: Settings, open_database: Callable[[], Database]) -> Fas
     search.register(app, connection)
     reprocessing.register(app, connection)
     operation.register(app, settings, connection, metrics)
+    rendering.register_static(app)
     pages.register(app)
     schemas.complete(app)
     app.add_middleware(Gate, only_loopback=is_loopback(settings.web.host), observe=metrics.observe)
