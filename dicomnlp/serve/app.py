@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from dicomnlp import __version__
 from dicomnlp.config import Settings, is_loopback
 from dicomnlp.serve import operation, pages, problems, rendering, reprocessing, schemas, search, studies
+from dicomnlp.serve.access_control import AccessControl
 from dicomnlp.serve.connection import Connection
 from dicomnlp.serve.gate import Gate
 from dicomnlp.serve.metrics import Metrics
@@ -34,10 +35,12 @@ def create_app(settings: Settings, open_database: Callable[[], Database]) -> Fas
         closed when the application's lifespan ends.
     """
     connection = Connection(open_database)
+    access = AccessControl(settings, connection)
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         yield
+        access.close()
         connection.close()
 
     metrics = Metrics(
@@ -55,6 +58,7 @@ def create_app(settings: Settings, open_database: Callable[[], Database]) -> Fas
         redirect_slashes=False,  # a redirect would repeat the Host header and the path to the client
         lifespan=lifespan,
     )
+    app.state.access = access
     problems.install(app)
     studies.register(app, connection)
     search.register(app, connection)
@@ -63,5 +67,7 @@ def create_app(settings: Settings, open_database: Callable[[], Database]) -> Fas
     rendering.register_static(app)
     pages.register(app)
     schemas.complete(app)
-    app.add_middleware(Gate, only_loopback=is_loopback(settings.web.host), observe=metrics.observe)
+    app.add_middleware(
+        Gate, only_loopback=is_loopback(settings.web.host), observe=metrics.observe, recorder=access.recorder
+    )
     return app

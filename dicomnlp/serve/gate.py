@@ -1,9 +1,10 @@
 """What every request passes on its way in and every response on its way out, whatever route it is for.
 
-In: limits, and the Host check. Out: security headers, a line in the log, a count in the metrics; an exception that
-nobody foresaw becomes a problem document.
+In: limits, and the Host check. Out: the row of the audit trail, security headers, a line in the log, a count in the
+metrics; an exception that nobody foresaw becomes a problem document.
 """
 
+import asyncio
 import time
 from collections.abc import Callable
 from urllib.parse import urlsplit
@@ -12,9 +13,11 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from dicomnlp.audit.trail import Recorder
 from dicomnlp.config import is_loopback
+from dicomnlp.errors import DatabaseError
 from dicomnlp.logs import Event, describe, log
-from dicomnlp.serve.problems import problem
+from dicomnlp.serve.problems import database_reason, problem
 
 MAXIMUM_BODY_BYTES = 65536
 """No request needs a body; a small one does no harm."""
@@ -52,12 +55,15 @@ class Gate:
         its own name at 127.0.0.1, read findings through the browser of someone on this machine (DNS rebinding).
     observe
         Called once for each request with route template, status and seconds.
+    recorder
+        Of the audit trail: what a request says of itself (`access.audited`) is durable before its answer begins.
     """
 
-    def __init__(self, app: ASGIApp, *, only_loopback: bool, observe: Observe) -> None:
+    def __init__(self, app: ASGIApp, *, only_loopback: bool, observe: Observe, recorder: Recorder) -> None:
         self._app = app
         self._only_loopback = only_loopback
         self._observe = observe
+        self._recorder = recorder
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass one request through."""
@@ -66,12 +72,23 @@ class Gate:
             return
         # GET's handlers also answer HEAD (RFC 9110 9.3.2); the server leaves the body out by its own copy of the scope
         inner: Scope = {**scope, "method": "GET"} if scope["method"] == "HEAD" else dict(scope)
+        state = inner.setdefault("state", {})
         started = time.perf_counter()
         status = 0
+        unrecorded: DatabaseError | None = None
 
         async def send_on(message: Message) -> None:
-            nonlocal status
+            nonlocal status, unrecorded
+            if unrecorded is not None:
+                return  # nothing leaves that the trail doesn't know of
             if message["type"] == "http.response.start":
+                about = state.pop("audited", None)
+                if about is not None:
+                    try:
+                        await asyncio.wrap_future(self._recorder.submit(about.event(message["status"])))
+                    except DatabaseError as error:
+                        unrecorded = error
+                        return
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
                 for name, value in SECURITY_HEADERS.items():
@@ -82,6 +99,9 @@ class Gate:
         try:
             refusal = self._refuse(Headers(scope=scope))
             await (refusal or self._app)(inner, receive, send_on)
+            if unrecorded is not None:
+                reason_code, unrecorded = database_reason(unrecorded), None
+                await problem(reason_code)(inner, receive, send_on)
         except Exception as error:
             log(Event.REQUEST_FAILED, route=_route_of(inner), **describe(error))
             if status:  # too late for another answer: the connection must break, so that nobody takes half for whole

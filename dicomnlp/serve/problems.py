@@ -37,6 +37,25 @@ KINDS: dict[str, Kind] = {
         "Nothing is held under this identifier",
         "Check the UID, and with `dicomnlp failures` or GET /api/v1/status whether the object came in.",
     ),
+    "not_authenticated": Kind(
+        HTTPStatus.UNAUTHORIZED,
+        "Who asks is not known",
+        "Send an API key as `Authorization: Bearer KEY`, or log in at /login. Keys are made by `dicomnlp keys add`; one "
+        "that has expired or was revoked is not taken.",
+    ),
+    "not_allowed": Kind(
+        HTTPStatus.FORBIDDEN, "Who asks may not do this", "It takes another role; `dicomnlp keys list` tells that of a key."
+    ),
+    "foreign_origin": Kind(
+        HTTPStatus.FORBIDDEN,
+        "The request comes from another site's page, or without the form's token",
+        "Load the page again and send its form from there. Programs use an API key and send no Origin.",
+    ),
+    "too_many_failures": Kind(
+        HTTPStatus.TOO_MANY_REQUESTS,
+        "Too many wrong keys came from this address",
+        "Wait as long as Retry-After says; until then no key is looked at.",
+    ),
     "malformed_uid": Kind(
         HTTPStatus.NOT_FOUND,
         "The identifier is not a DICOM UID",
@@ -142,12 +161,15 @@ def problem(
 
 
 class ProblemError(Exception):
-    """Ends a request with the problem of kind `reason_code`; `detail` as in `problem`."""
+    """Ends a request with the problem of kind `reason_code`; `detail` and `headers` as in `problem`."""
 
-    def __init__(self, reason_code: str, detail: str | None = None) -> None:
+    def __init__(
+        self, reason_code: str, detail: str | None = None, *, headers: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(reason_code)
         self.reason_code = reason_code
         self.detail = detail
+        self.headers = headers
 
 
 def database_reason(error: DatabaseError) -> str:
@@ -157,7 +179,7 @@ def database_reason(error: DatabaseError) -> str:
 
 def _of_problem_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, ProblemError)
-    return problem(error.reason_code, error.detail)
+    return problem(error.reason_code, error.detail, headers=error.headers)
 
 
 def _of_database_error(_request: Request, error: Exception) -> Response:
