@@ -20,6 +20,7 @@ from dicomnlp.store.past import Known, known_at, study_links
 from dicomnlp.store.prevailing import ReportStatus
 from dicomnlp.store.records import stored_finding, stored_report
 from dicomnlp.store.schema import analysis, finding, report_standing, report_study, sop_instance
+from dicomnlp.store.scope import scope_of, visible
 
 _STANDING = tuple(
     report_standing.c[name].label(f"standing_{name}") for name in ("status", "superseded_by", "reason_code")
@@ -118,6 +119,7 @@ def page_of_study(
         conditions.append(columns.assertion == assertion)
     if concept is not None:
         conditions.append(columns.concept_id == concept)
+    conditions += visible(database.scope)
     query = _FINDINGS.limit(limit + 1)
     with database.read() as connection:
         if as_of is not None:
@@ -158,7 +160,8 @@ def findings_of_instance(database: Database, sop_instance_uid: str) -> list[Stor
         .where(columns.sop_instance_uid == sop_instance_uid, columns.is_current)
     )
     with database.read() as connection:
-        rows = connection.execute(_FINDINGS.where(finding.c.analysis_id.in_(current))).mappings().all()
+        query = _FINDINGS.where(finding.c.analysis_id.in_(current), *visible(database.scope))
+        rows = connection.execute(query).mappings().all()
         if not rows:
             _require_instance(connection, sop_instance_uid)
         return _findings(connection, rows)
@@ -170,6 +173,24 @@ def findings_by_id(connection: Connection, ids: Sequence[int]) -> list[StoredFin
     for batch in batches(ids):
         held.update((row["id"], row) for row in connection.execute(_FINDINGS.where(finding.c.id.in_(batch))).mappings())
     return _findings(connection, [held[i] for i in ids if i in held])
+
+
+def findings_of_objects(connection: Connection, object_ids: Collection[int]) -> list[StoredFinding]:
+    """The findings that count of these objects, object by object, in the order of the text."""
+    found: list[StoredFinding] = []
+    for batch in batches(sorted(object_ids)):
+        query = _FINDINGS.where(finding.c.object_id.in_(batch), finding.c.is_current)
+        found += _findings(connection, connection.execute(query).mappings().all())
+    return found
+
+
+def reports_by_id(connection: Connection, object_ids: Sequence[int]) -> list[StoredReport]:
+    """These objects with their current analysis, in this order; those that are gone are left out."""
+    held: dict[int, RowMapping] = {}
+    for batch in batches(object_ids):
+        query = _reports_query(current=True).where(sop_instance.c.id.in_(batch))
+        held.update((row["id"], row) for row in connection.execute(query).mappings())
+    return _reports(connection, [held[i] for i in object_ids if i in held])
 
 
 def findings_of_analysis(connection: Connection, analysis_id: int) -> list[StoredFinding]:
@@ -202,7 +223,7 @@ def reports_of_study(
         if as_of is not None:
             return _reports_known(connection, _known(connection, study_instance_uid, as_of))
         query = _reports_query(current=not all_versions).where(
-            sop_instance.c.id.in_(sa.union(held, _belonging(study_instance_uid)))
+            sop_instance.c.id.in_(sa.union(held, _belonging(study_instance_uid))), *visible(database.scope)
         )
         if not all_versions:
             status = report_standing.c.status
@@ -222,7 +243,9 @@ def reports_of_instance(database: Database, sop_instance_uid: str, *, all_versio
     NotFoundError
         Nothing is held under this SOP instance.
     """
-    query = _reports_query(current=not all_versions).where(sop_instance.c.sop_instance_uid == sop_instance_uid)
+    query = _reports_query(current=not all_versions).where(
+        sop_instance.c.sop_instance_uid == sop_instance_uid, *visible(database.scope)
+    )
     if not all_versions:
         query = query.where(sop_instance.c.is_current)
     with database.read() as connection:
@@ -257,6 +280,8 @@ def _reports_query(*, current: bool) -> sa.Select[Any]:
 
 
 def _known(connection: Connection, study_instance_uid: str, as_of: dt.datetime) -> Known:
+    if not scope_of(connection).is_everything:
+        _require_study(connection, study_instance_uid)
     known = known_at(connection, study_instance_uid, as_of) if is_uid(study_instance_uid) else None
     if known is None or not known.is_held:
         raise NotFoundError(f"nothing was held under study {_shown(study_instance_uid)} at that moment")
@@ -270,7 +295,8 @@ def _of_analyses(
     rows: list[RowMapping] = []
     for batch in batches(sorted(known.analyses, key=lambda analysis_id: (known.analyses[analysis_id], analysis_id))):
         of_objects = sop_instance.c.id.in_([known.analyses[analysis_id] for analysis_id in batch])
-        rows.extend(connection.execute(query.where(key.in_(batch), of_objects)).mappings())
+        seen = visible(scope_of(connection))
+        rows.extend(connection.execute(query.where(key.in_(batch), of_objects, *seen)).mappings())
     return rows
 
 
@@ -291,7 +317,8 @@ def _reports_known(connection: Connection, known: Known) -> list[StoredReport]:
         )
     for batch in batches(known.waiting):
         columns = sop_instance.c
-        for row in connection.execute(sa.select(sop_instance).where(columns.id.in_(batch))).mappings():
+        waiting = sa.select(sop_instance).where(columns.id.in_(batch), *visible(scope_of(connection)))
+        for row in connection.execute(waiting).mappings():
             state = known.waiting[row["id"]]
             found.append(
                 StoredReport(
@@ -334,13 +361,15 @@ def _links(connection: Connection, object_ids: Collection[int]) -> defaultdict[i
 def _require_study(connection: Connection, uid: str) -> None:
     own = sop_instance.c.study_instance_uid == uid
     linked = sop_instance.c.id.in_(_belonging(uid))
-    held = is_uid(uid) and any(connection.scalar(sa.select(sa.exists().where(found))) for found in (own, linked))
+    seen = visible(scope_of(connection))
+    held = is_uid(uid) and any(connection.scalar(sa.select(sa.exists().where(found, *seen))) for found in (own, linked))
     if not held:
         raise NotFoundError(f"nothing is held under study {_shown(uid)}")
 
 
 def _require_instance(connection: Connection, uid: str) -> None:
-    if not (is_uid(uid) and connection.scalar(sa.select(sa.exists().where(sop_instance.c.sop_instance_uid == uid)))):
+    held = sa.exists().where(sop_instance.c.sop_instance_uid == uid, *visible(scope_of(connection)))
+    if not (is_uid(uid) and connection.scalar(sa.select(held))):
         raise NotFoundError(f"nothing is held under SOP instance {_shown(uid)}")
 
 
