@@ -63,7 +63,7 @@ def _append(database: Database, events: Sequence[AuditEvent]) -> Place:
             sa.select(audit_head.c.event_id, audit_head.c.hash).where(audit_head.c.id == 1).with_for_update()
         ).one()
         place = Place(head.event_id, head.hash)
-        rows = []
+        rows: list[dict[str, Any]] = []
         for event in events:
             row = _row(event, place.event_id + 1)
             place = Place(place.event_id + 1, hash_of(row, place.hash))

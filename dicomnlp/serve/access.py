@@ -7,9 +7,9 @@ principal's scope. Each request that passed here leaves a row in the audit trail
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import Request
+from fastapi import Depends, Request
 from fastapi.openapi.models import HTTPBearer as BearerModel
 from fastapi.security.base import SecurityBase
 
@@ -17,7 +17,23 @@ from dicomnlp.audit.events import AuditEvent, Kind, Outcome, recorded
 from dicomnlp.serve.problems import ProblemError
 from dicomnlp.store.scope import EVERYTHING, Scope
 
-__all__ = ["LOCAL", "Audited", "Principal", "Requirement", "Role", "Scope", "audited", "require"]
+__all__ = [
+    "LOCAL",
+    "Audited",
+    "ForAdmins",
+    "ForOperators",
+    "ForReaders",
+    "ForResearchers",
+    "LoginNeededError",
+    "Principal",
+    "Requirement",
+    "Role",
+    "Scope",
+    "address_of",
+    "audited",
+    "csrf_token",
+    "require",
+]
 
 
 class Role(StrEnum):
@@ -59,13 +75,18 @@ LOCAL = Principal("local", Role.ADMIN)
 """Everybody, where authentication is off; then only this machine can ask."""
 
 
+class LoginNeededError(Exception):
+    """A page is asked for, and nobody is logged in; `args[0]` is where to go for that, with the way back."""
+
+
 @dataclass(slots=True)
 class Audited:
     """What the trail will say of a request; the route may make it more exact."""
 
     kind: Kind
     action: str
-    principal: Principal
+    principal: str
+    role: str
     address: str
     study_instance_uid: str | None = None
     query: dict[str, str] | None = None
@@ -76,14 +97,14 @@ class Audited:
         outcome = Outcome.SUCCESS if status < 400 else Outcome.REFUSED if status < 500 else Outcome.FAILED
         return AuditEvent(
             self.kind,
-            self.principal.name,
+            self.principal,
             self.address,
             outcome,
             self.study_instance_uid,
             self.query,
             self.count,
             self.action,
-            self.principal.role.value,
+            self.role,
         )
 
 
@@ -118,7 +139,9 @@ class Requirement(SecurityBase):
 
     roles: frozenset[Role]
     is_audited: bool
-    model: Any = field(default_factory=lambda: BearerModel(description="API key, made by `dicomnlp keys add`."))
+    model: Any = field(
+        default_factory=lambda: BearerModel(description="API key, made by `dicomnlp keys add`."), compare=False
+    )
     scheme_name: str = "api_key"
 
     async def __call__(self, request: Request) -> Principal:
@@ -157,7 +180,8 @@ def _first_words(request: Request, principal: Principal) -> Audited:
     return Audited(
         kind,
         f"{request.method} {request.scope['route'].path}",
-        principal,
+        principal.name,
+        principal.role.value,
         address_of(request),
         study,
         recorded([*named, *request.query_params.multi_items()]),
@@ -167,3 +191,17 @@ def _first_words(request: Request, principal: Principal) -> Audited:
 def address_of(request: Request) -> str:
     """The network address that a request comes from, "" where there is none."""
     return request.client.host if request.client else ""
+
+
+def csrf_token(request: Request) -> str:
+    """What a form of a page has to carry as the field `csrf_token`, or a script's request as X-CSRF-Token."""
+    token: str = request.app.state.access.csrf_token(request)
+    return token
+
+
+ForReaders = Annotated[Principal, Depends(require(Role.READER))]
+ForResearchers = Annotated[Principal, Depends(require(Role.READER, Role.RESEARCHER))]
+"""Readers, and researchers, from whom the route keeps identities back (`access_identities`)."""
+ForOperators = Annotated[Principal, Depends(require(Role.OPERATOR))]
+ForAdmins = Annotated[Principal, Depends(require(Role.ADMIN))]
+"""The parameter `principal` of a route."""

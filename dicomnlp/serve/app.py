@@ -9,6 +9,7 @@ from dicomnlp import __version__
 from dicomnlp.config import Settings, is_loopback
 from dicomnlp.serve import operation, pages, problems, rendering, reprocessing, schemas, search, studies
 from dicomnlp.serve.access_control import AccessControl
+from dicomnlp.serve.access_identities import Shown
 from dicomnlp.serve.connection import Connection
 from dicomnlp.serve.gate import Gate
 from dicomnlp.serve.metrics import Metrics
@@ -60,8 +61,9 @@ def create_app(settings: Settings, open_database: Callable[[], Database]) -> Fas
     )
     app.state.access = access
     problems.install(app)
-    studies.register(app, connection)
-    search.register(app, connection)
+    shown = Shown(connection)
+    studies.register(app, connection, shown)
+    search.register(app, connection, shown)
     reprocessing.register(app, connection)
     operation.register(app, settings, connection, metrics)
     rendering.register_static(app)

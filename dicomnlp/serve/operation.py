@@ -9,6 +9,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from dicomnlp.config import Settings
 from dicomnlp.serve import schemas
+from dicomnlp.serve.access import Role, require
 from dicomnlp.serve.connection import Connection
 from dicomnlp.serve.metrics import Metrics
 from dicomnlp.serve.parameters import check_query
@@ -32,6 +33,8 @@ def register(app: FastAPI, settings: Settings, connection: Connection, metrics: 
     """Add the routes of this module to `app`."""
     readiness = ReadinessCheck(settings, connection)
     query = [Depends(check_query)]
+    # nothing here is of a patient
+    anybody = Depends(require(Role.READER, Role.RESEARCHER, is_audited=False))
     strict = schemas.refused("unknown_parameter")
     database = schemas.refused(*schemas.DATABASE_PROBLEMS)
 
@@ -41,7 +44,7 @@ def register(app: FastAPI, settings: Settings, connection: Connection, metrics: 
         summary="How the service stands",
         response_model=schemas.ServiceStatus,
         responses={**schemas.answered("Counts, rates and sizes.", schemas.STATUS_EXAMPLE), **strict, **database},
-        dependencies=query,
+        dependencies=[*query, anybody],
     )
     def status() -> JSONResponse:
         """Objects by state, arrivals by outcome and reason, the oldest that waits, rates, sizes, pipelines, schema."""
@@ -88,7 +91,7 @@ def register(app: FastAPI, settings: Settings, connection: Connection, metrics: 
             **schemas.answered("Prometheus text format.", schemas.METRICS_EXAMPLE, "text/plain"),
             **strict,
         },
-        dependencies=query,
+        dependencies=[*query, anybody],
     )
     def read_metrics() -> Response:
         """State of the database at this moment, requests of this process. Answers while the database is away, too."""

@@ -21,7 +21,7 @@ from dicomnlp.store import faults, schema
 from dicomnlp.store.fence import Fence
 from dicomnlp.store.impatience import make_impatient, patience
 from dicomnlp.store.rows import driver
-from dicomnlp.store.scope import EVERYTHING, Scope
+from dicomnlp.store.scope import EVERYTHING, OPTION, Scope
 
 T = TypeVar("T")
 UPGRADE_HINT = "run `dicomnlp db upgrade`"
@@ -52,7 +52,7 @@ class Database:
         self.fence = Fence(self.beside("read-only"))
         """Closed after a commit that couldn't be made durable; from then on every write fails."""
         self.scope = EVERYTHING
-        """What is answered; all else is as if it weren't held. Only reading knows of it."""
+        """What is answered and changed; all else is as if it weren't held."""
         self._writer = _Writer()
 
     @classmethod
@@ -90,7 +90,7 @@ class Database:
         return Path(f"{place}.{ending}")
 
     def within(self, scope: Scope) -> Self:
-        """This database, on the same connections, answering only what is within `scope`."""
+        """The same database, on the same connections, answering only what is within `scope`."""
         if scope == self.scope:
             return self
         other = copy.copy(self)
@@ -149,8 +149,11 @@ class Database:
     def _transaction(self, *, write: bool) -> Iterator[Connection]:
         if write and self.fence.is_closed:
             raise faults.database_error(faults.READ_ONLY)
+        options: dict[str, Any] = {_WRITE: write}
+        if not self.scope.is_everything:
+            options[OPTION] = self.scope
         try:
-            with self.engine.connect() as connection, connection.execution_options(**{_WRITE: write}).begin():
+            with self.engine.connect() as connection, connection.execution_options(**options).begin():
                 yield connection
         except (sqlalchemy.exc.SQLAlchemyError, sqlite3.Error) as error:
             raise self._translated(error) from None
@@ -161,7 +164,7 @@ class Database:
         return translated
 
     def _transact_once(self, work: Callable[[Connection], T]) -> T:
-        if self.is_sqlite and self._writer.lock.acquire(blocking=False):
+        if self.is_sqlite and self.scope.is_everything and self._writer.lock.acquire(blocking=False):
             try:
                 return self._transact_by_writer(work)
             finally:

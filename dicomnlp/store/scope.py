@@ -5,9 +5,10 @@ and the ledger adds the conditions that are made here; with no restriction there
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 
 from dicomnlp.store.schema import ledger, sop_instance
 
@@ -51,6 +52,14 @@ class Scope:
 
 
 EVERYTHING = Scope()
+OPTION: Final = "dicomnlp_scope"
+"""The option of a connection by which what is deep in a query knows the scope."""
+
+
+def scope_of(connection: Connection) -> Scope:
+    """The scope of the database that a connection is of."""
+    scope: Scope = connection.get_execution_options().get(OPTION, EVERYTHING)
+    return scope
 
 
 def visible(scope: Scope, table: sa.FromClause = sop_instance) -> list[sa.ColumnElement[bool]]:

@@ -1,5 +1,7 @@
 """Who may ask and who has asked: API keys, sessions of browsers, the audit trail and how far it was forwarded."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -105,7 +107,8 @@ def _create_trail() -> None:
     )
     op.create_index("ix_audit_event_at", "audit_event", ["at"])
     op.create_index("ix_audit_event_study_instance_uid", "audit_event", ["study_instance_uid"])
-    for name, own in (("audit_head", []), ("audit_cursor", [sa.Column("sent_at", UTCDateTime(), nullable=True)])):
+    sent_at: sa.Column[Any] = sa.Column("sent_at", UTCDateTime(), nullable=True)
+    for name, own in (("audit_head", ()), ("audit_cursor", (sent_at,))):
         op.create_table(
             name,
             sa.Column("id", sa.SmallInteger(), autoincrement=False, nullable=False),
