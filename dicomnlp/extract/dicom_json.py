@@ -47,7 +47,7 @@ class JsonWriter:
     big_endian
         The byte order of its numbers.
     address_of
-        Gives the address of a binary value from its path, such as "00420011" or "0040A730/2/00420011" (items are
+        Gives the address of a binary value from its path, such as "00420011" or "0040A730.2.00420011" (items are
         counted from 1); without it such values are left out.
     """
 
@@ -76,7 +76,7 @@ class JsonWriter:
         vr = element.vr
         if element.items is not None:
             items = [
-                self._write(item, declared, f"{path}/{number}/", None) for number, item in enumerate(element.items, 1)
+                self._write(item, declared, f"{path}.{number}.", None) for number, item in enumerate(element.items, 1)
             ]
             return {"vr": "SQ", "Value": items} if items else {"vr": "SQ"}
         if vr == "UN":

@@ -18,7 +18,7 @@ _TEXT = frozenset({"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "
 """Padded by a blank, all others by zero (PS3.5 6.2)."""
 _LONGEST_SHORT = 0xFFFE
 _BINARY = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
-_PATH = re.compile(r"[0-9A-F]{8}(?:/[1-9][0-9]{0,6}/[0-9A-F]{8}){0,63}\Z")
+_PATH = re.compile(r"[0-9A-F]{8}(?:\.[1-9][0-9]{0,6}\.[0-9A-F]{8}){0,63}\Z")
 
 
 def to_explicit(data: bytes, transfer_syntax_uid: str, *, max_inflated: int = MAX_INFLATED) -> bytes:
@@ -102,7 +102,7 @@ def to_file(
 
 
 def bulk_value(elements: DataSet, path: str) -> Element:
-    """The binary value that `dicom_json` names by `path`, such as "0040A730/2/00420011".
+    """The binary value that `dicom_json` names by `path`, such as "0040A730.2.00420011".
 
     Raises
     ------
@@ -112,7 +112,7 @@ def bulk_value(elements: DataSet, path: str) -> Element:
     if _PATH.match(path) is None:
         raise _not_there()
     found, element = elements, None
-    for tag, number in zip(path.split("/")[::2], [*path.split("/")[1::2], "0"], strict=True):
+    for tag, number in zip(path.split(".")[::2], [*path.split(".")[1::2], "0"], strict=True):
         element = found.get(int(tag, 16))
         items = element.items or [] if element is not None else []
         if number == "0":

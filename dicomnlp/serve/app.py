@@ -7,10 +7,11 @@ from fastapi import FastAPI
 
 from dicomnlp import __version__
 from dicomnlp.config import Settings, is_loopback
-from dicomnlp.serve import operation, pages, problems, rendering, reprocessing, schemas, search, studies
+from dicomnlp.serve import dicomweb, operation, pages, problems, rendering, reprocessing, schemas, search, studies
 from dicomnlp.serve.access_control import AccessControl
 from dicomnlp.serve.access_identities import Shown
 from dicomnlp.serve.connection import Connection
+from dicomnlp.serve.dicomweb_store import StoreDoor
 from dicomnlp.serve.gate import Gate
 from dicomnlp.serve.metrics import Metrics
 from dicomnlp.store.database import Database
@@ -37,10 +38,12 @@ def create_app(settings: Settings, open_database: Callable[[], Database]) -> Fas
     """
     connection = Connection(open_database)
     access = AccessControl(settings, connection)
+    door = StoreDoor(settings, open_database)
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         yield
+        door.close()
         access.close()
         connection.close()
 
@@ -65,6 +68,7 @@ def create_app(settings: Settings, open_database: Callable[[], Database]) -> Fas
     studies.register(app, connection, shown)
     search.register(app, connection, shown)
     reprocessing.register(app, connection)
+    dicomweb.register(app, connection, door)
     operation.register(app, settings, connection, metrics)
     rendering.register_static(app)
     pages.register(app)

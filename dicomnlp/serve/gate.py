@@ -17,10 +17,14 @@ from dicomnlp.audit.trail import Recorder
 from dicomnlp.config import is_loopback
 from dicomnlp.errors import DatabaseError
 from dicomnlp.logs import Event, describe, log
+from dicomnlp.serve.dicomweb_results import ROOT
+from dicomnlp.serve.dicomweb_store import MAXIMUM_STORE_BYTES
 from dicomnlp.serve.problems import database_reason, problem
 
 MAXIMUM_BODY_BYTES = 65536
-"""No request needs a body; a small one does no harm."""
+"""Of all requests but those that store objects: few need a body, and a small one does no harm."""
+STORE_PATH = f"{ROOT}/studies"
+"""Where objects are stored, and below."""
 UNMATCHED = "unmatched"
 """Stands for the route where a path matched none: what was asked for is the client's text and is not kept."""
 SECURITY_HEADERS = {
@@ -73,9 +77,16 @@ class Gate:
         # GET's handlers also answer HEAD (RFC 9110 9.3.2); the server leaves the body out by its own copy of the scope
         inner: Scope = {**scope, "method": "GET"} if scope["method"] == "HEAD" else dict(scope)
         state = inner.setdefault("state", {})
+        body_comes = _stores_objects(scope)
         started = time.perf_counter()
         status = 0
         unrecorded: DatabaseError | None = None
+
+        async def receive_on() -> Message:
+            nonlocal body_comes
+            message = await receive()
+            body_comes = body_comes and message.get("more_body", False)
+            return message
 
         async def send_on(message: Message) -> None:
             nonlocal status, unrecorded
@@ -94,11 +105,14 @@ class Gate:
                 for name, value in SECURITY_HEADERS.items():
                     headers.setdefault(name, value)
                 headers.setdefault("Cache-Control", "no-store")
+                if body_comes:
+                    # answered before all of it was read, which may be a gigabyte: nobody wants the rest
+                    headers["Connection"] = "close"
             await send(message)
 
         try:
-            refusal = self._refuse(Headers(scope=scope))
-            await (refusal or self._app)(inner, receive, send_on)
+            refusal = self._refuse(scope)
+            await (refusal or self._app)(inner, receive_on, send_on)
             if unrecorded is not None:
                 reason_code, unrecorded = database_reason(unrecorded), None
                 await problem(reason_code)(inner, receive, send_on)
@@ -112,14 +126,25 @@ class Gate:
             self._observe(_route_of(inner), status, seconds)
             log(Event.REQUEST, route=_route_of(inner), status=status, seconds=round(seconds, 6))
 
-    def _refuse(self, headers: Headers) -> Response | None:
+    def _refuse(self, scope: Scope) -> Response | None:
+        headers = Headers(scope=scope)
         if self._only_loopback and not is_loopback(_host_of(headers.get("host", ""))):
             return problem("host_not_served")
-        if "transfer-encoding" in headers:
+        if headers.get("content-encoding", "identity").strip().lower() != "identity":
+            return problem("unsupported_content_coding", headers={"Accept-Encoding": "identity", "Connection": "close"})
+        stores = _stores_objects(scope)
+        if "transfer-encoding" in headers and not stores:
             return problem("length_required", headers={"Connection": "close"})
-        if int(headers.get("content-length", "0")) > MAXIMUM_BODY_BYTES:  # the server admits digits only
+        # the server admits digits only
+        if int(headers.get("content-length", "0")) > (MAXIMUM_STORE_BYTES if stores else MAXIMUM_BODY_BYTES):
             return problem("body_too_large", headers={"Connection": "close"})
         return None
+
+
+def _stores_objects(scope: Scope) -> bool:
+    """Whether a request is one whose body may be large: it is read as it comes in, and no more of it than is needed."""
+    path = scope["path"]
+    return scope["method"] == "POST" and (path == STORE_PATH or path.startswith(STORE_PATH + "/"))
 
 
 def _route_of(scope: Scope) -> str:

@@ -47,6 +47,14 @@ async def _study_instance_uid(
     return _uid(study_instance_uid)
 
 
+async def _series_instance_uid(
+    series_instance_uid: Annotated[
+        str, Path(description="Series Instance UID (0020,000E).", examples=["1.2.826.0.1.3680043.8.498.4"])
+    ],
+) -> str:
+    return _uid(series_instance_uid)
+
+
 async def _sop_instance_uid(
     sop_instance_uid: Annotated[
         str, Path(description="SOP Instance UID (0008,0018).", examples=["1.2.826.0.1.3680043.8.498.2"])
@@ -62,4 +70,5 @@ def _uid(text: str) -> str:
 
 
 StudyInstanceUID = Annotated[str, Depends(_study_instance_uid)]
+SeriesInstanceUID = Annotated[str, Depends(_series_instance_uid)]
 SOPInstanceUID = Annotated[str, Depends(_sop_instance_uid)]

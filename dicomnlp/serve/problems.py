@@ -86,6 +86,27 @@ KINDS: dict[str, Kind] = {
     "unsupported_media_type": Kind(
         HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "The body is not JSON", "Send it with Content-Type: application/json."
     ),
+    "unsupported_content_coding": Kind(
+        HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+        "The body is compressed",
+        "Send it as it is, without Content-Encoding: what a compressed body grows to can't be known beforehand.",
+    ),
+    "not_acceptable": Kind(
+        HTTPStatus.NOT_ACCEPTABLE, "Not in any form that the Accept header names", "Ask with Accept: */*."
+    ),
+    "too_many_requests": Kind(
+        HTTPStatus.TOO_MANY_REQUESTS,
+        "More requests than are answered in this time",
+        "Wait as long as Retry-After says; web.maximum_requests_per_minute is the bound.",
+    ),
+    "malformed_request": Kind(
+        HTTPStatus.BAD_REQUEST, "The message is not HTTP", "Send a request of HTTP/1.1 (RFC 9112)."
+    ),
+    "header_too_large": Kind(
+        HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+        "The head of the request is too large",
+        "Send a shorter address, and fewer or shorter header fields.",
+    ),
     "host_not_served": Kind(
         HTTPStatus.MISDIRECTED_REQUEST,
         "The Host header names another machine",
