@@ -51,21 +51,29 @@ class Shown:
 
     def findings(self, principal: Principal, found: Sequence[StoredFinding]) -> list[dict[str, Any]]:
         """The findings; to a researcher those of reports whose original can't be read are withheld."""
-        if principal.sees_identities:
-            return [f.to_json() for f in found]
-        by, reports = self._cleaned(principal, {f.sop_instance_uid for f in found})
-        return [_finding(f, by, reports[f.sop_instance_uid]) for f in found if f.sop_instance_uid in reports]
+        return [f.to_json() for f in self.of_findings(principal, found)]
 
     def reports(self, principal: Principal, found: Sequence[StoredReport]) -> list[dict[str, Any]]:
         """The reports; to a researcher those whose original can't be read are withheld."""
+        return [r.to_json() for r in self.of_reports(principal, found)]
+
+    def of_findings(self, principal: Principal, found: Sequence[StoredFinding]) -> list[StoredFinding]:
+        """As `findings`, for who makes something else of them than JSON."""
         if principal.sees_identities:
-            return [r.to_json() for r in found]
+            return list(found)
+        by, reports = self._cleaned(principal, {f.sop_instance_uid for f in found})
+        return [_finding(f, by, reports[f.sop_instance_uid]) for f in found if f.sop_instance_uid in reports]
+
+    def of_reports(self, principal: Principal, found: Sequence[StoredReport]) -> list[StoredReport]:
+        """As `reports`, likewise."""
+        if principal.sees_identities:
+            return list(found)
         by, reports = self._cleaned(principal, {r.sop_instance_uid for r in found if r.report is not None})
         shown = []
         for stored in found:
             cleaned = reports.get(stored.sop_instance_uid)
             if stored.report is None:
-                shown.append(stored.to_json())
+                shown.append(stored)
             elif cleaned is not None and cleaned.original == stored.report.narrative.text:
                 shown.append(_report(stored, by, cleaned))
         return shown
@@ -84,8 +92,8 @@ class Shown:
         return by, by.reports(sop_instance_uids)
 
 
-def _finding(stored: StoredFinding, by: Deidentifier, report: CleanedReport) -> dict[str, Any]:
-    shown = replace(
+def _finding(stored: StoredFinding, by: Deidentifier, report: CleanedReport) -> StoredFinding:
+    return replace(
         by.finding(stored, report),
         id=stored.id,
         study_instance_uid=stored.study_instance_uid,
@@ -94,14 +102,13 @@ def _finding(stored: StoredFinding, by: Deidentifier, report: CleanedReport) -> 
         standing=stored.standing,
         studies=stored.studies,
     )
-    return shown.to_json()
 
 
-def _report(stored: StoredReport, by: Deidentifier, report: CleanedReport) -> dict[str, Any]:
+def _report(stored: StoredReport, by: Deidentifier, report: CleanedReport) -> StoredReport:
     cleaned = by.exported(ExportedReport(report.header, stored, ()), report).report
     assert cleaned.report is not None
     assert stored.report is not None
-    shown = replace(
+    return replace(
         cleaned,
         object_id=stored.object_id,
         sop_instance_uid=stored.sop_instance_uid,
@@ -116,7 +123,6 @@ def _report(stored: StoredReport, by: Deidentifier, report: CleanedReport) -> di
             identical_documents=stored.report.identical_documents,
         ),
     )
-    return shown.to_json()
 
 
 def _follow_up(stored: FollowUp, report: CleanedReport) -> FollowUp:
