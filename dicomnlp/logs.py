@@ -172,6 +172,10 @@ class Event(enum.Enum):
     OVERLAY_REFUSED = ("error", ("count", "message"))
     """What the site adds to a language pack has faults, of which the message is the first: the pack is used alone."""
 
+    AUDIT_TRAIL_BROKEN = ("error", ())
+    """The audit trail doesn't hold the row that the anchor file names: rows were cut off or written anew. Rows are added
+    all the same, and the anchor stays as it is; see `dicomnlp audit verify`."""
+
     REQUEST_FAILED = ("error", ("route", "error_type", "place"))
     REQUEST = ("info", ("route", "status", "seconds"))
 

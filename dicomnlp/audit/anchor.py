@@ -7,6 +7,7 @@ had come; each host that writes has its own, and it only ever goes forward.
 import fcntl
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
@@ -60,8 +61,22 @@ class Anchor:
             faults.raise_translated(error)
         return _parsed(held)
 
-    def advance(self, place: Place) -> None:
+    def advance(self, head: Place, place: Place, hash_at: Callable[[int], str | None]) -> bool:
         """Note that the trail has come to `place`, unless it is known to be further.
+
+        A trail that doesn't hold what is noted here isn't followed: the file stays as evidence of what was there.
+
+        Parameters
+        ----------
+        head
+            What `place` was added to.
+        hash_at
+            The hash of the row of a number, as the trail has it now.
+
+        Returns
+        -------
+        bool
+            Whether the trail goes on from what was noted, as far as can be told.
 
         Raises
         ------
@@ -76,9 +91,14 @@ class Anchor:
             # let go when it is closed; other processes of this host write it, too
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             held = os.pread(descriptor, _BYTES + 1, 0)
-            if not held or _parsed(held).event_id < place.event_id:
-                # as long as what it replaces: a full disk can't stop it halfway
-                os.pwrite(descriptor, f"{place.event_id:020d} {place.hash}\n".encode(), 0)
+            noted = _parsed(held) if held else head
+            if noted.event_id >= place.event_id:
+                return True
+            if noted != head and hash_at(noted.event_id) != noted.hash:
+                return False
+            # as long as what it replaces: a full disk can't stop it halfway
+            os.pwrite(descriptor, f"{place.event_id:020d} {place.hash}\n".encode(), 0)
+            return True
         except OSError as error:
             faults.raise_translated(error)
         finally:

@@ -10,7 +10,7 @@ import hashlib
 import json
 import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Final
@@ -21,6 +21,7 @@ from sqlalchemy.engine import Connection
 from dicomnlp.audit.anchor import Anchor, Place
 from dicomnlp.audit.events import AuditEvent, shortened
 from dicomnlp.errors import DatabaseError
+from dicomnlp.logs import Event, log
 from dicomnlp.model import is_uid
 from dicomnlp.store import faults
 from dicomnlp.store.database import Database
@@ -52,17 +53,27 @@ def record(database: Database, *events: AuditEvent) -> None:
     DatabaseError
         They could not be written; none of them was.
     """
-    if events:
-        Anchor.of(database).advance(_append(database, events))
+    if not events:
+        return
+    head, place = _append(database, events)
+    if not Anchor.of(database).advance(head, place, lambda number: _hash_at(database, number)):
+        log(Event.AUDIT_TRAIL_BROKEN)
 
 
-def _append(database: Database, events: Sequence[AuditEvent]) -> Place:
-    def work(connection: Connection) -> Place:
+def _hash_at(database: Database, number: int) -> str | None:
+    with database.read() as connection:
+        return connection.scalar(sa.select(audit_event.c.hash).where(audit_event.c.id == number))
+
+
+def _append(database: Database, events: Sequence[AuditEvent]) -> tuple[Place, Place]:
+    """Where the trail ended before, and where it ends now."""
+
+    def work(connection: Connection) -> tuple[Place, Place]:
         # PostgreSQL: others wait here for the commit, and then read what it left; SQLite has one writer anyway
-        head = connection.execute(
+        held = connection.execute(
             sa.select(audit_head.c.event_id, audit_head.c.hash).where(audit_head.c.id == 1).with_for_update()
         ).one()
-        place = Place(head.event_id, head.hash)
+        head = place = Place(held.event_id, held.hash)
         rows: list[dict[str, Any]] = []
         for event in events:
             row = _row(event, place.event_id + 1)
@@ -72,7 +83,7 @@ def _append(database: Database, events: Sequence[AuditEvent]) -> Place:
         connection.execute(
             sa.update(audit_head).where(audit_head.c.id == 1).values(event_id=place.event_id, hash=place.hash)
         )
-        return place
+        return head, place
 
     return database.transact(work)
 
@@ -119,7 +130,7 @@ class Recorder:
         Called for each commit; raises DatabaseError while the database is away.
     """
 
-    def __init__(self, get_database: Any) -> None:
+    def __init__(self, get_database: Callable[[], Database]) -> None:
         self._get_database = get_database
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
