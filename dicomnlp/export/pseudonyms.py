@@ -55,6 +55,11 @@ class Pseudonyms:
         """The number that stands for a row: below 2**53, so that JSON readers hold it exactly."""
         return int.from_bytes(self._digest(kind, str(value))[:8], "big") >> 11
 
+    @property
+    def fingerprint(self) -> str:
+        """By which two exports are known to have the same key."""
+        return self._digest("fingerprint", "").hex()[:16]
+
     def shift_days(self, patient: str) -> int:
         """By how many days all dates of a patient are shifted: -365 to -1."""
         return -1 - int.from_bytes(self._digest("shift", patient)[:8], "big") % MAXIMUM_SHIFT_DAYS

@@ -12,9 +12,9 @@ from dicomnlp.store.batches import batches
 from dicomnlp.store.database import Database
 from dicomnlp.store.originals import read_original
 from dicomnlp.store.patients import Patient, current_patients
-from dicomnlp.store.queries import findings_of_objects, reports_by_id
+from dicomnlp.store.queries import findings_by_id, findings_of_objects, reports_by_id
 from dicomnlp.store.schema import IDENTITY_COLUMNS, analysis, original, report_profile, sop_instance
-from dicomnlp.store.search_conditions import P, S, select_reports
+from dicomnlp.store.search_conditions import F, P, S, select_findings, select_reports
 from dicomnlp.store.search_filters import Filters
 
 PAGE = 200
@@ -72,6 +72,27 @@ def iterate_reports(database: Database, filters: Filters, after: int = 0) -> Ite
             return
         yield page
         after = ids[-1]
+
+
+def report_ids(database: Database, filters: Filters) -> Iterator[int]:
+    """The objects of all reports that fit, as `iterate_reports`, read in one go."""
+    with database.read() as connection:
+        query = select_reports(connection, database.scope, filters, P.object_id)
+        yield from connection.execution_options(yield_per=10_000).scalars(query)
+
+
+def findings_that_fit(database: Database, filters: Filters, object_ids: Sequence[int]) -> list[list[StoredFinding]]:
+    """Of each of these objects, whose reports are known to fit, the findings that fit, in the order of the text."""
+    with database.read() as connection:
+        ids: list[int] = []
+        for batch in batches(object_ids):
+            ids += connection.scalars(select_findings(connection, filters, batch, F.id))
+        found: dict[str, list[StoredFinding]] = {}
+        for stored in findings_by_id(connection, sorted(ids)):
+            found.setdefault(stored.sop_instance_uid, []).append(stored)
+        headers = {h.object_id: h.identity.sop_instance_uid for h in _headers(connection, S.id, object_ids)}
+    each = [found.get(headers.get(object_id, ""), []) for object_id in object_ids]
+    return [sorted(of_report, key=lambda f: (f.finding.start, f.id)) for of_report in each]
 
 
 def exported_reports(database: Database, object_ids: Sequence[int]) -> list[ExportedReport]:
