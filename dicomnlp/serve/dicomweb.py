@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final
 from fastapi import Depends, FastAPI, Query, Request, Response
 
 from dicomnlp.audit.events import Kind
+from dicomnlp.config import is_loopback
 from dicomnlp.extract.dicom_json import to_xml
 from dicomnlp.serve import dicomweb_examples as examples
 from dicomnlp.serve import dicomweb_retrieve as retrieve
@@ -53,7 +54,11 @@ def register(app: FastAPI, connection: Connection, door: StoreDoor) -> None:
 
 def _base(request: Request) -> str:
     """Address of this service as the client knows it."""
-    return str(request.base_url).rstrip("/")
+    url, server = request.base_url, request.scope.get("server")
+    if url.port is None and server is not None and is_loopback(url.hostname or ""):
+        # some clients leave the port out of the Host header
+        url = url.replace(port=server[1])
+    return str(url).rstrip("/")
 
 
 # --- STOW-RS
