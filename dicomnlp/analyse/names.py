@@ -73,7 +73,8 @@ def _rank(word: str, wanted: str) -> int:
 
 
 @cache
-def _entries(kind: str, language: str) -> Mapping[str, Mapping[str, object]]:
+def entries(kind: str, language: str) -> Mapping[str, Mapping[str, object]]:
+    """The entries of one pack's ``concepts`` or ``anatomy`` as written, without those of the pack that it builds on."""
     found: dict[str, Mapping[str, object]] = {}
     for path in files(LANGUAGES / language, kind):
         found.update(tomllib.loads(path.read_text(encoding="utf-8")).get(kind, {}))
@@ -85,18 +86,21 @@ def _names(kind: str, language: str) -> Mapping[str, str]:
     """Id -> name."""
     if language == _MEANING_IN:
         # other packs have concepts that English has no words for; they give the meaning in English themselves
-        entries = {
-            i: entry for folder in _folders() for i, entry in _entries(kind, folder).items() if "meaning" in entry
+        named = {
+            i: entry["meaning"]
+            for folder in (*folders(), language)
+            for i, entry in entries(kind, folder).items()
+            if "meaning" in entry
         }
-        entries |= _entries(kind, language)
-        return {i: str(entry["meaning"]) for i, entry in entries.items()}
-    if language not in _folders():
+        return {i: str(meaning) for i, meaning in named.items()}
+    if language not in folders():
         return {}
-    return {i: terms[0] for i, entry in _entries(kind, language).items() if (terms := _texts(entry, "terms", "cased"))}
+    return {i: terms[0] for i, entry in entries(kind, language).items() if (terms := _texts(entry, "terms", "cased"))}
 
 
 @cache
-def _folders() -> tuple[str, ...]:
+def folders() -> tuple[str, ...]:
+    """The codes of all packs."""
     return tuple(sorted(path.parent.name for path in LANGUAGES.glob("*/pack.toml")))
 
 
@@ -112,8 +116,8 @@ def _texts(entry: Mapping[str, object], *keys: str) -> list[str]:
 def _words(kind: str) -> Mapping[str, tuple[str, ...]]:
     """Id -> all that it is called in any pack, folded."""
     found: dict[str, dict[str, None]] = {}
-    for folder in _folders():
-        for identifier, entry in _entries(kind, folder).items():
+    for folder in folders():
+        for identifier, entry in entries(kind, folder).items():
             words = found.setdefault(identifier, {identifier.replace("_", " "): None})
             words |= {word.casefold(): None for word in _texts(entry, "meaning", "terms", "cased")}
     return {i: tuple(words) for i, words in found.items() if i in _names(kind, _MEANING_IN)}

@@ -7,13 +7,14 @@ from fastapi import FastAPI
 
 from dicomnlp import __version__
 from dicomnlp.config import Settings, is_loopback
-from dicomnlp.serve import dicomweb, operation, pages, problems, rendering, reprocessing, schemas, search, studies
+from dicomnlp.serve import dicomweb, operation, pages, problems, reprocessing, schemas, search, studies
 from dicomnlp.serve.access_control import AccessControl
 from dicomnlp.serve.access_identities import Shown
 from dicomnlp.serve.connection import Connection
 from dicomnlp.serve.dicomweb_store import StoreDoor
 from dicomnlp.serve.gate import Gate
 from dicomnlp.serve.metrics import Metrics
+from dicomnlp.serve.rate_limit import RateLimit
 from dicomnlp.store.database import Database
 from dicomnlp.store.pressure import read_hindrance
 from dicomnlp.store.status import read_status
@@ -63,6 +64,7 @@ def create_app(settings: Settings, open_database: Callable[[], Database]) -> Fas
         lifespan=lifespan,
     )
     app.state.access = access
+    app.state.rate_limit = RateLimit(settings.web.maximum_requests_per_minute)
     problems.install(app)
     shown = Shown(connection)
     studies.register(app, connection, shown)
@@ -70,8 +72,7 @@ def create_app(settings: Settings, open_database: Callable[[], Database]) -> Fas
     reprocessing.register(app, connection)
     dicomweb.register(app, connection, door)
     operation.register(app, settings, connection, metrics)
-    rendering.register_static(app)
-    pages.register(app)
+    pages.register(app, settings, connection, shown)
     schemas.complete(app)
     app.add_middleware(
         Gate, only_loopback=is_loopback(settings.web.host), observe=metrics.observe, recorder=access.recorder

@@ -16,6 +16,7 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from dicomnlp import __version__
+from dicomnlp.serve.access import Principal, csrf_token
 from dicomnlp.serve.interface_language import HTML_LANGUAGES, LANGUAGES, Catalogue, catalogue, choose
 from dicomnlp.serve.problems import ProblemError
 
@@ -33,6 +34,7 @@ def render(
     *,
     status_code: int = 200,
     headers: dict[str, str] | None = None,
+    principal: Principal | None = None,
     **context: Any,
 ) -> HTMLResponse:
     """The page that `template` makes of `context`.
@@ -41,8 +43,10 @@ def render(
     ----------
     template
         Name of a file in ``templates/``. Templates also know ``t`` (the catalogue), ``theme``, ``here`` (the address
-        of this page with other query parameters), ``static`` (the address of a file), ``principal`` and
-        ``csrf_token``.
+        of this page with other query parameters), ``static`` (the address of a file) and ``csrf_token``, which gives
+        what a form has to carry.
+    principal
+        Who reads it, where that is known.
 
     Raises
     ------
@@ -62,8 +66,8 @@ def render(
             theme=theme,
             path=request.url.path,
             here=lambda **changes: here(request, **changes),
-            principal=getattr(request.state, "principal", None),
-            csrf_token=getattr(request.state, "csrf_token", ""),
+            principal=principal,
+            csrf_token=lambda: csrf_token(request),
             version=__version__,
             **context,
         )

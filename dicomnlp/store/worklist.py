@@ -4,6 +4,7 @@ import datetime as dt
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
@@ -120,7 +121,32 @@ def read_worklist(
     if not 1 <= limit <= MAXIMUM_PAGE:
         raise UsageError(f"a page holds 1 to {MAXIMUM_PAGE} reports")
     columns = sop_instance.c
-    query = (
+    query = _reports(database).order_by(columns.id.desc()).limit(limit + 1)
+    if after is not None:
+        query = query.where(columns.id < int(decode(after, "number")[0]))
+    with database.read() as connection:
+        rows = connection.execute(query.where(*_conditions(connection, filters))).mappings().all()
+        stated, assertions = _findings(connection, [row["id"] for row in rows[:limit]])
+    reports = [_report(row, stated[row["id"]], assertions[row["id"]]) for row in rows[:limit]]
+    return WorklistPage(reports, encode([rows[limit - 1]["id"]]) if len(rows) > limit else None)
+
+
+def reports_by_uid(database: Database, sop_instance_uids: Sequence[str]) -> dict[str, WorklistReport]:
+    """The current versions of the reports with these SOP Instance UIDs, without what they state."""
+    with database.read() as connection:
+        rows = [
+            row
+            for batch in batches(sorted(set(sop_instance_uids)))
+            for row in connection.execute(
+                _reports(database).where(sop_instance.c.sop_instance_uid.in_(batch))
+            ).mappings()
+        ]
+    return {row["sop_instance_uid"]: _report(row, (), {}) for row in rows}
+
+
+def _reports(database: Database) -> sa.Select[Any]:
+    columns = sop_instance.c
+    return (
         sa.select(
             sop_instance,
             report_profile.c.modality.label("modality_of_study"),
@@ -133,16 +159,7 @@ def read_worklist(
         .outerjoin(report_standing, report_standing.c.object_id == columns.id)
         .outerjoin(analysis, (analysis.c.object_id == columns.id) & analysis.c.is_current)
         .where(columns.is_current, *visible(database.scope))
-        .order_by(columns.id.desc())
-        .limit(limit + 1)
     )
-    if after is not None:
-        query = query.where(columns.id < int(decode(after, "number")[0]))
-    with database.read() as connection:
-        rows = connection.execute(query.where(*_conditions(connection, filters))).mappings().all()
-        stated, assertions = _findings(connection, [row["id"] for row in rows[:limit]])
-    reports = [_report(row, stated[row["id"]], assertions[row["id"]]) for row in rows[:limit]]
-    return WorklistPage(reports, encode([rows[limit - 1]["id"]]) if len(rows) > limit else None)
 
 
 def _conditions(connection: Connection, filters: WorklistFilters) -> Iterator[sa.ColumnElement[bool]]:
