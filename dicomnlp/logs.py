@@ -173,8 +173,8 @@ class Event(enum.Enum):
     """What the site adds to a language pack has faults, of which the message is the first: the pack is used alone."""
 
     AUDIT_TRAIL_BROKEN = ("error", ())
-    """The audit trail doesn't hold the row that the anchor file names: rows were cut off or written anew. Rows are added
-    all the same, and the anchor stays as it is; see `dicomnlp audit verify`."""
+    """The audit trail doesn't hold the row that the anchor file names: rows were cut off or written anew. Further ones
+    are added all the same, and the anchor stays as it is; see `dicomnlp audit verify`."""
 
     REQUEST_FAILED = ("error", ("route", "error_type", "place"))
     REQUEST = ("info", ("route", "status", "seconds"))

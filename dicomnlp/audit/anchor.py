@@ -98,11 +98,11 @@ class Anchor:
                 return False
             # as long as what it replaces: a full disk can't stop it halfway
             os.pwrite(descriptor, f"{place.event_id:020d} {place.hash}\n".encode(), 0)
-            return True
         except OSError as error:
             faults.raise_translated(error)
         finally:
             os.close(descriptor)
+        return True
 
 
 def _parsed(held: bytes) -> Place:

@@ -194,6 +194,6 @@ def _recorded(row: Row[Any]) -> Recorded:
         Outcome(row.outcome),
         row.study_instance_uid,
         row.query,
-        row.count,
+        row._mapping["count"],  # noqa: SLF001  a row is a tuple, which has a count of its own
         row.hash,
     )

@@ -145,7 +145,7 @@ def verify_trail(
         typer.Option("--expect", metavar="ROW:HASH", help="A row that the collector has, or that was written down."),
     ] = None,
 ) -> None:
-    """Find out whether a row of the trail was changed, removed, put elsewhere or cut off; prints row and hash of its end.
+    """Find out whether rows of the trail were changed, removed, moved or cut off; prints number and hash of the last.
 
     Ends with 1, and says where, when the trail is not whole.
 

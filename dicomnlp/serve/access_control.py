@@ -90,12 +90,22 @@ class AccessControl:
         if key is not None:
             held = await self.identify_key(key, request)
             return Principal(held.name, Role(held.role), held.scope)
-        if cookie is not None:
-            idle = dt.timedelta(minutes=self._web.session_idle_minutes)
-            session = await run_in_threadpool(lambda: sessions.find_session(self._connection.get(), cookie, idle))
-            if session is not None:
-                return Principal(session.name, Role(session.role), session.scope)
+        session = await self.session_of(request)
+        if session is not None:
+            return Principal(session.name, Role(session.role), session.scope)
         raise _unknown(request)
+
+    async def session_of(self, request: Request) -> sessions.Session | None:
+        """The session that this browser has now."""
+        cookie = _cookie(request)
+        if cookie is None:
+            return None
+        idle = dt.timedelta(minutes=self._web.session_idle_minutes)
+        return await run_in_threadpool(lambda: sessions.find_session(self._connection.get(), cookie, idle))
+
+    async def check_form(self, request: Request) -> None:
+        """Refuse a form that no page of this service sent; for routes that `require` nobody. Raises as `identify`."""
+        await self._check_origin(request, _cookie(request))
 
     async def identify_key(self, key: str, request: Request) -> APIKey:
         """The key that `key` is; a wrong one is counted, and recorded. Raises as `identify`."""

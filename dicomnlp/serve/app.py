@@ -7,7 +7,7 @@ from fastapi import FastAPI
 
 from dicomnlp import __version__
 from dicomnlp.config import Settings, is_loopback
-from dicomnlp.serve import dicomweb, operation, pages, problems, reprocessing, schemas, search, studies
+from dicomnlp.serve import dicomweb, login, operation, pages, problems, reprocessing, schemas, search, studies
 from dicomnlp.serve.access_control import AccessControl
 from dicomnlp.serve.access_identities import Shown
 from dicomnlp.serve.connection import Connection
@@ -72,6 +72,7 @@ def create_app(settings: Settings, open_database: Callable[[], Database]) -> Fas
     reprocessing.register(app, connection)
     dicomweb.register(app, connection, door)
     operation.register(app, settings, connection, metrics)
+    login.register(app, settings, connection, access)
     pages.register(app, settings, connection, shown)
     schemas.complete(app)
     app.add_middleware(
