@@ -15,7 +15,7 @@ from functools import lru_cache
 from dicomnlp.export import patterns
 from dicomnlp.export.dates import find_dates
 from dicomnlp.export.folding import Folded, fold
-from dicomnlp.export.names import FUNCTION_WORDS, PLACE_WORDS, name_pattern
+from dicomnlp.export.names import FUNCTION_WORDS, PLACE_WORDS, name_pattern, without_ideographs
 from dicomnlp.export.patterns import Kind
 from dicomnlp.export.pseudonyms import Pseudonyms
 
@@ -135,10 +135,10 @@ class Cleaner:
                 yield _Span(*folded.span(start, end), rank, kind, f"[{kind.value}]")
 
     def _known(self, folded: Folded) -> Iterator[_Span]:
-        known = self.known
+        known, veiled = self.known, without_ideographs(folded.text)
         for kind, names in ((Kind.PATIENT, known.patient_names), (Kind.PERSON, known.person_names)):
             for name in names:
-                yield from self._spans(folded, name_pattern(name).find(folded.text), 0, kind)
+                yield from self._spans(folded, name_pattern(name).find(folded.text, veiled), 0, kind)
         for kind, make, values in (
             (Kind.IDENTIFIER, identifier_pattern, known.identifiers),
             (Kind.PHONE, phone_pattern, known.phones),
@@ -222,7 +222,7 @@ def _replace(text: str, spans: list[_Span]) -> CleanedText:
     )
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=1024)
 def identifier_pattern(value: str) -> re.Pattern[str] | None:
     """What finds an identifier with or without the marks and leading zeros that it has; None for one too short.
 
@@ -260,7 +260,7 @@ def phone_pattern(value: str) -> re.Pattern[str] | None:
     return re.compile(rf"(?<!\d)[+(]?{start}{gap.join(own)}(?!\d)")
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def place_pattern(value: str) -> re.Pattern[str] | None:
     """What finds an institution or address; None for one that is all general words ("Radiology")."""
     words = re.findall(r"[^\W_]+", fold(value.replace("^", " ")[:400]).text)

@@ -15,15 +15,15 @@ from dicomnlp.export.folding import fold
 
 _HAN = "\u3400-\u9fff\uf900-\ufaff"
 _IDEOGRAPHIC = f"{_HAN}\u3040-\u30ff\u3131-\u318e\uac00-\ud7a3"
-LETTER = rf"[^\W\d_{_IDEOGRAPHIC}]"
-"""A letter of a script that puts blanks between words."""
+_LETTER = r"[^\W\d_]"
+_IDEOGRAPH = re.compile(f"[{_IDEOGRAPHIC}]")
 TITLE = r"(?i:mrs?|ms|miss|mx|dr|doctor|prof(?:essor)?|rev|sir|herrn?|frau|hr|fr|dr\s?\.?\s?med)"
 HONORIFIC = "先生|女士|小姐|太太|同志|老师|某某|某|医生|医师|大夫|主任|教授|护士|技师|様|さん|氏|님"
 COMPOUND_SURNAMES = (
     "欧阳", "司马", "上官", "诸葛", "夏侯", "东方", "皇甫", "尉迟", "公孙", "慕容", "司徒", "令狐", "长孙", "宇文",
     "端木", "南宫", "歐陽", "司馬", "諸葛", "東方", "尉遲", "公孫", "長孫", "南宮",
 )  # fmt: skip
-_SEPARATOR = r"[\s,.'=^\-·・]{0,4}"
+_SEPARATOR = r"[ \t\u3000,.'=^\-·・]{0,4}"
 _JOINT = r"[\s'\-]{0,2}"
 _MAXIMUM_WORDS = 16
 _MAXIMUM_LENGTH = 400
@@ -46,13 +46,26 @@ class NamePattern:
     """One word of the name."""
     ideographic: re.Pattern[str] | None
 
-    def find(self, text: str) -> list[tuple[int, int]]:
-        """Spans of the name in folded `text`; they may overlap."""
-        spans = [m.span() for p in (self.joined, self.ideographic) if p is not None for m in p.finditer(text)]
+    def find(self, text: str, veiled: str) -> list[tuple[int, int]]:
+        """Spans of the name in folded `text`; they may overlap.
+
+        Parameters
+        ----------
+        veiled
+            The text `without_ideographs`.
+        """
+        spans = [m.span() for m in self.joined.finditer(veiled)] if self.joined is not None else []
         if self.alone is not None:
-            has_capitals = not text.islower()
-            spans += [m.span() for m in self.alone.finditer(text) if _is_name(m[0], has_capitals=has_capitals)]
+            has_capitals = not veiled.islower()
+            spans += [m.span() for m in self.alone.finditer(veiled) if _is_name(m[0], has_capitals=has_capitals)]
+        if self.ideographic is not None:
+            spans += [m.span() for m in self.ideographic.finditer(text)]
         return spans
+
+
+def without_ideographs(text: str) -> str:
+    """`text` with a mark for each ideograph, kana or hangul: beside these a word of letters begins and ends."""
+    return text if text.isascii() else _IDEOGRAPH.sub("、", text)
 
 
 def _is_name(word: str, *, has_capitals: bool) -> bool:
@@ -63,7 +76,7 @@ def _is_name(word: str, *, has_capitals: bool) -> bool:
     return True
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=1024)
 def name_pattern(name: str) -> NamePattern:
     """The pattern of a person name as DICOM (PS3.5 6.2.1) or people write it."""
     words = _words(name)
@@ -72,9 +85,9 @@ def name_pattern(name: str) -> NamePattern:
     if latin:
         tokens = "|".join(sorted({_token(w) for w in latin}, key=len, reverse=True))
         initials = "".join(sorted({re.escape(w[0].upper()) for w in latin}))
-        initial = f"(?:[{initials}](?:{_SEPARATOR}[{initials}])?(?!{LETTER})\\.?)"
+        initial = f"(?:[{initials}](?:{_SEPARATOR}[{initials}])?(?!{_LETTER})\\.?)"
         token = f"(?i:{tokens})"
-        before, after = f"(?<!{LETTER})", f"(?!{LETTER})"
+        before, after = f"(?<!{_LETTER})", f"(?!{_LETTER})"
         title = f"(?:{TITLE}\\.?\\s{{1,3}})"
         solid = "|".join(_solid(latin))
         joined = re.compile(
@@ -132,7 +145,7 @@ def _ideographic(name: str) -> re.Pattern[str] | None:
     """The whole name, the given name where it has two characters, and the surname before a title."""
     forms: set[str] = set()
     surnames: set[str] = set()
-    for group in re.split("=", name[:_MAXIMUM_LENGTH]):
+    for group in re.split("=", fold(name[:_MAXIMUM_LENGTH]).text):
         components = [re.sub(rf"[^{_IDEOGRAPHIC}]", "", c) for c in re.split(r"[\^\s,]+", group)]
         components = [c for c in components if c]
         if not components:
