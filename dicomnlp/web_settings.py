@@ -40,6 +40,12 @@ class WebSettings(AddressTable):
         description="Must be true for an address without a certificate that other machines can reach: keys and reports "
         "go over the network as they are, so put a proxy that encrypts before it.",
     )
+    maximum_requests_per_minute: int = Field(
+        6000,
+        ge=1,
+        description="Requests that a principal, or without authentication an address, may make in a minute; further "
+        "ones are told when to come again (429).",
+    )
     session_idle_minutes: int = Field(30, ge=1, le=1440, description="A browser's login ends when unused for so long.")
     session_maximum_hours: int = Field(
         12, ge=1, le=168, description="A browser's login ends after so long in any case."

@@ -4,6 +4,7 @@ A route names the roles that it is for and gets the principal; what it asks of t
 principal's scope. Each request that passed here leaves a row in the audit trail before its answer goes out (`gate`).
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -134,7 +135,7 @@ class Requirement(SecurityBase):
     Raises
     ------
     ProblemError
-        not_authenticated, not_allowed, foreign_origin or too_many_failures.
+        not_authenticated, not_allowed, foreign_origin, too_many_failures or too_many_requests.
     """
 
     roles: frozenset[Role]
@@ -147,6 +148,8 @@ class Requirement(SecurityBase):
     async def __call__(self, request: Request) -> Principal:
         """The principal; from here on the request will be in the trail, if the route is audited."""
         principal: Principal = await request.app.state.access.identify(request)
+        # before the trail: a flood must not fill it
+        _check_rate(request, principal)
         about = _first_words(request, principal)
         if self.is_audited:
             request.state.audited = about
@@ -167,6 +170,14 @@ def require(*roles: Role, is_audited: bool = True) -> Requirement:
         False only for what shows nothing of any patient, such as status and metrics.
     """
     return Requirement(frozenset().union(*(_COVERED_BY[role] for role in roles)), is_audited)
+
+
+def _check_rate(request: Request, principal: Principal) -> None:
+    """Refuse what is more than one principal may ask for; where nobody is known, one address."""
+    who = f"address {address_of(request)}" if principal is LOCAL else f"principal {principal.name}"
+    seconds: float = request.app.state.rate_limit.spend(who)
+    if seconds > 0:
+        raise ProblemError("too_many_requests", headers={"Retry-After": str(math.ceil(seconds))})
 
 
 def _first_words(request: Request, principal: Principal) -> Audited:

@@ -143,7 +143,7 @@ class Gate:
 
 def _stores_objects(scope: Scope) -> bool:
     """Whether a request is one whose body may be large: it is read as it comes in, and no more of it than is needed."""
-    path = scope["path"]
+    path: str = scope["path"]
     return scope["method"] == "POST" and (path == STORE_PATH or path.startswith(STORE_PATH + "/"))
 
 

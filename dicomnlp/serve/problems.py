@@ -44,7 +44,9 @@ KINDS: dict[str, Kind] = {
         "that has expired or was revoked is not taken.",
     ),
     "not_allowed": Kind(
-        HTTPStatus.FORBIDDEN, "Who asks may not do this", "It takes another role; `dicomnlp keys list` tells that of a key."
+        HTTPStatus.FORBIDDEN,
+        "Who asks may not do this",
+        "It takes another role; `dicomnlp keys list` tells that of a key.",
     ),
     "foreign_origin": Kind(
         HTTPStatus.FORBIDDEN,

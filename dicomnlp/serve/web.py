@@ -1,23 +1,19 @@
 """The HTTP server: uvicorn on a socket bound here, with time limits that it lacks, ended by an event."""
 
-import asyncio
 import contextlib
 import errno
 import socket
 import threading
 from collections.abc import Callable, Generator
 
-import h11
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from dicomnlp.config import Settings
 from dicomnlp.errors import ConfigurationError, PortInUseError
 from dicomnlp.serve.app import create_app
+from dicomnlp.serve.protocol import TimedProtocol
 from dicomnlp.store.database import Database, parse_url
 
-REQUEST_SECONDS = 10.0
-"""A connection that brings no whole request for so long is closed."""
 DRAIN_SECONDS = 15
 """What answers under way may take after a stop was asked for."""
 MAXIMUM_HEADER_BYTES = 16384
@@ -49,7 +45,7 @@ def run_web(settings: Settings, *, on_ready: Callable[[str], None], stop: thread
     with listener:
         config = uvicorn.Config(
             create_app(settings, lambda: Database.open(settings)),
-            http=_TimedProtocol,
+            http=TimedProtocol,
             ws="none",
             lifespan="on",
             log_config=None,
@@ -109,38 +105,3 @@ class _Server(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         return await super().on_tick(counter) or self._stop.is_set()
-
-
-class _TimedProtocol(H11Protocol):
-    """Closes a connection that takes too long over a request; uvicorn itself waits for ever (slow-loris)."""
-
-    _deadline: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self._watch()
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        self._watch()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._unwatch()
-        super().connection_lost(exc)
-
-    def _watch(self) -> None:
-        """Keep a timer running whenever something is to come from the client, and none while an answer is made."""
-        waiting = self.conn.their_state in {h11.IDLE, h11.SEND_BODY}
-        if not waiting:
-            self._unwatch()
-        elif self._deadline is None:
-            self._deadline = self.loop.call_later(REQUEST_SECONDS, self._expire)
-
-    def _unwatch(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
-
-    def _expire(self) -> None:
-        self._deadline = None
-        self.transport.abort()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from dicomnlp.serve import gate, web
+from dicomnlp.serve import gate, protocol, web
 from dicomnlp.serve.problems import KINDS
 from dicomnlp.store.traffic import Count, add_traffic
 
@@ -84,4 +84,4 @@ def test_page_tells_the_limits_as_they_are(page):
     """Body, head, and time for a request."""
     assert f"a body above {gate.MAXIMUM_BODY_BYTES // 1024} KiB" in page
     assert f"head is above {web.MAXIMUM_HEADER_BYTES // 1024} KiB" in page
-    assert f"within {web.REQUEST_SECONDS:.0f} seconds" in page
+    assert f"within {protocol.REQUEST_SECONDS:.0f} seconds" in page
