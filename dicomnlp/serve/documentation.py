@@ -10,22 +10,25 @@ from functools import cache
 from html import escape
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from markupsafe import Markup
 
+from dicomnlp.serve.access import Role, require
 from dicomnlp.serve.problems import KINDS
 from dicomnlp.serve.rendering import render
 
 
 def register(app: FastAPI) -> None:
     """Add the routes of this module to `app`; they are not in the OpenAPI document, which they show."""
+    # whoever may ask anything may know what can be asked
+    anybody = [Depends(require(Role.READER, Role.RESEARCHER, is_audited=False))]
 
-    @app.get("/docs", include_in_schema=False)
+    @app.get("/docs", include_in_schema=False, dependencies=anybody)
     def documentation(request: Request) -> Response:
         """The interface in full."""
         return render(request, "documentation.html", description=_documentation(app))
 
-    @app.get("/openapi.json", include_in_schema=False)
+    @app.get("/openapi.json", include_in_schema=False, dependencies=anybody)
     def openapi() -> Response:
         """The OpenAPI 3.1 document."""
         return Response(json.dumps(app.openapi(), ensure_ascii=False), media_type="application/json")

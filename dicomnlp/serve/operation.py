@@ -9,11 +9,11 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from dicomnlp.config import Settings
 from dicomnlp.serve import schemas
-from dicomnlp.serve.access import Role, require
+from dicomnlp.serve.access import ForAnybody
 from dicomnlp.serve.connection import Connection
 from dicomnlp.serve.metrics import Metrics
 from dicomnlp.serve.parameters import check_query
-from dicomnlp.serve.problems import problem
+from dicomnlp.serve.problems import ProblemError, problem
 from dicomnlp.serve.readiness import ReadinessCheck
 from dicomnlp.store.status import read_status
 
@@ -33,8 +33,6 @@ def register(app: FastAPI, settings: Settings, connection: Connection, metrics: 
     """Add the routes of this module to `app`."""
     readiness = ReadinessCheck(settings, connection)
     query = [Depends(check_query)]
-    # nothing here is of a patient
-    anybody = Depends(require(Role.READER, Role.RESEARCHER, is_audited=False))
     strict = schemas.refused("unknown_parameter")
     database = schemas.refused(*schemas.DATABASE_PROBLEMS)
 
@@ -44,9 +42,9 @@ def register(app: FastAPI, settings: Settings, connection: Connection, metrics: 
         summary="How the service stands",
         response_model=schemas.ServiceStatus,
         responses={**schemas.answered("Counts, rates and sizes.", schemas.STATUS_EXAMPLE), **strict, **database},
-        dependencies=[*query, anybody],
+        dependencies=query,
     )
-    def status() -> JSONResponse:
+    def status(_principal: ForAnybody) -> JSONResponse:
         """Objects by state, arrivals by outcome and reason, the oldest that waits, rates, sizes, pipelines, schema."""
         refused = _refused(settings.overlays)
         return JSONResponse({**read_status(connection.get()).to_json(), "refused_overlays": refused})
@@ -91,8 +89,13 @@ def register(app: FastAPI, settings: Settings, connection: Connection, metrics: 
             **schemas.answered("Prometheus text format.", schemas.METRICS_EXAMPLE, "text/plain"),
             **strict,
         },
-        dependencies=[*query, anybody],
+        dependencies=query,
     )
-    def read_metrics() -> Response:
-        """State of the database at this moment, requests of this process. Answers while the database is away, too."""
+    def read_metrics(principal: ForAnybody) -> Response:
+        """State of the database at this moment, requests of this process. Answers while the database is away, too.
+
+        They are of all senders, by AE title: whoever is restricted to some doesn't get them.
+        """
+        if not principal.scope.is_everything:
+            raise ProblemError("not_allowed", "Metrics are of all senders: they take a key without a scope.")
         return Response(metrics.exposition(), headers={"Content-Type": CONTENT_TYPE_LATEST})
