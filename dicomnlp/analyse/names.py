@@ -33,6 +33,11 @@ def site_name(identifier: str, language: str) -> str | None:
     return _names("anatomy", language).get(identifier)
 
 
+def states_normality(identifier: str) -> bool:
+    """Whether a concept says that something is as it should be ("heart is normal in size")."""
+    return identifier in _normal()
+
+
 def find_concepts(words: str, language: str, limit: int = 20) -> list[Named]:
     """Concepts that are called by `words`, in any language or by their id; those most like it first.
 
@@ -96,6 +101,13 @@ def _names(kind: str, language: str) -> Mapping[str, str]:
     if language not in folders():
         return {}
     return {i: terms[0] for i, entry in entries(kind, language).items() if (terms := _texts(entry, "terms", "cased"))}
+
+
+@cache
+def _normal() -> frozenset[str]:
+    return frozenset(
+        i for folder in folders() for i, entry in entries("concepts", folder).items() if entry.get("normal")
+    )
 
 
 @cache

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
+from dicomnlp.analyse.names import states_normality
 from dicomnlp.model import Assertion, Section, SectionName
 from dicomnlp.store.answers import StoredFinding
 
@@ -122,6 +123,8 @@ class _Marker:
         classes = ["mark", first.finding.assertion.value]
         if any(f.finding.critical and f.finding.assertion in {Assertion.PRESENT, Assertion.POSSIBLE} for f in of):
             classes.append("critical")
+        if first.finding.assertion is Assertion.PRESENT and states_normality(first.finding.concept.id):
+            classes.append("normal")
         if first.finding.start != at:
             classes.append("continued")
         return Markup('<a class="{}" href="#finding-{}"{} data-findings="{}" title="{}">{}</a>').format(

@@ -1,12 +1,13 @@
 """What the things of the vocabulary are called on pages, in the reader's language."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from markupsafe import Markup
 
-from dicomnlp.analyse.names import concept_name, site_name
+from dicomnlp.analyse.names import concept_name, site_name, states_normality
 from dicomnlp.model import Concept, Measurement, Temporality
 from dicomnlp.serve.interface_language import Catalogue
+from dicomnlp.store.worklist import Statement
 
 
 class Names:
@@ -24,6 +25,14 @@ class Names:
     def concept(self, identifier: str, meaning: str | None = None) -> str:
         """A concept: as its pack calls it, else its meaning, else its id."""
         return concept_name(identifier, self._words.language) or meaning or concept_name(identifier, "en") or identifier
+
+    def notable(self, statements: Sequence[Statement]) -> list[Statement]:
+        """What is worth naming of a report: not what only says that something is as it should be."""
+        return [s for s in statements if not states_normality(s.concept_id)]
+
+    def is_normal(self, identifier: str) -> bool:
+        """Whether a concept says that something is as it should be."""
+        return states_normality(identifier)
 
     def site(self, site: Concept | str | None) -> str:
         """A site, likewise; "" for none."""

@@ -8,8 +8,9 @@ from typing import Annotated
 
 from fastapi import Depends, FastAPI, Request, Response
 
+from dicomnlp.analyse.names import states_normality
 from dicomnlp.errors import NotFoundError
-from dicomnlp.model import Assertion, State
+from dicomnlp.model import Assertion, State, Temporality
 from dicomnlp.serve.access import Principal, Role, audited, require
 from dicomnlp.serve.access_identities import Shown
 from dicomnlp.serve.connection import Connection
@@ -27,6 +28,7 @@ from dicomnlp.store.prevailing import ReportStatus
 from dicomnlp.store.priors import other_reports
 
 _NAMES = ("report", "beside")
+_COMPARED = (Assertion.PRESENT, Assertion.POSSIBLE, Assertion.ABSENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,8 +188,51 @@ class Compared:
 
 
 def _compared(reports: Sequence[ShownReport], beside: ShownReport) -> Compared:
-    added, gone, changed, unchanged = compare(beside.findings, [f for report in reports for f in report.findings])
-    return Compared(added, gone, changed, unchanged)
+    """What differs between what the study states and what the other report did.
+
+    What one of them asks, tells of the past, or excludes without the other speaking of it, is no difference.
+    """
+    then = [f for f in beside.findings if _is_compared(f)]
+    now = [f for report in reports for f in report.findings if _is_compared(f)]
+    added, gone, changed, unchanged = compare(then, now)
+    resized = _resized(then, now)
+    return Compared(
+        [f for f in added if f.finding.assertion is not Assertion.ABSENT],
+        [f for f in gone if f.finding.assertion is not Assertion.ABSENT],
+        [*resized, *changed],
+        unchanged - len(resized),
+    )
+
+
+def _is_compared(found: StoredFinding) -> bool:
+    return found.finding.assertion in _COMPARED and not states_normality(found.finding.concept.id)
+
+
+def _resized(then: Sequence[StoredFinding], now: Sequence[StoredFinding]) -> list[tuple[StoredFinding, StoredFinding]]:
+    """(then, now) of what both state alike, but for its size; the largest that each tells."""
+    before, after = _largest(then), _largest(now)
+    pairs = [(before[key], after[key]) for key in after if key in before]
+    return [(a, b) for a, b in pairs if _size_of(a) != _size_of(b)]
+
+
+def _largest(findings: Sequence[StoredFinding]) -> dict[tuple[str, ...], StoredFinding]:
+    found: dict[tuple[str, ...], StoredFinding] = {}
+    for f in findings:
+        key = (f.finding.concept.id, f.finding.assertion.value, str(f.finding.laterality))
+        if _size_of(f) > (_size_of(found[key]) if key in found else 0.0):
+            found[key] = f
+    return found
+
+
+def _size_of(found: StoredFinding) -> float:
+    """The greatest length that is stated of it now, in millimetres; 0 for none."""
+    lengths = [
+        value
+        for m in found.finding.measurements
+        if m.unit == "mm" and m.temporality is Temporality.CURRENT
+        for value in m.values
+    ]
+    return max(lengths, default=0.0)
 
 
 def _changes(desk: _Desk, reports: Sequence[ShownReport]) -> Compared | None:

@@ -6,6 +6,8 @@
   if (!frame || typeof uPlot === "undefined") return;
   const plots = [...frame.querySelectorAll(".plot")];
   const drawn = new Map();
+  const HEIGHT = 176;
+  const WHOLE = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000, 100000];
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
   function options(node) {
@@ -14,11 +16,11 @@
     const names = node.dataset.names.split("|");
     return {
       width: node.clientWidth,
-      height: node.clientHeight - 36,
+      height: HEIGHT,
       tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1e3), "Etc/UTC"),
       cursor: { y: false },
       scales: { y: { range: (_, low, high) => [0, Math.max(1, (high || 0) * 1.1)] } },
-      axes: [{ ...axis, values: (_, ticks) => ticks.map((s) => new Date(s * 1e3).toISOString().slice(11, 16)) }, { ...axis, size: 52 }],
+      axes: [{ ...axis, values: (_, ticks) => ticks.map((s) => new Date(s * 1e3).toISOString().slice(11, 16)) }, { ...axis, size: 52, ...(node.dataset.columns.includes("seconds") ? {} : { incrs: WHOLE }) }],
       series: [
         { label: node.dataset.time, value: (_, s) => (s == null ? "–" : new Date(s * 1e3).toISOString().slice(11, 16)) },
         ...names.map((label, n) => ({
@@ -28,7 +30,7 @@
           // the second line is dashed, so that colour isn't all that tells them apart
           dash: n ? [6, 4] : undefined,
           fill: n ? undefined : `${strokes[n]}22`,
-          points: { show: false },
+          points: { show: true, size: 5, fill: strokes[n] },
           value: (_, v) => (v == null ? "–" : Number.isInteger(v) ? v : v.toFixed(2)),
         })),
       ],
@@ -49,7 +51,7 @@
   }
 
   addEventListener("resize", () => {
-    for (const [node, plot] of drawn) plot.setSize({ width: node.clientWidth, height: node.clientHeight - 36 });
+    for (const [node, plot] of drawn) plot.setSize({ width: node.clientWidth, height: HEIGHT });
   });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
     for (const plot of drawn.values()) plot.destroy();
