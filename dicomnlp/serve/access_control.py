@@ -5,6 +5,7 @@ import base64
 import datetime as dt
 import hmac
 import math
+import re
 import secrets
 import time
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ TOKEN_HEADER: Final = "x-csrf-token"  # noqa: S105  the name of a header
 _MAXIMUM_SECRET: Final = 256
 _FORMS: Final = {"application/x-www-form-urlencoded", "multipart/form-data", "text/plain"}
 """What a page of another site can send without asking first (fetch standard, CORS-safelisted content types)."""
+_PUBLIC_PART: Final = re.compile(r"dnk_[0-9a-f]{12}(?=_)")
 _SAFE: Final = {"GET", "HEAD", "OPTIONS"}
 _FOR_PROGRAMS: Final = ("/api/", "/fhir", "/dicom-web", "/metrics", "/openapi.json")
 
@@ -131,7 +133,8 @@ class AccessControl:
         """Count it; the row of the trail is written with the answer."""
         address = address_of(request)
         # the part of a key that says which it is, and is no secret
-        name = key[:16] if key.startswith("dnk_") and key[4:16].isalnum() and key.isascii() else "unknown"
+        known = _PUBLIC_PART.match(key)
+        name = known[0] if known else "unknown"
         request.state.audited = Audited(Kind.LOGIN, "api key", name, "", address)
         if self.lock_out.wrong(address):
             log(Event.SECURITY_ALERT, reason_code="wrong_keys", peer_address=address, count=WRONG_KEYS)
@@ -189,7 +192,8 @@ class AccessControl:
             return
         if not self.is_off and cookie is not None and origin is None:
             raise ProblemError("foreign_origin")
-        if (not self.is_off and cookie is not None) or media_type in _FORMS:
+        of_form = media_type in _FORMS or (request.method == "POST" and not media_type)
+        if (not self.is_off and cookie is not None) or of_form:
             given: object = request.headers.get(TOKEN_HEADER)
             if given is None and media_type in _FORMS - {"text/plain"}:
                 given = (await request.form()).get(TOKEN_FIELD)
