@@ -22,6 +22,7 @@ __all__ = [
     "LOCAL",
     "Audited",
     "ForAdmins",
+    "ForAnybody",
     "ForOperators",
     "ForReaders",
     "ForResearchers",
@@ -213,6 +214,8 @@ def csrf_token(request: Request) -> str:
 ForReaders = Annotated[Principal, Depends(require(Role.READER))]
 ForResearchers = Annotated[Principal, Depends(require(Role.READER, Role.RESEARCHER))]
 """Readers, and researchers, from whom the route keeps identities back (`access_identities`)."""
+ForAnybody = Annotated[Principal, Depends(require(Role.READER, Role.RESEARCHER, is_audited=False))]
+"""Whoever is known; for what shows nothing of any patient, and leaves no row in the trail."""
 ForOperators = Annotated[Principal, Depends(require(Role.OPERATOR))]
 ForAdmins = Annotated[Principal, Depends(require(Role.ADMIN))]
 """The parameter `principal` of a route."""
