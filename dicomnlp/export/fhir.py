@@ -9,6 +9,7 @@ lets nobody pass over (R4 2.4, Extensibility).
 import base64
 import datetime as dt
 import hashlib
+import json
 import re
 import uuid
 from collections.abc import Callable, Iterable, Sequence
@@ -83,11 +84,10 @@ class Mapping:
         status = report_status(report, exported.report.standing.status)
         sections = analysis.sections if analysis else report.narrative.sections
         language = analysis.language if analysis else report.language
-        return _without_empty(
+        return _versioned(
             {
                 "resourceType": "DiagnosticReport",
                 "id": stored.sop_instance_uid,
-                "meta": _meta(stored.analysed_at, stored.version),
                 "identifier": [
                     _uid_identifier(stored.sop_instance_uid, "SOP Instance UID"),
                     *_uid_identifiers([header.identity.study_instance_uid], "Study Instance UID"),
@@ -103,7 +103,8 @@ class Mapping:
                 "result": [{"reference": self.reference("Observation", observation_id(f))} for f in exported.findings],
                 "conclusion": _conclusion(report.narrative.text, sections),
                 "presentedForm": _form(report, language),
-            }
+            },
+            stored.analysed_at,
         )
 
     def observation(self, stored: StoredFinding, exported: ExportedReport) -> Resource:
@@ -111,11 +112,10 @@ class Mapping:
         finding, header = stored.finding, exported.header
         report = exported.report.report
         status = report_status(report, exported.report.standing.status) if report else "unknown"
-        return _without_empty(
+        return _versioned(
             {
                 "resourceType": "Observation",
                 "id": observation_id(stored),
-                "meta": _meta(stored.analysed_at, 1),
                 "extension": [_span(finding)],
                 "modifierExtension": _modifiers(finding),
                 "status": _OF_OBSERVATION.get(status, status),
@@ -131,7 +131,8 @@ class Mapping:
                 "method": {"text": f"Natural language processing of the report, {stored.pipeline}"},
                 "derivedFrom": self._study(header),
                 "component": _components(finding),
-            }
+            },
+            stored.analysed_at,
         )
 
     def imaging_study(
@@ -144,11 +145,10 @@ class Mapping:
             return None
         seen = [s for s in series if is_uid(s.series_instance_uid)]
         modalities = dict.fromkeys([*(s.modality for s in seen), *header.modalities])
-        return _without_empty(
+        return _versioned(
             {
                 "resourceType": "ImagingStudy",
                 "id": uid,
-                "meta": _meta(updated, 1) if updated else None,
                 "identifier": [_uid_identifier(uid, "Study Instance UID"), *_accessions(identity.accession_number)],
                 "status": "available" if seen else "unknown",
                 "modality": [coding(codes.DICOM, m, "") for m in modalities if _FIELDS.fullmatch(m)],
@@ -158,7 +158,8 @@ class Mapping:
                 "numberOfInstances": sum(s.images for s in seen) or None,
                 "description": identity.study_description.strip() or None,
                 "series": [_series(s) for s in seen],
-            }
+            },
+            updated,
         )
 
     def patient(self, header: ReportHeader) -> Resource | None:
@@ -173,14 +174,15 @@ class Mapping:
             "value": patient_id,
             **({"assigner": {"display": issuer}} if issuer else {}),
         }
-        return _without_empty(
+        return _versioned(
             {
                 "resourceType": "Patient",
                 "id": identifier_of_resource,
                 "identifier": [identifier],
                 "gender": _GENDERS.get(identity.patient_sex, "unknown"),
                 "birthDate": _date(identity.patient_birth_date),
-            }
+            },
+            None,
         )
 
     def _subject(self, header: ReportHeader) -> Resource | None:
@@ -237,8 +239,12 @@ def report_status(report: Report, standing: ReportStatus | None) -> str:
     return "unknown"
 
 
-def _meta(updated: dt.datetime, version: int) -> Resource:
-    return {"versionId": f"{version}-{int(updated.timestamp())}", "lastUpdated": utc_text(updated)}
+def _versioned(resource: dict[str, Any], updated: dt.datetime | None) -> Resource:
+    """`resource` without empty values, which FHIR hasn't (R4 2.6.2), its version a hash over all it says."""
+    kept = _without_empty(resource)
+    version = hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
+    meta = {"versionId": version, **({"lastUpdated": utc_text(updated)} if updated else {})}
+    return {"resourceType": kept.pop("resourceType"), "id": kept.pop("id"), "meta": meta, **kept}
 
 
 def _uid_identifier(uid: str, text: str) -> Resource:
@@ -360,5 +366,4 @@ def _series(series: ImageSeries) -> Resource:
 
 
 def _without_empty(resource: dict[str, Any]) -> Resource:
-    """FHIR has no empty values (R4 2.6.2)."""
     return {name: value for name, value in resource.items() if value not in (None, [], {}, "")}

@@ -88,13 +88,14 @@ def code_of(code: Code) -> Resource:
 def finding_code(concept: Concept, assertion: Assertion) -> Resource:
     """What an Observation is of.
 
-    Only what the report says is there has the code of the finding. Of anything else the code is another one, of a
-    system of its own, so that who looks for the code of a finding never meets a report that denies it.
+    Only what the report says is there has the code of the finding. Of anything else both code and system are others,
+    so that who looks for the code of a finding never meets a report that denies it.
     """
     if assertion is Assertion.PRESENT:
         return concept_of(concept)
     text = f"{_WORDS[assertion]} {concept.meaning or concept.id}"
-    return {"coding": [coding(f"{OWN}{assertion.value}-finding", concept.id, text)], "text": text}
+    own = coding(f"{OWN}{assertion.value}-finding", f"{assertion.value}-{concept.id}", text)
+    return {"coding": [own], "text": text}
 
 
 def assertion_value(assertion: Assertion) -> Resource:

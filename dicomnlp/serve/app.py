@@ -7,7 +7,19 @@ from fastapi import FastAPI
 
 from dicomnlp import __version__
 from dicomnlp.config import Settings, is_loopback
-from dicomnlp.serve import dicomweb, login, operation, pages, problems, reprocessing, schemas, search, studies
+from dicomnlp.serve import (
+    dicomweb,
+    fhir,
+    fhir_outcome,
+    login,
+    operation,
+    pages,
+    problems,
+    reprocessing,
+    schemas,
+    search,
+    studies,
+)
 from dicomnlp.serve.access_control import AccessControl
 from dicomnlp.serve.access_identities import Shown
 from dicomnlp.serve.connection import Connection
@@ -71,9 +83,11 @@ def create_app(settings: Settings, open_database: Callable[[], Database]) -> Fas
     search.register(app, connection, shown)
     reprocessing.register(app, connection)
     dicomweb.register(app, connection, door)
+    fhir.register(app, connection)
     operation.register(app, settings, connection, metrics)
     login.register(app, settings, connection, access)
     pages.register(app, settings, connection, shown)
+    fhir_outcome.install(app)
     schemas.complete(app)
     app.add_middleware(
         Gate, only_loopback=is_loopback(settings.web.host), observe=metrics.observe, recorder=access.recorder

@@ -34,8 +34,9 @@ def test_page_lists_the_paths_that_are_answered(page, empty_client):
     document = empty_client.get("/openapi.json").json()
     listed = set(re.findall(r"`([A-Z]+ /[^`]*)`", page.split("## Paths")[1].split("## Query")[0]))
     answered = {f"{method.upper()} {path}" for path, methods in document["paths"].items() for method in methods}
-    # of DICOMweb there is a page of its own, held against it by tests/dicomweb/test_documentation.py
-    answered = {each for each in answered if " /dicom-web" not in each}
+    # of DICOMweb and FHIR there are pages of their own, held against them by tests/dicomweb/test_documentation.py and
+    # tests/serve/test_fhir.py
+    answered = {each for each in answered if " /dicom-web" not in each and " /fhir/" not in each}
     assert listed == answered | {"GET /", "GET /docs", "GET /openapi.json"}
 
 
@@ -45,7 +46,7 @@ def test_page_lists_the_query_parameters(page, empty_client):
     known = {
         p["name"]
         for path, methods in document["paths"].items()
-        if not path.startswith("/dicom-web")
+        if not path.startswith(("/dicom-web", "/fhir/"))
         for operation in methods.values()
         for p in operation.get("parameters", [])
         if p["in"] == "query"
