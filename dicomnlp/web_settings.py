@@ -51,19 +51,21 @@ class WebSettings(AddressTable):
         12, ge=1, le=168, description="A browser's login ends after so long in any case."
     )
 
-    @property
-    def _is_encrypted(self) -> bool:
-        return bool(self.certificate)
-
     @model_validator(mode="after")
-    def _refuse_strangers(self) -> Self:
+    def _refuse_open_door(self) -> Self:
+        named = f"host = {json.dumps(self.host)} can be reached from other machines"
         if self.authentication == "off" and not is_loopback(self.host):
             raise ValueError(
-                f"host = {json.dumps(self.host)} can be reached from other machines, and whoever reached it could read "
-                'all reports; set authentication = "on" in the same table, or use 127.0.0.1'
+                f"{named}, and whoever reached it could read all reports; "
+                'set authentication = "on" in the same table, or use 127.0.0.1'
             )
         if bool(self.certificate) != bool(self.key):
             raise ValueError("certificate and key belong together: set both, or none")
+        if not (is_loopback(self.host) or self.certificate or self.allow_remote):
+            raise ValueError(
+                f"{named}, where keys and reports would go over the network as they are; set certificate and key in the "
+                "same table, or allow_remote = true if a proxy before it encrypts, or use 127.0.0.1"
+            )
         return self
 
 

@@ -29,7 +29,7 @@ LIVE_LISTENER_KEYS = frozenset(
 """Of [listener], what can change while it runs."""
 WORK_TABLES = frozenset({"work", "extract", "analyse", "peers", "logs"})
 WATCH_TABLES = frozenset({"watch", "listener", "logs"})
-WEB_TABLES = frozenset({"web", "logs"})
+WEB_TABLES = frozenset({"web", "oidc", "audit", "tls", "logs"})
 """What counts for these parts: when a key of such a table changes, they drain and start afresh."""
 
 ORPHAN_SECONDS = 5.0
@@ -154,10 +154,16 @@ def web(context: typer.Context, supervised: Supervised = False) -> None:
 
     settings = settings_of(context)
 
-    def run(stop: threading.Event) -> None:
-        run_web(settings, on_ready=_announce("web"), stop=stop)
+    renewable: list[Callable[[Settings], None]] = []
 
-    _run_part(settings, "web", run, supervised=supervised, restart_tables=WEB_TABLES)
+    def run(stop: threading.Event) -> None:
+        run_web(settings, on_ready=_announce("web"), stop=stop, on_renewable=renewable.append)
+
+    def renew(new: Settings) -> None:
+        for put_into_effect in renewable:
+            put_into_effect(new)
+
+    _run_part(settings, "web", run, supervised=supervised, restart_tables=WEB_TABLES, renew=renew)
 
 
 def _announce(part: str) -> Callable[[str], None]:
@@ -176,6 +182,7 @@ def _run_part(
     *,
     supervised: bool,
     restart_tables: Collection[str] = (),
+    renew: Callable[[Settings], None] = lambda _: None,
 ) -> None:
     logs.configure(settings.logs.level, part)
     stop, afresh = threading.Event(), threading.Event()
@@ -189,6 +196,7 @@ def _run_part(
         fixed = [key for key in changed_keys(settings, new) if key.startswith("database.")]
         if fixed:
             raise ConfigurationError(f"{', '.join(fixed)} can't change while the service runs; stop it and start it")
+        renew(new)
         if changed:
             afresh.set()
             stop.set()

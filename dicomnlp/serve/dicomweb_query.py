@@ -44,6 +44,13 @@ OPTIONS: Final[dict[str, dict[str, Any]]] = {
 }
 """Parameters that aren't attributes."""
 _EXAMPLES = {"DA": "20260101-20261231", "TM": "080000-170000", "UI": "1.2.826.0.1.3680043.8.498.1", "IS": "1"}
+_FORMS: Final[dict[str, dict[str, str]]] = {
+    "DA": {"pattern": r"^([0-9]{8}|[0-9]{8}-|-[0-9]{8}|[0-9]{8}-[0-9]{8})$"},
+    "TM": {"pattern": r"^([01][0-9]|2[0-3])([0-5][0-9]){0,2}(-([01][0-9]|2[0-3])([0-5][0-9]){0,2})?$"},
+    "UI": {"pattern": r"^[012](\.(0|[1-9][0-9]{0,5})){1,9}(,[012](\.(0|[1-9][0-9]{0,5})){1,9})?$"},
+    "IS": {"pattern": r"^-?[0-9]{1,11}$"},
+}
+"""Narrower than what is taken: for programs that make requests from the description."""
 _VALUE_EXAMPLES = {"ModalitiesInStudy": "CT", "Modality": "SR", "PatientID": "P-17", "PatientSex": "F"}
 
 
@@ -68,7 +75,7 @@ def parameters_of(level: Level) -> list[dict[str, Any]]:
     for keyword, attribute in ATTRIBUTES.items():
         if attribute.level <= level:
             example = _VALUE_EXAMPLES.get(keyword) or _EXAMPLES.get(attribute.vr, "*")
-            told = {"type": "string", "maxLength": 16384, "examples": [example]}
+            told = {"type": "string", **_FORMS.get(attribute.vr, {}), "examples": [example]}
             listed.append(
                 {
                     "name": keyword,

@@ -105,6 +105,8 @@ class Gate:
                 for name, value in SECURITY_HEADERS.items():
                     headers.setdefault(name, value)
                 headers.setdefault("Cache-Control", "no-store")
+                if scope["scheme"] == "https":
+                    headers["Strict-Transport-Security"] = "max-age=31536000"
                 if body_comes:
                     # answered before all of it was read, which may be a gigabyte: nobody wants the rest
                     headers["Connection"] = "close"

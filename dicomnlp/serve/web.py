@@ -1,15 +1,20 @@
 """The HTTP server: uvicorn on a socket bound here, with time limits that it lacks, ended by an event."""
 
+import asyncio
 import contextlib
 import errno
+import functools
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Generator
+from pathlib import Path
 
 import uvicorn
 
 from dicomnlp.config import Settings
 from dicomnlp.errors import ConfigurationError, PortInUseError
+from dicomnlp.receive.tls import HANDSHAKE_SECONDS, load_certificate, strong_context
 from dicomnlp.serve.app import create_app
 from dicomnlp.serve.protocol import TimedProtocol
 from dicomnlp.store.database import Database, parse_url
@@ -19,7 +24,13 @@ DRAIN_SECONDS = 15
 MAXIMUM_HEADER_BYTES = 16384
 
 
-def run_web(settings: Settings, *, on_ready: Callable[[str], None], stop: threading.Event) -> None:
+def run_web(
+    settings: Settings,
+    *,
+    on_ready: Callable[[str], None],
+    stop: threading.Event,
+    on_renewable: Callable[[Callable[[Settings], None]], None] = lambda _: None,
+) -> None:
     """Answer HTTP requests until `stop` is set, then end what is under way.
 
     The database need not be there yet: until it is, requests are answered 503.
@@ -32,15 +43,20 @@ def run_web(settings: Settings, *, on_ready: Callable[[str], None], stop: thread
         Called once, when requests are taken, with the address: "http://127.0.0.1:8080".
     stop
         Looked at ten times a second.
+    on_renewable
+        Called once with the function that reads the certificate's files again, and refuses settings whose files can't
+        be used with ConfigurationError.
 
     Raises
     ------
     PortInUseError
         Another process listens on the address.
     ConfigurationError
-        The address isn't one of this machine, or the port is not allowed to this user; or database.url is wrong.
+        The address isn't one of this machine, or the port is not allowed to this user; database.url is wrong; or a
+        file of [web] or [oidc] can't be used.
     """
     parse_url(settings.database_url)  # a wrong one is said at the start, not in each answer
+    context = web_context(settings)
     listener = _bind(settings.web.host, settings.web.port)
     with listener:
         config = uvicorn.Config(
@@ -54,8 +70,10 @@ def run_web(settings: Settings, *, on_ready: Callable[[str], None], stop: thread
             proxy_headers=False,
             h11_max_incomplete_event_size=MAXIMUM_HEADER_BYTES,
             timeout_graceful_shutdown=DRAIN_SECONDS,
+            ssl_context_factory=None if context is None else lambda _config, _default: context,
         )
-        address = _address(settings.web.host, listener.getsockname()[1])
+        address = _address("https" if context else "http", settings.web.host, listener.getsockname()[1])
+        on_renewable(lambda new: _renew(context, new))
         _Server(config, stop, lambda: on_ready(address)).run(sockets=[listener])
 
 
@@ -82,8 +100,34 @@ def _bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _address(host: str, port: int) -> str:
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+def _address(scheme: str, host: str, port: int) -> str:
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+def web_context(settings: Settings) -> ssl.SSLContext | None:
+    """What HTTPS is spoken with; None without a certificate.
+
+    Raises
+    ------
+    ConfigurationError
+        A file is missing or isn't what it should be, or others may read the key.
+    """
+    if not settings.web.certificate:
+        return None
+    context = strong_context()
+    context.set_alpn_protocols(["http/1.1"])
+    load_certificate(context, *_files(settings), "web")
+    return context
+
+
+def _files(settings: Settings) -> tuple[Path, Path]:
+    return settings.folder / settings.web.certificate, settings.folder / settings.web.key
+
+
+def _renew(context: ssl.SSLContext | None, new: Settings) -> None:
+    # first by itself: a live context with a new certificate and the old key would answer nobody
+    if web_context(new) is not None and context is not None:
+        load_certificate(context, *_files(new), "web")
 
 
 class _Server(uvicorn.Server):
@@ -99,6 +143,11 @@ class _Server(uvicorn.Server):
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        if self.config.ssl is not None:
+            # uvicorn leaves asyncio's minute, for which a silent client would hold its socket
+            loop = asyncio.get_running_loop()
+            create = functools.partial(loop.create_server, ssl_handshake_timeout=HANDSHAKE_SECONDS)
+            loop.create_server = create  # type: ignore[method-assign]
         await super().startup(sockets)
         if not self._stop.is_set():
             self._on_started()

@@ -30,7 +30,8 @@
           // the second line is dashed, so that colour isn't all that tells them apart
           dash: n ? [6, 4] : undefined,
           fill: n ? undefined : `${strokes[n]}22`,
-          points: { show: true, size: 5, fill: strokes[n] },
+          // of latencies there are only some, and a line needs two
+          points: { show: node.dataset.columns.includes("seconds"), size: 5, fill: strokes[n] },
           value: (_, v) => (v == null ? "–" : Number.isInteger(v) ? v : v.toFixed(2)),
         })),
       ],
