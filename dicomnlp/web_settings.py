@@ -63,8 +63,8 @@ class WebSettings(AddressTable):
             raise ValueError("certificate and key belong together: set both, or none")
         if not (is_loopback(self.host) or self.certificate or self.allow_remote):
             raise ValueError(
-                f"{named}, where keys and reports would go over the network as they are; set certificate and key in the "
-                "same table, or allow_remote = true if a proxy before it encrypts, or use 127.0.0.1"
+                f"{named}, where keys and reports would go over the network as they are; set certificate and key in "
+                "the same table, or allow_remote = true if a proxy before it encrypts, or use 127.0.0.1"
             )
         return self
 
