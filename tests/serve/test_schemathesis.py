@@ -1,4 +1,4 @@
-"""What the OpenAPI document says, held against the application by requests made from it, right and wrong (schemathesis).
+"""What the OpenAPI document says, held against the application by schemathesis: requests made from it, right and wrong.
 
 The number of requests for each operation is bounded, so that this takes its share of processor time and no more.
 """
@@ -90,7 +90,7 @@ def run(strategy, check):
 
 @pytest.mark.parametrize(("method", "path"), OPERATIONS)
 def test_right_requests_are_answered_as_the_document_says(schema, method, path):
-    """No 5xx; statuses, media types, bodies that are declared; nothing without a key; refused for what is meant only."""
+    """No 5xx; statuses, media types, bodies that are declared; nothing without a key; refused for what they mean."""
 
     def check(case):
         response = case.call_and_validate()
