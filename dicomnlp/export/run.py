@@ -4,6 +4,7 @@ It goes on where it was when it was stopped. Between two checkpoints at most `_A
 stays the same however many rows there are.
 """
 
+import contextlib
 import datetime as dt
 import fcntl
 import hashlib
@@ -14,7 +15,6 @@ import tomllib
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -138,13 +138,12 @@ def export(
         state = _read_state(folder, request.fingerprint(deidentifier.pseudonyms.fingerprint if deidentifier else ""))
         if deidentifier is not None:
             deidentifier.counts.update(state.replaced)
-        writer = _writer(request, folder, state.written)
-        progress(state.rows)
-        if not state.finished:
-            _write_rows(
-                _source(database, request, deidentifier, state.cursor), writer, state, deidentifier, folder, progress
-            )
-        whole = writer.finish()
+        with contextlib.closing(_writer(request, folder, state.written)) as writer:
+            progress(state.rows)
+            if not state.finished:
+                source = _source(database, request, deidentifier, state.cursor)
+                _write_rows(source, writer, state, deidentifier, folder, progress)
+            whole = writer.finish()
         manifest = _manifest(request, state, whole, out)
         _write_json(folder / "manifest", manifest)
         # the rows last: where they are there, all is
@@ -199,7 +198,7 @@ def _read_state(folder: Path, request: dict[str, Any]) -> _State:
     return _State(**held)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Be the only process that writes there, as long as the block lasts."""
     descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

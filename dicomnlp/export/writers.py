@@ -44,6 +44,9 @@ class Writer(abc.ABC):
     def finish(self) -> Path:
         """The whole file, still in the folder, durable."""
 
+    def close(self) -> None:  # noqa: B027  not every writer holds a file open
+        """Let go of what is open."""
+
 
 class LinesWriter(Writer):
     """Text, line by line; each record is written by `_encode`."""
@@ -73,8 +76,11 @@ class LinesWriter(Writer):
     def finish(self) -> Path:
         """The file of lines."""
         self.checkpoint()
-        self._file.close()
         return self._folder / _DATA
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
 
 
 class CsvWriter(LinesWriter):

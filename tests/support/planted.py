@@ -1,16 +1,16 @@
 """Reports with identities planted in them: header and text made together from a grammar, in English and Chinese.
 
-Each planted thing is a distinct word, number or date that nothing else in the report has, so that what is left of it can
-be looked for. `header` ones stand in the DICOM header too; `announced` ones only in the text, in a form that tells what
-they are.
+Each planted thing is a distinct word, number or date that nothing else in the report has, so that what is left of it
+can be looked for. `header` ones stand in the DICOM header too; `announced` ones only in the text, in a form that
+tells what they are.
 """
 
 import datetime as dt
 import random
 from dataclasses import dataclass, field
 
-FAMILY = ("Smith", "Okonkwo", "O'Brien", "Smith-Jones", "Müller", "García López", "van der Berg", "Nguyen", "Small", "Kim",
-          "Żółkiewska", "MacDonald", "Al-Rashid", "Long", "Ng", "Yılmaz", "Ho", "St. Clair")  # fmt: skip
+FAMILY = ("Smith", "Okonkwo", "O'Brien", "Smith-Jones", "Müller", "García López", "van der Berg", "Nguyen", "Small",
+          "Kim", "Żółkiewska", "MacDonald", "Al-Rashid", "Long", "Ng", "Yılmaz", "Ho", "St. Clair")  # fmt: skip
 GIVEN = ("John", "Chidinma", "Jean-Paul", "Anna", "XiaoDong", "María", "Li", "Wei", "Åsa", "Grace", "Bo", "D'Arcy")
 MIDDLE = ("", "", "Quincy", "K", "R.")
 DOCTORS = (("Weatherby", "Alice"), ("Castellanos", "Diego"), ("Przybylski", "Ewa"), ("Tanaka", "Hiro"))
@@ -55,14 +55,15 @@ def english(seed):
     initial = given[0]
     name = r.choice(
         (
-            f"{family}, {given}", f"{family}, {given} {middle}".strip(), f"{given} {family}", f"{given} {middle} {family}".replace("  ", " "),
-            f"Mr. {family}", f"Ms {family}", f"{initial}. {family}", f"{family} {initial}", f"{family.upper()}, {given.upper()}",
-            f"{family}^{given}", f"{given}", f"{family}",
+            f"{family}, {given}", f"{family}, {given} {middle}".strip(), f"{given} {family}",
+            " ".join(f"{given} {middle} {family}".split()),
+            f"Mr. {family}", f"Ms {family}", f"{initial}. {family}", f"{family} {initial}",
+            f"{family.upper()}, {given.upper()}", f"{family}^{given}", f"{given}", f"{family}",
         )
     )  # fmt: skip
     shown_id = r.choice((patient_id, patient_id.replace("-", " "), patient_id.lstrip("0"), patient_id.lower()))
-    dated = r.choice((f"{prior:%m/%d/%Y}", f"{prior:%B} {prior.day}, {prior.year}", f"{prior.day} {prior:%b} {prior.year}",
-                      f"{prior:%Y-%m-%d}", f"{prior:%d-%b-%Y}"))  # fmt: skip
+    dated = r.choice((f"{prior:%m/%d/%Y}", f"{prior:%B} {prior.day}, {prior.year}",
+                      f"{prior.day} {prior:%b} {prior.year}", f"{prior:%Y-%m-%d}", f"{prior:%d-%b-%Y}"))  # fmt: skip
     born = r.choice(
         (f"{birth:%m/%d/%Y}", f"{birth:%Y-%m-%d}", f"{birth.day} {birth:%B} {birth.year}", f"{birth:%Y%m%d}")
     )
@@ -70,8 +71,8 @@ def english(seed):
     mrn = f"{r.randrange(10**6, 10**7)}"
     other = r.choice(("Featherstonehaugh", "Ivanovich", "Brightwater"))
     signed = r.choice(
-        (f"Dictated by: {doctor_given} {doctor}, MD", f"Electronically signed by Dr. {doctor}", f"{doctor.upper()}, {doctor_given.upper()}",
-         f"Read by {doctor_given[0]}. {doctor}")
+        (f"Dictated by: {doctor_given} {doctor}, MD", f"Electronically signed by Dr. {doctor}",
+         f"{doctor.upper()}, {doctor_given.upper()}", f"Read by {doctor_given[0]}. {doctor}")
     )  # fmt: skip
     text = (
         f"EXAM: CT CHEST\nPatient {name}, MRN {shown_id}, DOB {born}, accession {accession}.\n"
@@ -80,7 +81,7 @@ def english(seed):
         f"IMPRESSION: Stable nodule. Discussed with Dr. {other} at {phone}, {email}. Old record MRN: {mrn}.\n{signed}\n"
     )
     header = {
-        "PatientName": "^".join((family, given, middle)).rstrip("^"),
+        "PatientName": f"{family}^{given}^{middle}".rstrip("^"),
         "PatientID": patient_id,
         "PatientBirthDate": f"{birth:%Y%m%d}",
         "AccessionNumber": accession,
@@ -115,6 +116,7 @@ def chinese(seed):
     study = dt.date(2026, 11, 22) - dt.timedelta(days=r.randrange(600))
     prior = study - dt.timedelta(days=r.randrange(30, 900))
     hospital = r.choice(HAN_HOSPITALS)
+    size = 2 if doctor.startswith("上官") else 1
     mobile = f"13{r.randrange(10**8, 10**9)}"
     identity_card = f"{r.randrange(10**16, 10**17)}X"
     name = r.choice((family + given, f"{family} {given}", given, f"{family}先生", f"{family}女士"))
@@ -136,7 +138,7 @@ def chinese(seed):
         "AccessionNumber": accession,
         "StudyDate": f"{study:%Y%m%d}",
         "InstitutionName": hospital,
-        "ReferringPhysicianName": f"={doctor[:2] if doctor.startswith('上官') else doctor[0]}^{doctor[2:] if doctor.startswith('上官') else doctor[1:]}",
+        "ReferringPhysicianName": f"={doctor[:size]}^{doctor[size:]}",
     }
     # of a titled surname the title may stay
     left = name.removesuffix("先生").removesuffix("女士") if name.endswith(("先生", "女士")) else name
