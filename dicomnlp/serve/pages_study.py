@@ -132,10 +132,11 @@ def _reports(
 ) -> list[ShownReport]:
     """The report that is `chosen`, else all that count for the study now."""
     if chosen is not None:
-        of_instance = [v for v in versions if v.sop_instance_uid == chosen and v.is_current]
+        of_instance = [v for v in versions if v.sop_instance_uid == chosen]
         if not of_instance:
             raise NotFoundError("no report of the study has that UID")
-        return [desk.of_instance(_latest(of_instance))]
+        newest = max(v.version for v in of_instance)
+        return [desk.of_instance(_latest([v for v in of_instance if v.version == newest]))]
     counting: dict[str, list[StoredReport]] = defaultdict(list)
     for v in versions:
         if v.is_current and v.standing.status in {None, ReportStatus.PREVAILING}:
@@ -163,6 +164,8 @@ class Version:
     stored: StoredReport
     number: int
     of: int
+    is_newest: bool
+    """Of the versions of its SOP instance: the one that can be looked at."""
 
 
 def _versions(versions: Sequence[StoredReport]) -> list[Version]:
@@ -172,8 +175,10 @@ def _versions(versions: Sequence[StoredReport]) -> list[Version]:
         held = by_object.get(stored.object_id)
         by_object[stored.object_id] = stored if held is None else _latest([held, stored])
     listed = sorted(by_object.values(), key=lambda v: v.object_id)
-    of = {v.sop_instance_uid: sum(o.sop_instance_uid == v.sop_instance_uid for o in listed) for v in listed}
-    return [Version(v, v.version, of[v.sop_instance_uid]) for v in listed]
+    of = {v.sop_instance_uid: [o.version for o in listed if o.sop_instance_uid == v.sop_instance_uid] for v in listed}
+    return [
+        Version(v, v.version, len(of[v.sop_instance_uid]), v.version == max(of[v.sop_instance_uid])) for v in listed
+    ]
 
 
 @dataclass(frozen=True, slots=True)

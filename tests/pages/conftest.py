@@ -214,7 +214,7 @@ def _fill(hall):
     hall.fail(6)
     hall.receive(7, keep=False, reason_code="object_too_large")
     hall.receive(8, study_instance_uid="", reason_code="no_study_instance_uid")
-    for number in range(100, 160):
+    for number in range(100, 112):
         line = f"FINDINGS:\nReport {number} with a nodule. No effusion."
         hall.add(
             number,

@@ -168,7 +168,7 @@ def test_security_headers_are_on_every_response(empty_client, method, path):
     assert "frame-ancestors 'none'" in policy
     assert "unsafe" not in policy
     assert headers["x-content-type-options"] == "nosniff"
-    assert headers["referrer-policy"] == "no-referrer"
+    assert headers["referrer-policy"] == "same-origin"
     assert "cache-control" in headers
     assert "server" not in headers
 
