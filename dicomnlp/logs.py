@@ -126,6 +126,8 @@ class Event(enum.Enum):
     """Likewise, with what ended it; also a connection that never became an association."""
     TRAFFIC_LOST = ("warning", ("count",))
     """The database didn't take so many of the metrics' sums before the listener ended; ledger and objects are whole."""
+    ASSOCIATION_ROWS_LOST = ("error", ("component", "count"))
+    """The database didn't take so many rows of the audit trail about associations before the listener ended."""
     SECURITY_ALERT = ("warning", ("reason_code", "peer_address", "calling_ae_title", "count"))
     """Somebody tried what the association policy forbids. Each address and reason is said once a minute at the most,
     `count` being how often it has happened since the last time."""

@@ -36,6 +36,52 @@ def local_user() -> str:
         return f"local:{os.getuid()}"
 
 
+def open_audited(context: typer.Context, kind: str) -> "Database":
+    """The database of a command that shows or changes patients' data; that it was called is in the trail by then.
+
+    Parameters
+    ----------
+    context
+        Of the command, whose name and options are recorded as those of a search are.
+    kind
+        A value of `audit.events.Kind`.
+
+    Raises
+    ------
+    DatabaseError
+        The database can't be used, or the trail not be written; then nothing is shown.
+    """
+    from dicomnlp.audit.events import AuditEvent, Kind, Outcome, recorded
+    from dicomnlp.audit.trail import record
+
+    options = [(name, _written(value)) for name, value in context.params.items() if value not in (None, False, (), [])]
+    uid = context.params.get("study_instance_uid") or context.params.get("uid")
+    database = open_database(context)
+    try:
+        record(
+            database,
+            AuditEvent(
+                Kind(kind),
+                local_user(),
+                "",
+                Outcome.SUCCESS,
+                uid if isinstance(uid, str) else None,
+                recorded(options),
+                None,
+                context.command_path.partition(" ")[2],
+                "admin",
+            ),
+        )
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _written(value: object) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
 @contextlib.contextmanager
 def audited(
     database: "Database",

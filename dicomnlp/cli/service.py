@@ -1,21 +1,26 @@
 """Commands that run the service, whole or in parts."""
 
+import contextlib
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection
-from typing import Annotated
+from collections.abc import Callable, Collection, Iterator
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dicomnlp import logs
+from dicomnlp.cli.auditing import local_user
 from dicomnlp.cli.context import database_of, settings_of, write_line
 from dicomnlp.config import Settings
-from dicomnlp.errors import AlreadyRunningError, ConfigurationError, PortInUseError
+from dicomnlp.errors import AlreadyRunningError, ConfigurationError, DatabaseError, PortInUseError
 from dicomnlp.logs import Event, log
 from dicomnlp.serve.reloading import Signals, changed_keys, watch_hangups
+
+if TYPE_CHECKING:
+    from dicomnlp.store.database import Database
 
 LISTENER_TABLES = frozenset({"listener", "tls", "peers", "database", "logs"})
 LIVE_LISTENER_KEYS = frozenset(
@@ -62,7 +67,8 @@ def serve(context: typer.Context) -> None:
     with database.hold("service"):
         watched = ["watch"] if settings.watch_folder else []
         parts = ["listen"] * settings.listener.processes + [*watched, "work", "web"]
-        exit_code = supervise(settings, parts, on_ready=write_line)
+        with _in_trail(database, "serve"):
+            exit_code = supervise(settings, parts, on_ready=write_line)
     database.close()
     raise typer.Exit(exit_code)
 
@@ -213,7 +219,10 @@ def _run_part(
     deadline = time.monotonic() + (ORPHAN_SECONDS if supervised else 0.0)
     while True:
         try:
-            run(stop)
+            with contextlib.ExitStack() as stack:
+                if not supervised:
+                    stack.enter_context(_part_in_trail(settings, part))
+                run(stop)
             break
         except (AlreadyRunningError, PortInUseError):
             if time.monotonic() > deadline:
@@ -228,6 +237,40 @@ def _run_part(
         sys.stdout.flush()
         os.execv(sys.executable, sys.orig_argv)  # noqa: S606  our own command line
     log(Event.STOPPED, component=part, exit_code=0)
+
+
+@contextlib.contextmanager
+def _in_trail(database: "Database", part: str) -> Iterator[None]:
+    """Record the start of a service and its end, however it ends but by being killed."""
+    from dicomnlp.audit.events import AuditEvent, Kind, Outcome
+    from dicomnlp.audit.trail import record
+
+    def note(action: str) -> None:
+        event = AuditEvent(Kind.ACTIVITY, local_user(), "", Outcome.SUCCESS, action=f"{part} {action}", role="admin")
+        record(database, event)
+
+    note("started")
+    try:
+        yield
+    finally:
+        note("stopped")
+
+
+@contextlib.contextmanager
+def _part_in_trail(settings: Settings, part: str) -> Iterator[None]:
+    """The same for a part that runs alone; the web part also runs, and answers nothing, while the database is away."""
+    try:
+        database = database_of(settings)
+    except DatabaseError:
+        if part != "web":
+            raise
+        yield
+        return
+    try:
+        with _in_trail(database, part):
+            yield
+    finally:
+        database.close()
 
 
 def _end_with_supervisor() -> None:
