@@ -59,7 +59,9 @@ def _description(document: dict[str, Any]) -> Iterable[str]:
         yield "</table>"
         done = next(response for status, response in operation["responses"].items() if str(status).startswith("2"))
         for media_type, content in done.get("content", {}).items():
-            yield f"<p>Example (<code>{escape(media_type)}</code>):</p><pre tabindex="0">{escape(_pretty(content['example']))}</pre>"
+            shown = escape(_pretty(content["example"]))
+            # what scrolls must be reachable by the keyboard
+            yield f'<p>Example (<code>{escape(media_type)}</code>):</p><pre tabindex="0">{shown}</pre>'
         yield "</section>"
     yield "<section><h2>Problems</h2><table><tr><th>reason_code</th><th>Status</th><th>Title</th><th>Advice</th></tr>"
     for reason_code, kind in KINDS.items():
