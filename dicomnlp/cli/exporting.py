@@ -168,6 +168,7 @@ def _audited(database: "Database", request: "Request") -> Iterator[Callable[[int
             query=recorded(asked),
             count=count,
             action=action,
+            role="admin",
         )
         record(database, event)
 
