@@ -226,10 +226,10 @@ def _reports(connection: Connection, scope: Scope, query: ResourceQuery, *column
         conditions.append(P.study_date != "")
     if query.modalities is not None:
         padded = "\\" + P.modality + "\\"
-        conditions.append(sa.or_(*(padded.contains(f"\\{m}\\", autoescape=True) for m in query.modalities)))
+        conditions.append(sa.or_(sa.false(), *(padded.contains(f"\\{m}\\", autoescape=True) for m in query.modalities)))
     of_analysis: list[sa.ColumnElement[bool]] = [_COMPARE[b.comparison](A.analysed_at, b.moment) for b in query.updated]
     if query.document_codes is not None:
-        of_analysis.append(sa.or_(*(_titled(*code) for code in query.document_codes)))
+        of_analysis.append(sa.or_(sa.false(), *(_titled(*code) for code in query.document_codes)))
     if query.statuses is not None:
         of_analysis.append(status_of().in_(query.statuses))
     if of_analysis:
