@@ -6,8 +6,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 
-from dicomnlp.serve.interface_language import catalogue
-from dicomnlp.serve.problems import MEDIA_TYPE, ProblemError
+from dicomnlp.serve.problems import MEDIA_TYPE
 from dicomnlp.serve.rendering import render, wants_page, words_of
 
 _OF_PROGRAMS = ("/api/", "/fhir", "/dicom-web", "/healthz", "/readyz", "/metrics", "/openapi.json", "/static/")
@@ -38,11 +37,5 @@ def page_of(request: Request, response: Response) -> Response:
         return response
     told = json.loads(bytes(response.body))
     kept = {name: value for name, value in response.headers.items() if name in {"allow", "retry-after"}}
-    try:
-        words = words_of(request)
-    except ProblemError:  # the language itself is what was wrong
-        words = catalogue("en")
-    title = words.words.get(f"problem.{told['reason_code']}") or told["title"]
-    return render(
-        request, "error.html", status_code=response.status_code, headers=kept, problem=told, title=title, words=words
-    )
+    title = words_of(request).words.get(f"problem.{told['reason_code']}") or told["title"]
+    return render(request, "error.html", status_code=response.status_code, headers=kept, problem=told, title=title)

@@ -7,6 +7,7 @@ script and no style within a page, because the content policy (`gate.SECURITY_HE
 import datetime as dt
 import hashlib
 from functools import cache
+from http import HTTPStatus
 from importlib.resources import files
 from typing import Any
 from urllib.parse import urlencode
@@ -20,9 +21,8 @@ from dicomnlp.serve.access import Principal, csrf_token
 from dicomnlp.serve.interface_language import HTML_LANGUAGES, LANGUAGES, Catalogue, catalogue, choose
 from dicomnlp.serve.problems import ProblemError
 
-THEMES = ("light", "dark")
-PREFERENCES = ("lang", "theme")
-"""Query parameters that every page takes: they are kept in cookies of these names."""
+PREFERENCES = {"lang": tuple(LANGUAGES), "theme": ("light", "dark")}
+"""Query parameters that every page takes, with their values: they are kept in cookies of these names."""
 _PREFERENCE_SECONDS = 365 * 86400
 _MEDIA_TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml", "txt": "text/plain"}
 _STATIC = files("dicomnlp.serve").joinpath("static")
@@ -53,8 +53,10 @@ def render(
     ProblemError
         invalid_parameter: ``?lang=`` or ``?theme=`` is none of those there are.
     """
+    if status_code < HTTPStatus.BAD_REQUEST:
+        _check_preferences(request)
     words = words_of(request)
-    theme = _preference(request, "theme", THEMES) or ""
+    theme = _preference(request, "theme") or ""
     page = (
         _environment()
         .get_template(template)
@@ -75,7 +77,7 @@ def render(
     response = HTMLResponse(page, status_code=status_code, headers=headers)
     response.headers["Vary"] = "Cookie, Accept-Language"
     for name in PREFERENCES:
-        if name in request.query_params:
+        if request.query_params.get(name) in PREFERENCES[name]:
             response.set_cookie(
                 name,
                 request.query_params[name],
@@ -89,16 +91,20 @@ def render(
 
 def words_of(request: Request) -> Catalogue:
     """The catalogue of the reader's language: as asked for, as asked for before, else as the browser prefers."""
-    asked = _preference(request, "lang", tuple(LANGUAGES))
+    asked = _preference(request, "lang")
     return catalogue(asked or choose(request.headers.get("accept-language", "")))
 
 
-def _preference(request: Request, name: str, known: tuple[str, ...]) -> str | None:
-    asked = request.query_params.get(name)
-    if asked is not None and asked not in known:
-        raise ProblemError("invalid_parameter", f"{name} is one of {', '.join(known)}.")
-    kept = request.cookies.get(name)
-    return asked or (kept if kept in known else None)
+def _check_preferences(request: Request) -> None:
+    for name, known in PREFERENCES.items():
+        if request.query_params.get(name, known[0]) not in known:
+            raise ProblemError("invalid_parameter", f"{name} is one of {', '.join(known)}.")
+
+
+def _preference(request: Request, name: str) -> str | None:
+    """As asked for now, else as kept; None where neither is one of those there are."""
+    given = (request.query_params.get(name), request.cookies.get(name))
+    return next((value for value in given if value in PREFERENCES[name]), None)
 
 
 def here(request: Request, **changes: str | int | None) -> str:
