@@ -174,6 +174,10 @@ class Event(enum.Enum):
     OVERLAY_REFUSED = ("error", ("count", "message"))
     """What the site adds to a language pack has faults, of which the message is the first: the pack is used alone."""
 
+    AUDIT_FORWARDING_FAILED = ("warning", ("component", "error_type", "place"))
+    """Rows of the audit trail can't be told to audit.collector; they are kept, and told when it is there again."""
+    AUDIT_FORWARDING_RESUMED = ("info", ("component", "seconds"))
+    """Rows are told to the collector again, after so long."""
     AUDIT_TRAIL_BROKEN = ("error", ())
     """The audit trail doesn't hold the row that the anchor file names: rows were cut off or written anew. Further ones
     are added all the same, and the anchor stays as it is; see `dicomnlp audit verify`."""

@@ -25,6 +25,7 @@ from dicomnlp.logs import Event, log
 from dicomnlp.model import is_uid
 from dicomnlp.store import faults
 from dicomnlp.store.database import Database
+from dicomnlp.store.rows import Inserter
 from dicomnlp.store.schema import audit_event, audit_head
 
 GENESIS: Final = "0" * 64
@@ -43,6 +44,16 @@ _HASHED: Final = (
     "query",
     "count",
 )
+
+
+# made once: this happens with every request, while its answer waits
+_READ_HEAD = sa.select(audit_head.c.event_id, audit_head.c.hash).where(audit_head.c.id == 1).with_for_update()
+_MOVE_HEAD = (
+    sa.update(audit_head)
+    .where(audit_head.c.id == 1)
+    .values(event_id=sa.bindparam("new_event_id"), hash=sa.bindparam("new_hash"))
+)
+_ROWS = Inserter(audit_event)
 
 
 def record(database: Database, *events: AuditEvent) -> None:
@@ -70,19 +81,15 @@ def _append(database: Database, events: Sequence[AuditEvent]) -> tuple[Place, Pl
 
     def work(connection: Connection) -> tuple[Place, Place]:
         # PostgreSQL: others wait here for the commit, and then read what it left; SQLite has one writer anyway
-        held = connection.execute(
-            sa.select(audit_head.c.event_id, audit_head.c.hash).where(audit_head.c.id == 1).with_for_update()
-        ).one()
+        held = connection.execute(_READ_HEAD).one()
         head = place = Place(held.event_id, held.hash)
         rows: list[dict[str, Any]] = []
         for event in events:
             row = _row(event, place.event_id + 1)
             place = Place(place.event_id + 1, hash_of(row, place.hash))
             rows.append({**row, "previous_hash": rows[-1]["hash"] if rows else head.hash, "hash": place.hash})
-        connection.execute(sa.insert(audit_event), rows)
-        connection.execute(
-            sa.update(audit_head).where(audit_head.c.id == 1).values(event_id=place.event_id, hash=place.hash)
-        )
+        _ROWS.insert(connection, rows)
+        connection.execute(_MOVE_HEAD, {"new_event_id": place.event_id, "new_hash": place.hash})
         return head, place
 
     return database.transact(work)

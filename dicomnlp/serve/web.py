@@ -12,6 +12,7 @@ from pathlib import Path
 
 import uvicorn
 
+from dicomnlp.audit.forwarding import Forwarder
 from dicomnlp.config import Settings
 from dicomnlp.errors import ConfigurationError, PortInUseError
 from dicomnlp.receive.tls import HANDSHAKE_SECONDS, load_certificate, strong_context
@@ -74,7 +75,22 @@ def run_web(
         )
         address = _address("https" if context else "http", settings.web.host, listener.getsockname()[1])
         on_renewable(lambda new: _renew(context, new))
-        _Server(config, stop, lambda: on_ready(address)).run(sockets=[listener])
+        with _forwarding(settings):
+            _Server(config, stop, lambda: on_ready(address)).run(sockets=[listener])
+
+
+@contextlib.contextmanager
+def _forwarding(settings: Settings) -> Generator[None, None, None]:
+    """Tell the audit trail to its collector meanwhile, where there is one."""
+    if not settings.audit.collector:
+        yield
+        return
+    forwarder = Forwarder(settings, lambda: Database.open(settings))
+    forwarder.start()
+    try:
+        yield
+    finally:
+        forwarder.close()
 
 
 def _bind(host: str, port: int) -> socket.socket:
