@@ -140,7 +140,7 @@ class _Writer:
     def _visits(self, exam: dict[str, Any], patient: _Patient, most: int) -> Iterator[tuple[str, Sample]]:
         """One study of the patient; of an examination with a course, and sometimes of another, two."""
         day = _LAST_DAY - dt.timedelta(days=self._random.randrange(0, 240))
-        if most > 1 and "course" in exam and self._random.random() < 0.6:
+        if most > 1 and "course" in exam:
             yield from self._course(exam, patient, day)
             return
         yield self._report(exam, patient, day, self._drawn(exam))

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import demo_reports
 import make_samples
 from playwright.sync_api import Browser, Page, sync_playwright
 
@@ -40,7 +41,8 @@ def screens() -> Iterator[Screen]:
     follow_up = "/studies/" + make_samples.study_instance_uid("charlie-chest-2")
     before = make_samples.sop_instance_uid("03_ct_chest_nodules")
     embolism = "/studies/" + make_samples.study_instance_uid("delta-pulmonary-angiogram")
-    chinese = "/studies/" + make_samples.study_instance_uid("demo-zh_011")
+    compared = [s for name, s in demo_reports.read_reports().items() if name.startswith("zh") and "compared_with" in s]
+    chinese = "/studies/" + make_samples.study_instance_uid(compared[0]["study"])
     yield Screen("worklist", "/")
     yield Screen("worklist-dark", "/", theme="dark")
     yield Screen("worklist-zh", "/", language="zh")

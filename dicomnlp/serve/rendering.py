@@ -76,8 +76,8 @@ def render(
     )
     response = HTMLResponse(page, status_code=status_code, headers=headers)
     response.headers["Vary"] = "Cookie, Accept-Language"
-    for name in PREFERENCES:
-        if request.query_params.get(name) in PREFERENCES[name]:
+    for name, known in PREFERENCES.items():
+        if request.query_params.get(name) in known:
             response.set_cookie(
                 name,
                 request.query_params[name],
