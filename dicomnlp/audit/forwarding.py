@@ -57,7 +57,7 @@ def frame(row: Recorded, node: str, patient_ids: Sequence[str] = ()) -> bytes:
 
 
 def trust_of(settings: Settings) -> ssl.SSLContext:
-    """What the collector is spoken to with: its certificate is checked, name included; ours is shown where there is one.
+    """What the collector is spoken to with: its certificate is checked, name included; ours is shown if there is one.
 
     Raises
     ------
@@ -118,15 +118,16 @@ class Forwarder:
         self._thread.join()
 
     def _run(self) -> None:
-        pause, is_failing = PAUSE_SECONDS, False
+        pause, failing_since = PAUSE_SECONDS, 0.0
         while not self._stop.is_set():
             try:
                 with self._database.hold(ROLE):
                     while not self._stop.is_set():
                         if self.send_some():
-                            if is_failing:
-                                log(Event.AUDIT_FORWARDING_RESUMED, component="web")
-                            pause, is_failing = PAUSE_SECONDS, False
+                            if failing_since:
+                                seconds = round(time.monotonic() - failing_since, 3)
+                                log(Event.AUDIT_FORWARDING_RESUMED, component="web", seconds=seconds)
+                            pause, failing_since = PAUSE_SECONDS, 0.0
                         else:
                             self._stop.wait(POLL_SECONDS)
             except AlreadyRunningError:
@@ -134,9 +135,9 @@ class Forwarder:
                 self._stop.wait(LONGEST_PAUSE_SECONDS / 4)
             except (OSError, DatabaseError) as error:
                 self._disconnect()
-                if not is_failing:
+                if not failing_since:
                     log(Event.AUDIT_FORWARDING_FAILED, component="web", **describe(error))
-                is_failing = True
+                failing_since = failing_since or time.monotonic()
                 self._stop.wait(pause)
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
         self._disconnect()

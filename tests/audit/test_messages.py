@@ -48,7 +48,7 @@ MESSAGES = [
     (Kind.VIEW, {}, "110103", "R", None),
     (Kind.EXPORT, {"action": "export"}, "110106", "R", None),
     (Kind.TRANSFER, {"study_instance_uid": STUDY}, "110104", "C", None),
-    (Kind.ASSOCIATION, {"role": "", "query": {"called_ae_title": "US", "end": "released"}, "count": 4}, "110104", "C", None),
+    (Kind.ASSOCIATION, {"role": "", "query": {"called_ae_title": "US", "end": "released"}}, "110104", "C", None),
     (Kind.ASSOCIATION, {"outcome": Outcome.REFUSED, "query": {"reason": "calling_ae_title"}}, "110113", "E", "110126"),
     (Kind.LOGIN, {"action": "login by key"}, "110114", "E", "110122"),
     (Kind.LOGIN, {"action": "logout"}, "110114", "E", "110123"),
