@@ -1,15 +1,13 @@
 """What is known of a study: its findings and its reports."""
 
 import datetime as dt
-from collections import Counter
-from collections.abc import Iterable
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Query, Request, Response
 from pydantic import AwareDatetime
 
 from dicomnlp.errors import NotFoundError, UsageError
-from dicomnlp.model import Assertion, State
+from dicomnlp.model import Assertion
 from dicomnlp.serve import schemas
 from dicomnlp.serve.access import ForReaders, ForResearchers, Principal, audited
 from dicomnlp.serve.access_identities import Shown
@@ -18,7 +16,6 @@ from dicomnlp.serve.connection import Connection
 from dicomnlp.serve.parameters import SOPInstanceUID, StudyInstanceUID, check_query
 from dicomnlp.serve.problems import ProblemError
 from dicomnlp.store import changes, images, queries
-from dicomnlp.store.answers import StoredReport
 
 _PROBLEMS = schemas.refused(
     "not_found",
@@ -53,12 +50,6 @@ def _check_versions(principal: Principal, *, all_versions: bool, as_of: dt.datet
         raise ProblemError("not_allowed", "Researchers see what holds now: no all_versions, no as_of.")
     if all_versions and as_of is not None:
         raise ProblemError("bad_request", "all_versions and as_of can't be asked for together.")
-
-
-def count_states(reports: Iterable[StoredReport]) -> dict[str, int]:
-    """How many of `reports` are in each state; every state is named."""
-    counts = Counter(report.state for report in reports)
-    return {state.value: counts[state] for state in State}
 
 
 def register(app: FastAPI, connection: Connection, shown: Shown) -> None:
@@ -114,7 +105,7 @@ def register(app: FastAPI, connection: Connection, shown: Shown) -> None:
         _check_versions(principal, all_versions=all_versions, as_of=as_of)
         database = connection.within(principal.scope)
         # before the findings: what is analysed in between is found and counted as pending, never the other way round
-        reports = None if as_of is not None else count_states(queries.reports_of_study(database, study_instance_uid))
+        reports = None if as_of is not None else queries.states_of_study(database, study_instance_uid)
         try:
             page = queries.page_of_study(
                 database,
