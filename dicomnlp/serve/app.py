@@ -89,6 +89,7 @@ def create_app(settings: Settings, open_database: Callable[[], Database]) -> Fas
     pages.register(app, settings, connection, shown)
     fhir_outcome.install(app)
     schemas.complete(app)
+    fhir_outcome.describe(app)
     app.add_middleware(
         Gate, only_loopback=is_loopback(settings.web.host), observe=metrics.observe, recorder=access.recorder
     )

@@ -31,6 +31,39 @@ def install(app: FastAPI) -> None:
         app.add_exception_handler(kind, _told_as_outcome(handler))
 
 
+def describe(app: FastAPI) -> None:
+    """Let the OpenAPI document of `app` say that problems below /fhir are outcomes."""
+    document = app.openapi()
+    document["components"]["schemas"]["OperationOutcome"] = _SCHEMA
+    for path, methods in document["paths"].items():
+        if not path.startswith(f"{BASE}/"):
+            continue
+        for operation in methods.values():
+            # what a path or query parameter is refused for is a wrong value, and FHIR has 400 for that
+            operation["responses"].pop("422", None)
+            for response in operation["responses"].values():
+                problem = response.get("content", {}).pop(MEDIA_TYPE, None)
+                if problem is not None:
+                    response["content"][FHIR_JSON] = {
+                        "schema": {"$ref": "#/components/schemas/OperationOutcome"},
+                        "examples": {
+                            name: {**example, "value": outcome(example["value"])}
+                            for name, example in problem.get("examples", {}).items()
+                        },
+                    }
+
+
+_SCHEMA = {
+    "title": "OperationOutcome",
+    "type": "object",
+    "required": ["resourceType", "issue"],
+    "properties": {
+        "resourceType": {"const": "OperationOutcome"},
+        "issue": {"type": "array", "minItems": 1, "items": {"type": "object", "required": ["severity", "code"]}},
+    },
+}
+
+
 def _told_as_outcome(handler: Any) -> Handler:
     async def handle(request: Request, error: Exception) -> Response:
         made = handler(request, error)

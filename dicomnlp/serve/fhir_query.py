@@ -16,6 +16,7 @@ from dicomnlp.store.resources import CodedFinding, DateBound, MomentBound, Resou
 MAXIMUM_COUNT: Final = 200
 DEFAULT_COUNT: Final = 50
 _MOST_VALUES: Final = 100
+_MAXIMUM_LENGTH: Final = 4096
 _OWN_FINDING = re.compile(re.escape(codes.OWN) + r"(?P<assertion>[a-z]+)-finding\Z")
 _SCHEMES = {system: scheme for scheme, system in codes.SYSTEMS.items()}
 _PRECISION = re.compile(
@@ -25,6 +26,10 @@ _PRECISION = re.compile(
 """The plus of a zone that wasn't escaped has become a blank."""
 _STATUSES = ("registered", "partial", "preliminary", "final", "amended", "corrected", "appended", "cancelled",
              "entered-in-error", "unknown")  # fmt: skip
+
+_DAY = r"^(eq|ge|gt|le|lt|sa|eb)?(19|20)[0-9]{2}(-(0[1-9]|1[0-2])(-(0[1-9]|1[0-9]|2[0-8]))?)?$"
+"""Others are days, too; whether a month has a thirtieth only the calendar tells."""
+_STATES = "^(" + "|".join(_STATUSES) + ")(,(" + "|".join(_STATUSES) + "))*$"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,8 @@ class Parameter:
     example: str
     definition: str = ""
     """Canonical URL of the standard's SearchParameter."""
+    pattern: str = r"^[^\x00-\x1f\x7f]*$"
+    """What values are, as far as others are refused."""
 
 
 def _of(resource: str, name: str) -> str:
@@ -45,15 +52,19 @@ def _of(resource: str, name: str) -> str:
 
 _ID = Parameter("token", "Ids, with commas between several.", "1.2.826.0.1.3680043.8.498.2", _of("Resource", "id"))
 _UPDATED = Parameter(
-    "date", "When the report was analysed: eq, ge, gt, le, lt.", "ge2026-11-01", _of("Resource", "lastUpdated")
+    "date", "When the report was analysed: eq, ge, gt, le, lt.", "ge2026-11-01", _of("Resource", "lastUpdated"), _DAY
 )
-_COUNT = Parameter("number", f"How many at most, 0 to {MAXIMUM_COUNT}; {DEFAULT_COUNT} if not given.", "50")
-_AFTER = Parameter("special", "Where the next page begins: of the link `next`.", "812")
-_FORMAT = Parameter("special", "json or application/fhir+json.", "json")
+_COUNT = Parameter(
+    "number", f"How many at most, 0 to {MAXIMUM_COUNT}; {DEFAULT_COUNT} if not given.", "50", pattern="^[0-9]{1,9}$"
+)
+_AFTER = Parameter("special", "Where the next page begins: of the link `next`.", "812", pattern="^[0-9]{1,18}$")
+_FORMAT = Parameter(
+    "special", "json or application/fhir+json.", "json", pattern=r"^(json|application/json|application/fhir\+json)$"
+)
 _PATIENT = Parameter("reference", "Patient/ID or ID.", "Patient/p12", _of("clinical", "patient"))
 _PAGING = {"_count": _COUNT, "after": _AFTER, "_format": _FORMAT}
 _DATE = Parameter(
-    "date", "Date of the study: eq, ge, gt, le, lt; may be repeated.", "ge2026-01-01", _of("clinical", "date")
+    "date", "Date of the study: eq, ge, gt, le, lt; may be repeated.", "ge2026-01-01", _of("clinical", "date"), _DAY
 )
 _REPORT_UID = "Study or SOP Instance UID (urn:dicom:uid|urn:oid:UID, urn:oid:UID or UID), or accession number."
 PARAMETERS: dict[str, dict[str, Parameter]] = {
@@ -65,7 +76,7 @@ PARAMETERS: dict[str, dict[str, Parameter]] = {
         "subject": Parameter("reference", "As patient.", "Patient/p12", _of("DiagnosticReport", "subject")),
         "date": _DATE,
         "code": Parameter("token", "Code of the document title.", "http://loinc.org|18748-4", _of("clinical", "code")),
-        "status": Parameter("token", "States.", "final,amended", _of("DiagnosticReport", "status")),
+        "status": Parameter("token", "States.", "final,amended", _of("DiagnosticReport", "status"), _STATES),
         **_PAGING,
     },
     "Observation": {
@@ -80,7 +91,7 @@ PARAMETERS: dict[str, dict[str, Parameter]] = {
             "http://snomed.info/sct|427359005",
             _of("clinical", "code"),
         ),
-        "status": Parameter("token", "States.", "final", _of("Observation", "status")),
+        "status": Parameter("token", "States.", "final", _of("Observation", "status"), _STATES),
         "value-concept": Parameter("token", "How it is judged.", "absent", _of("Observation", "value-concept")),
         "derived-from": Parameter(
             "reference",
@@ -95,7 +106,7 @@ PARAMETERS: dict[str, dict[str, Parameter]] = {
         "identifier": Parameter("token", _REPORT_UID, "1.2.826.0.1.3680043.8.498.1", _of("clinical", "identifier")),
         "patient": _PATIENT,
         "subject": Parameter("reference", "As patient.", "Patient/p12", _of("ImagingStudy", "subject")),
-        "started": Parameter("date", _DATE.told, _DATE.example, _of("ImagingStudy", "started")),
+        "started": Parameter("date", _DATE.told, _DATE.example, _of("ImagingStudy", "started"), _DAY),
         "modality": Parameter("token", "DICOM modality.", "CT", _of("ImagingStudy", "modality")),
         **_PAGING,
     },
@@ -152,8 +163,12 @@ def read_search(request: Request, resource: str) -> Asked:
             if lenient:
                 continue
             raise ProblemError("unknown_parameter", f"{resource} is searched by {', '.join(known)}.")
+        if len(value) > _MAXIMUM_LENGTH or not value.isprintable():
+            raise ProblemError("bad_request", f"{name} is too long, or has characters that no value has.")
         if not value:
-            continue  # R4 3.1.1.3: a parameter without a value is as if it weren't there
+            if lenient:
+                continue
+            raise ProblemError("bad_request", f"{name} has no value.")
         reader = _OF_RESOURCE[resource].get(name) or _READERS[name]
         reader(read, name, value)
         used.append((name, value))
@@ -359,7 +374,13 @@ def openapi_parameters(resource: str) -> list[dict[str, Any]]:
             "in": "query",
             "required": False,
             "description": parameter.told,
-            "schema": {"type": "string", "maxLength": 4096, "examples": [parameter.example]},
+            "schema": {
+                "type": "string",
+                "minLength": 1,
+                "maxLength": _MAXIMUM_LENGTH,
+                "pattern": parameter.pattern,
+                "examples": [parameter.example],
+            },
         }
         for name, parameter in PARAMETERS[resource].items()
     ]

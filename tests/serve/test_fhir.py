@@ -122,7 +122,6 @@ SEARCHES = [
     ("DiagnosticReport?patient=p2", 0),  # the second object, but the patient's number is that of the first
     ("DiagnosticReport?patient=Patient/Quetzalcoatlus", 0),
     ("DiagnosticReport?identifier=Quetzalcoatlus", 2),  # accession number
-    ("DiagnosticReport?identifier=", 2),  # without a value as if not given
     ("Observation?value-concept=present", 2),
     ("Observation?value-concept=absent,present", 4),
     ("Observation?value-concept=http://snomed.info/sct|410516002", 2),
@@ -176,6 +175,9 @@ WRONG = [
     ("DiagnosticReport?colour=red", {}, 400, "invalid"),
     ("DiagnosticReport?code:not=1", {}, 400, "invalid"),
     ("DiagnosticReport?code:not=1", {"Prefer": "handling=lenient"}, 400, "invalid"),
+    ("DiagnosticReport?identifier=", {}, 400, "invalid"),
+    ("DiagnosticReport?identifier=%00", {}, 400, "invalid"),
+    ("DiagnosticReport?identifier=" + "1" * 5000, {}, 400, "invalid"),
     ("DiagnosticReport?date=tomorrow", {}, 400, "invalid"),
     ("DiagnosticReport?date=2026-13-01", {}, 400, "invalid"),
     ("DiagnosticReport?date=9999", {}, 400, "invalid"),
@@ -210,7 +212,7 @@ def test_errors_are_outcomes_that_repeat_nothing(two_reports, path, headers, sta
 def test_unknown_parameters_are_passed_over_where_the_client_prefers_it(ask, archive):
     """And the link `self` says which were looked at."""
     archive.add()
-    bundle = ask("DiagnosticReport?colour=red&status=unknown", headers={"Prefer": "handling=lenient"})
+    bundle = ask("DiagnosticReport?colour=red&code=&status=unknown", headers={"Prefer": "handling=lenient"})
     assert len(bundle["entry"]) == 1
     [link] = bundle["link"]
     assert link["url"].endswith("/fhir/DiagnosticReport?status=unknown")
