@@ -35,6 +35,8 @@ def register(app: FastAPI, settings: Settings, connection: Connection) -> None:
         asked(request, ())
         database = connection.within(who.scope)
         operates = who.role in {Role.OPERATOR, Role.ADMIN}
+        # what the page asks for again and again is its first part alone
+        whole = "hx-request" not in request.headers
         return render(
             request,
             "status.html",
@@ -42,9 +44,9 @@ def register(app: FastAPI, settings: Settings, connection: Connection) -> None:
             names=Names(words_of(request)),
             status=read_status(database),
             hindrance=read_hindrance(database, settings),
-            rates=read_rates(database),
+            rates=read_rates(database) if whole else [],
             operates=operates,
-            failures=read_failures(database, _FAILURES) if operates else [],
+            failures=read_failures(database, _FAILURES) if operates and whole else [],
         )
 
     @app.get("/status/rates", include_in_schema=False)

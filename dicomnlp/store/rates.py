@@ -15,7 +15,7 @@ from dicomnlp.store.database import Database
 from dicomnlp.store.schema import LANE_ARRIVAL, analysis, ledger, reprocess_run, sop_instance
 
 _MINUTE = dt.timedelta(minutes=1)
-_LATENCIES = 5000
+_LATENCIES = 2000
 """The latest analyses of which latencies are told: enough for a quantile, and no more than a page may wait for."""
 _ENTERING = (Outcome.STORED, Outcome.NEW_VERSION)
 """Outcomes after which an object waits for analysis."""

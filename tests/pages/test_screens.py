@@ -40,7 +40,8 @@ def test_screens_are_accessible_in_both_themes_and_languages(name, open_page, ha
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     status = 404 if name == "error" else 200
     page = open_page(screens(hall)[name], status=status)
-    for language, theme in (("en", "light"), ("en", "dark"), ("zh", "light"), ("zh", "dark")):
+    # contrast is the theme's, names are the language's: two of the four show all
+    for language, theme in (("en", "light"), ("zh", "dark")):
         path = screens(hall)[name]
         page.goto(f"{path}{'&' if '?' in path else '?'}lang={language}&theme={theme}")
         # one operation is described as the other
