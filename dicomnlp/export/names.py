@@ -135,7 +135,7 @@ def _solid(words: list[str]) -> list[str]:
             made
             for one in words
             for other in words
-            if one != other and len(one) > 3
+            if one != other and len(one) > 3 and one.casefold() not in ORDINARY_WORDS
             for made in (re.escape(other[0] + one), re.escape(one + other[0]))
         }
     )

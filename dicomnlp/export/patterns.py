@@ -36,21 +36,26 @@ _SURNAMES = (
 _SURNAME = f"(?:{'|'.join(COMPOUND_SURNAMES)}|[{_SURNAMES}])"
 _CAPITALISED = r"(?:[A-Z][a-zA-Z]*(?:['\-][A-Z]?[a-zA-Z]+)*)"
 _INITIAL = r"(?:[A-Z]\.?(?![A-Za-z]))"
-_NAME = rf"(?:(?:{_INITIAL}[\s,]{{0,2}}){{0,2}}{_CAPITALISED}(?:[ \t]*,?[ \t]?(?:{_INITIAL}|{_CAPITALISED}|(?:van|von|de|der|den|del|la|bin|al)(?=\s))){{0,4}})"
+_NAME = rf"(?:(?:{_INITIAL},? ?){{0,2}}{_CAPITALISED}(?:[ \t]*,?[ \t]?(?:{_INITIAL}|{_CAPITALISED}|(?:van|von|de|der|den|del|la|bin|al)(?=\s))){{0,4}})"
 _CREDENTIAL = (
-    r"(?:M\.?\s?D\.?|D\.?\s?O\.?|Ph\.?\s?D\.?|M\.?B\.?B\.?S\.?|FRCR|FRCPC|FACR|FRANZCR|R\.?N\.?|N\.?P\.?|P\.?A\.?(?:-C)?|R\.?T\.?"
-    r"|DABR|MBChB|MRCP)(?![A-Za-z])"
+    r"(?:,?[ \t]+(?:M\.?\s?D\.?|Ph\.?\s?D\.?|M\.?B\.?B\.?S\.?|FRCR|FRCPC|FACR|FRANZCR|DABR|MBChB|MRCP|D\.\s?O\.|R\.\s?N\.|N\.\s?P\.|P\.\s?A\."
+    r"|P\.?A\.?-C|R\.\s?T\.)|,[ \t]+(?:DO|RN|NP))(?![A-Za-z])"
 )
+"""RT and PA without marks are a side and a projection."""
+_TITLED = r"(?:Mrs?|Ms|Miss|Drs?|Doctor|Prof(?:essor)?|Herrn?|Frau|MRS\.|DRS?\.|PROF\.?|DOCTOR|mrs?\.|drs?\.)"
+"""MR, MS and DR in capitals are magnetic resonance, a sclerosis and a radiograph."""
 _SIGNED = (
-    r"(?:(?:electronically\s+|digitally\s+)?(?:signed|dictated|reported|read|interpreted|verified|approved|authenticated"
+    r"(?:(?:(?:electronically\s+|digitally\s+)?(?:signed|dictated|reported|read|interpreted|verified|approved|authenticated"
     r"|transcribed|reviewed|finali[sz]ed|performed|requested|ordered|referred|authored|attested|prepared|typed|scanned"
     r"|diktiert|befundet|unterschrieben|validiert)(?:\s+(?:and\s+\w+\s+)?(?:electronically\s+)?)(?:by|von|durch)"
     r"|(?:discussed|reviewed|communicated|spoke|spoken|conveyed|relayed|called|telephoned|reported|given|paged|faxed)"
-    r"(?:\s+(?:directly|verbally|personally|by\s+(?:tele)?phone|findings|results?)){0,2}\s+(?:with|to)"
-    r"|(?:referring|ordering|attending|requesting|reading|interpreting|performing|primary\s+care|signing|dictating)"
+    r"(?:\s+(?:directly|verbally|personally|by\s+(?:tele)?phone|findings|results?)){0,2}\s+(?:with|to))"
+    r"(?:[ \t]*[:\-][ \t]*\n?[ \t]*|[ \t]+(?=[A-Z]))"
+    r"|(?:(?:referring|ordering|attending|requesting|reading|interpreting|performing|primary\s+care|signing|dictating)"
     r"\s+(?:physician|provider|doctor|radiologist|clinician|md)|radiologist|technologist|sonographer|transcriptionist|resident"
-    r"|fellow|attending|physician|surgeon|observer|author|verifier|cc|attn)"
+    r"|fellow|attending|physician|surgeon|observer|author|verifier|cc|attn)[ \t]*:[ \t]*\n?[ \t]*)"
 )
+"""With what stands between them and the name: what only says who somebody is needs its colon."""
 _HAN_CUE = (
     "报告医[师生]|审核医[师生]|诊断医[师生]|检查医[师生]|申请医[师生]|主治医[师生]|住院医[师生]|书写医[师生]|签发医[师生]|复核医[师生]"
     "|报告者|审核者|复核者|记录者|操作者|检查者|诊断者|签名|签字|签发|书写者?|技师|医师|医生|报告人|审核人|联系人|申请人|家属|護士|護師"
@@ -81,9 +86,9 @@ CUED: tuple[tuple[Kind, re.Pattern[str]], ...] = (
         re.compile(rf"(?<![A-Za-z])(?i:{_ID_CUE})(?i:\s?(?:is|was|为|是))?[\s:#.=]{{0,6}}(?P<it>(?=[A-Za-z\-/.]{{0,12}}\d)[A-Za-z0-9][A-Za-z0-9\-/_.]{{0,40}}(?<![.\-/]))"),
     ),
     (Kind.PHONE, re.compile(rf"(?<![A-Za-z])(?i:{_PHONE_CUE})[\s:#.]{{0,4}}(?P<it>\+?[\d(][\d\s().\-/]{{2,20}}\d)(?!\s?(?:mm|cm|%))")),
-    (Kind.PERSON, re.compile(rf"(?<![A-Za-z])(?i:mrs?|ms|miss|drs?|doctor|prof(?:essor)?|herrn?|frau)\.?[ \t]{{1,3}}(?P<it>{_NAME})")),
-    (Kind.PERSON, re.compile(rf"(?<![A-Za-z])(?i:{_SIGNED})(?:[ \t]*[:\-][ \t]*\n?[ \t]*|[ \t]+(?=[A-Z]))(?P<it>(?:(?i:drs?|prof|mr|mrs|ms)\.?[ \t]+)*{_NAME})")),
-    (Kind.PERSON, re.compile(rf"(?<![A-Za-z])(?P<it>(?:{_CAPITALISED}|{_INITIAL})(?:[ \t]+(?:{_CAPITALISED}|{_INITIAL})){{0,3}}),?[ \t]+{_CREDENTIAL}")),
+    (Kind.PERSON, re.compile(rf"(?<![A-Za-z]){_TITLED}\.?[ \t]{{1,3}}(?P<it>{_NAME})")),
+    (Kind.PERSON, re.compile(rf"(?<![A-Za-z])(?i:{_SIGNED})(?P<it>(?:{_TITLED}\.?[ \t]+)*{_NAME})")),
+    (Kind.PERSON, re.compile(rf"(?<![A-Za-z])(?P<it>(?:{_CAPITALISED}|{_INITIAL})(?:[ \t]+(?:{_CAPITALISED}|{_INITIAL})){{0,3}}){_CREDENTIAL}")),
     (Kind.PATIENT, re.compile(rf"(?<![A-Za-z])(?i:patient(?:'s)?\s+name|name\s+of\s+patient|pt\s+name|patient|name|nachname|vorname)[ \t]*:[ \t]*(?P<it>{_NAME})")),
     (Kind.PERSON, re.compile(rf"(?:{_HAN_CUE})\s?[:：]\s?(?P<it>[\u3400-\u9fff·]{{2,4}}(?:[ \t、,，/]{{1,2}}{_SURNAME}[\u3400-\u9fff]{{1,2}}(?![\u3400-\u9fff]))*|[A-Z][A-Za-z .'\-]{{2,40}})")),
     (Kind.PATIENT, re.compile(r"(?:患者姓名|病人姓名|姓名|患者|病人)\s?[:：]\s?(?P<it>[\u3400-\u9fff·]{2,4}|[A-Z][A-Za-z .'\-]{2,40})")),
