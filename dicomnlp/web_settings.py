@@ -73,7 +73,7 @@ class OIDCSettings(Table):
     """Login to the pages by an OpenID Connect provider; without an issuer people log in with their API key."""
 
     issuer: str = Field(
-        "", description="URL of the provider, as its own description names it.", examples=["https://login.example.org"]
+        "", description="URL of the provider, as its own description names it, such as https://login.example.org."
     )
     client_id: str = Field("", description="What the provider calls this service.")
     client_secret_file: str = Field(
@@ -81,8 +81,8 @@ class OIDCSettings(Table):
     )
     public_url: str = Field(
         "",
-        description="How browsers call this service; /login/callback after it is the redirect URI to register.",
-        examples=["https://findings.example.org"],
+        description="How browsers call this service, such as https://findings.example.org; /login/callback after it is "
+        "the redirect URI to register.",
     )
     ca: str = Field(
         "",
@@ -121,7 +121,6 @@ class AuditSettings(Table):
         "",
         description="Syslog collector, as host:port, that is sent each event over TLS (RFC 5425); a certificate of "
         "[tls] is shown to it. Empty: none.",
-        examples=["audit.example.org:6514"],
         pattern=r"^$|^\S+:[0-9]{1,5}$",
     )
     collector_ca: str = Field(

@@ -26,7 +26,7 @@ from dicomnlp.config import Settings
 from dicomnlp.errors import AlreadyRunningError, ConfigurationError, DatabaseError
 from dicomnlp.logs import Event, describe, log
 from dicomnlp.store.database import Database
-from dicomnlp.store.schema import audit_cursor
+from dicomnlp.store.schema_access import audit_cursor
 from dicomnlp.store.trail_subjects import patients_of_studies
 
 ROLE: Final = "audit-forwarder"

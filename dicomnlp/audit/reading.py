@@ -13,7 +13,7 @@ from dicomnlp.audit.events import Kind, Outcome
 from dicomnlp.audit.trail import GENESIS, hash_of
 from dicomnlp.model import utc_text
 from dicomnlp.store.database import Database
-from dicomnlp.store.schema import audit_cursor, audit_event, audit_head
+from dicomnlp.store.schema_access import audit_cursor, audit_event, audit_head
 
 _AT_ONCE: Final = 1000
 

@@ -26,7 +26,7 @@ from dicomnlp.model import is_uid
 from dicomnlp.store import faults
 from dicomnlp.store.database import Database
 from dicomnlp.store.rows import Inserter
-from dicomnlp.store.schema import audit_event, audit_head
+from dicomnlp.store.schema_access import audit_event, audit_head
 
 GENESIS: Final = "0" * 64
 """What stands for the hash before the first row."""

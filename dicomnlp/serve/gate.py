@@ -99,8 +99,10 @@ class Gate:
                     try:
                         await asyncio.wrap_future(self._recorder.submit(about.event(message["status"])))
                     except DatabaseError as error:
-                        unrecorded = error
-                        return
+                        # a problem document holds nothing of anybody
+                        if message["status"] < 400:
+                            unrecorded = error
+                            return
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
                 for name, value in SECURITY_HEADERS.items():

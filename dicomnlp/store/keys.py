@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection, Row
 from dicomnlp.errors import NotFoundError, UsageError
 from dicomnlp.model import utc_text
 from dicomnlp.store.database import Database
-from dicomnlp.store.schema import api_key
+from dicomnlp.store.schema_access import api_key
 from dicomnlp.store.scope import Scope
 
 USED_SECONDS: Final = 60.0

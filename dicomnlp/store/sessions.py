@@ -10,7 +10,7 @@ from sqlalchemy.engine import Connection
 
 from dicomnlp.store.database import Database
 from dicomnlp.store.keys import hash_of
-from dicomnlp.store.schema import api_key, pending_login, web_session
+from dicomnlp.store.schema_access import api_key, pending_login, web_session
 from dicomnlp.store.scope import Scope
 
 SEEN_SECONDS: Final = 30.0

@@ -14,7 +14,7 @@ from dicomnlp.errors import NotFoundError, UsageError
 from dicomnlp.serve.access_control import KEEP_SECONDS
 from dicomnlp.serve.access_lockout import LOCK_SECONDS, MAXIMUM_ADDRESSES, WINDOW_SECONDS, WRONG_KEYS, LockOut
 from dicomnlp.store.keys import add_key, find_key, keys, revoke_key
-from dicomnlp.store.schema import api_key
+from dicomnlp.store.schema_access import api_key
 from dicomnlp.store.scope import EVERYTHING, Scope
 
 STATUS = "/api/v1/status"

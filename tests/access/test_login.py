@@ -21,7 +21,7 @@ from dicomnlp.serve.app import create_app
 from dicomnlp.serve.login import STATE_COOKIE, local_path
 from dicomnlp.serve.login_oidc import OIDC
 from dicomnlp.store.keys import revoke_key
-from dicomnlp.store.schema import web_session
+from dicomnlp.store.schema_access import web_session
 
 PAGE = {"Accept": "text/html"}
 SESSION = "dicomnlp_session"

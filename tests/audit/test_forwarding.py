@@ -19,7 +19,7 @@ from dicomnlp.audit.trail import record
 from dicomnlp.config import TLSSettings
 from dicomnlp.errors import ConfigurationError
 from dicomnlp.store.database import Database
-from dicomnlp.store.schema import audit_cursor
+from dicomnlp.store.schema_access import audit_cursor
 from dicomnlp.web_settings import AuditSettings
 
 MESSAGE = re.compile(

@@ -16,7 +16,7 @@ from dicomnlp.audit.reading import TrailFilters, read_trail, rows_after, verify
 from dicomnlp.audit.trail import GENESIS, Recorder, record
 from dicomnlp.errors import DatabaseError
 from dicomnlp.store.database import Database
-from dicomnlp.store.schema import audit_event, audit_head
+from dicomnlp.store.schema_access import audit_event, audit_head
 
 STUDY = "1.2.826.0.1.3680043.10.543.1"
 

@@ -37,7 +37,8 @@ def test_page_lists_the_paths_that_are_answered(page, empty_client):
     # of DICOMweb and FHIR there are pages of their own, held against them by tests/dicomweb/test_documentation.py and
     # tests/serve/test_fhir.py
     answered = {each for each in answered if " /dicom-web" not in each and " /fhir/" not in each}
-    assert listed == answered | {"GET /", "GET /docs", "GET /openapi.json"}
+    login = {"GET /login", "POST /login", "POST /logout", "GET /login/provider", "GET /login/callback"}
+    assert listed == answered | login | {"GET /", "GET /docs", "GET /openapi.json"}
 
 
 def test_page_lists_the_query_parameters(page, empty_client):
