@@ -3,8 +3,8 @@
     scripts/serve --demo                # in another terminal
     .venv/bin/python scripts/screens.py [--web URL] [FOLDER]
 
-It needs Chromium (Debian: apt install chromium fonts-noto-cjk fonts-inter pngquant) and the test extra. The pictures are
-of the same screens each time; what they show is the demonstration's invented data.
+It needs Chromium (Debian: apt install chromium fonts-noto-cjk fonts-inter pngquant) and the test extra. The pictures
+are of the same screens each time; what they show is the demonstration's invented data.
 """
 
 import argparse
