@@ -66,7 +66,7 @@ def _clean_value(item: ContentItem, cleaner: Cleaner, pseudonyms: Pseudonyms) ->
         return None
     what = identifying(item.concept, item.value_type)
     if what is Identifying.AGE:
-        return clean_age(value) if isinstance(value, str) else value
+        return [clean_age(v) for v in value] if isinstance(value, list) else clean_age(str(value))
     if what is not None:
         return placeholder(what)
     if isinstance(value, dict):
@@ -76,7 +76,8 @@ def _clean_value(item: ContentItem, cleaner: Cleaner, pseudonyms: Pseudonyms) ->
     if item.value_type == "UIDREF":
         return pseudonyms.uid(value.strip())
     if item.value_type in {"DATE", "DATETIME"}:
-        return shifted(value[:8], cleaner.shift_days) + value[8:]
+        date = shifted(value[:8], cleaner.shift_days)
+        return date + value[8:] if date else f"[{Kind.DATE.value}]"
     return cleaner.clean(value).text
 
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from dicomnlp.errors import ObjectError
-from dicomnlp.export.content import clean_code, clean_items
+from dicomnlp.export.concepts import Identifying
+from dicomnlp.export.content import clean_code, clean_items, identifying
 from dicomnlp.export.deidentify import OLDEST_TOLD, CleanedText, Cleaner, Identities
 from dicomnlp.export.identities import identities_of
 from dicomnlp.export.pseudonyms import Pseudonyms, read_key, shifted
@@ -173,6 +174,16 @@ class Deidentifier:
             body_part_examined=identity.body_part_examined,
         )
 
+    def is_of(self, report: CleanedReport, text: str, start: int = 0, end: int | None = None) -> bool:
+        """Whether `text` stands there in the narrative that was cleaned, counted as withheld where it doesn't.
+
+        It doesn't where the report was analysed anew since it was read: spans would lead to other words then.
+        """
+        if report.original[start:end] == text:
+            return True
+        self.counts[WITHHELD] += 1
+        return False
+
     def finding(self, stored: StoredFinding, report: CleanedReport) -> StoredFinding:
         """A finding of `report` without identities; its number is another, too."""
         uid = self.pseudonyms.uid
@@ -224,7 +235,10 @@ class Deidentifier:
             title=cleaner.clean(report.title).text,
             document_code=clean_code(report.document_code, cleaner),
             items=clean_items(report.items, cleaner, self.pseudonyms),
-            measurements=tuple(_stated(m, cleaner) for m in report.measurements),
+            # an age stays among the content items, where it is told as 90
+            measurements=tuple(
+                _stated(m, cleaner) for m in report.measurements if identifying(m.concept, "NUM") is not Identifying.AGE
+            ),
             coded_findings=tuple(_coded(_stated(f, cleaner), cleaner) for f in report.coded_findings),
             evidence=tuple(
                 replace(

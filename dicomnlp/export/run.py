@@ -279,16 +279,23 @@ def _deidentified(database: Database, request: Request, deidentifier: Deidentifi
             exported = exported_reports(database, ids)
             cleaned = deidentifier.reports([e.report.sop_instance_uid for e in exported])
             page = [
-                deidentifier.exported(e, cleaned[e.report.sop_instance_uid])
+                deidentifier.exported(e, by)
                 for e in exported
-                if e.report.sop_instance_uid in cleaned
+                if (by := cleaned.get(e.report.sop_instance_uid)) is not None
+                and deidentifier.is_of(by, e.report.report.narrative.text if e.report.report else "")
             ]
             yield (*_of_reports(page, request), keys[-1])
 
 
 def _cleaned_findings(found: list[list[StoredFinding]], deidentifier: Deidentifier) -> tuple[list[Record], list[str]]:
     cleaned = deidentifier.reports([findings[0].sop_instance_uid for findings in found if findings])
-    each = [(f, cleaned[f.sop_instance_uid]) for findings in found for f in findings if f.sop_instance_uid in cleaned]
+    each = [
+        (f, by)
+        for of_report in found
+        for f in of_report
+        if (by := cleaned.get(f.sop_instance_uid)) is not None
+        and deidentifier.is_of(by, f.finding.text, f.finding.start, f.finding.end)
+    ]
     return [finding_record(deidentifier.finding(f, by), by.header) for f, by in each], [f.pipeline for f, _ in each]
 
 

@@ -247,6 +247,19 @@ def test_a_report_whose_original_is_gone_is_withheld(database, tmp_path, monkeyp
         assert manifest["deidentified"]["reports_withheld"] == 1
 
 
+def test_a_report_that_is_analysed_anew_meanwhile_is_withheld(database, tmp_path, monkeypatch):
+    """Its findings would point into another text than the one that was cleaned."""
+    read = exports.narratives_of
+    monkeypatch.setattr(
+        "dicomnlp.export.deidentified.narratives_of",
+        lambda of, ids: {i: text if i != 3 else f"New. {text}" for i, text in read(of, ids).items()},
+    )
+    for what, rows in ((What.REPORTS, 23), (What.FINDINGS, 46)):
+        manifest = export(database, request(Format.JSONL, what, deidentify=True), tmp_path / what)
+        assert manifest["rows"] == rows
+        assert manifest["deidentified"]["reports_withheld"] > 0
+
+
 def test_manifest_is_beside_the_file_and_true(database, tmp_path):
     """Hash, size, rows, pipelines; filters as asked, but for those that would say whom a cleaned export is of."""
     filters = Filters(assertions=(Assertion.PRESENT,), calling_ae_title="PACS", text="nodule")
