@@ -1,7 +1,7 @@
 """Writes requirements.lock: every package that dicomnlp needs to run, by version and by the SHA-256 of its file.
 
-Run with the Python for which it is to be: what is locked is what pip would install there now. `--check` only compares the
-lock with pyproject.toml, and asks no registry.
+Run with the Python for which it is to be: what is locked is what pip would install there now. `--check` only compares
+the lock with pyproject.toml, and asks no registry.
 """
 
 import argparse

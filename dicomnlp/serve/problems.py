@@ -40,8 +40,8 @@ KINDS: dict[str, Kind] = {
     "not_authenticated": Kind(
         HTTPStatus.UNAUTHORIZED,
         "Who asks is not known",
-        "Send an API key as `Authorization: Bearer KEY`, or log in at /login. Keys are made by `dicomnlp keys add`; one "
-        "that has expired or was revoked is not taken.",
+        "Send an API key as `Authorization: Bearer KEY`, or log in at /login. Keys are made by `dicomnlp keys add`; "
+        "one that has expired or was revoked is not taken.",
     ),
     "not_allowed": Kind(
         HTTPStatus.FORBIDDEN,
