@@ -17,13 +17,14 @@ from dicomnlp.serve.access_identities import Shown, may_use
 from dicomnlp.serve.connection import Connection
 from dicomnlp.serve.filters import expanded
 from dicomnlp.serve.interface_language import Catalogue
+from dicomnlp.serve.kept_facets import kept_of
 from dicomnlp.serve.naming import Names
 from dicomnlp.serve.page_parameters import Values, a_day, asked, one_of, told
 from dicomnlp.serve.pages_worklist import MODALITIES
 from dicomnlp.serve.problems import ProblemError
 from dicomnlp.serve.rendering import render, words_of
 from dicomnlp.store import cohorts, follow_up
-from dicomnlp.store.search import Filters, count_findings, facets, filters_from_json, search_findings
+from dicomnlp.store.search import Filters, count_findings, filters_from_json, search_findings
 from dicomnlp.store.search_filters import PUBLIC_NAMES
 from dicomnlp.store.worklist import reports_by_uid
 
@@ -156,7 +157,7 @@ def _register_search(app: FastAPI, connection: Connection, shown: Shown) -> None
             names=Names(words),
             values=_query(filters),
             counts=count_findings(database, wanted),
-            facets=facets(database, wanted, names, limit=_SUGGESTIONS),
+            facets=kept_of(database).read(database, wanted, names, limit=_SUGGESTIONS).values,
             link=lambda name, value: _toggled(_query(filters), name, value),
         )
 

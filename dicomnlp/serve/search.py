@@ -7,17 +7,18 @@ from typing import Annotated, Any, TypeVar
 from fastapi import Body, Depends, FastAPI, Path, Query, Request, Response
 
 from dicomnlp.errors import NotFoundError, UsageError
-from dicomnlp.model import RecommendationKind
+from dicomnlp.model import RecommendationKind, utc_text
 from dicomnlp.serve import schemas, search_schemas
 from dicomnlp.serve.access import ForReaders, ForResearchers, Principal, audited
 from dicomnlp.serve.access_identities import Shown, check_filters, may_use
 from dicomnlp.serve.conditional import answer
 from dicomnlp.serve.connection import Connection
 from dicomnlp.serve.filters import expanded, read_filters
+from dicomnlp.serve.kept_facets import kept_of
 from dicomnlp.serve.parameters import check_query, require_json
 from dicomnlp.serve.problems import ProblemError
 from dicomnlp.store import cohorts, follow_up
-from dicomnlp.store.search import MAXIMUM_PAGE, Filters, count_findings, facets, filters_from_json, search_findings
+from dicomnlp.store.search import MAXIMUM_PAGE, Filters, count_findings, filters_from_json, search_findings
 
 T = TypeVar("T")
 _PROBLEMS = schemas.refused(
@@ -107,13 +108,18 @@ def _register_findings(app: FastAPI, connection: Connection, shown: Shown) -> No
         dependencies=[Depends(check_query)],
     )
     def read_facets(request: Request, principal: ForResearchers, filters: Asked) -> Response:
-        """The commonest values of each field, with their numbers; each field is counted without its own filter."""
+        """The commonest values of each field, with their numbers; each field is counted without its own filter.
+
+        Numbers of more than 200,000 findings may be a minute old: `counted_at` says when they were counted; null: now.
+        """
         check_filters(principal, filters)
-        found = facets(connection.within(principal.scope), expanded(filters))
+        database = connection.within(principal.scope)
+        counted = kept_of(database).read(database, expanded(filters))
         listed = {
-            name: [{"value": value, "findings": number} for value, number in values] for name, values in found.items()
+            name: [{"value": value, "findings": number} for value, number in values]
+            for name, values in counted.values.items()
         }
-        return answer(request, {"facets": listed})
+        return answer(request, {"facets": listed, "counted_at": utc_text(counted.at) if counted.at else None})
 
 
 def _register_recommendations(app: FastAPI, connection: Connection, shown: Shown) -> None:
