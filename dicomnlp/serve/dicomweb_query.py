@@ -171,7 +171,7 @@ def _included(text: str) -> set[int]:
     if len(names) > _MAXIMUM_INCLUDED:
         raise ProblemError("bad_request", f"includefield names at most {_MAXIMUM_INCLUDED} attributes.")
     tags = {int(name, 16) if _TAG.match(name) else tag_for_keyword(name) for name in names}
-    if None in tags:
+    if None in tags or "" in names:
         raise ProblemError("bad_request", "includefield names attributes by keyword or tag of PS3.6, or is all.")
     return {int(tag) for tag in tags if tag is not None}
 

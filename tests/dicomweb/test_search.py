@@ -129,6 +129,8 @@ def test_studies_are_matched_as_the_standard_says(client, held, filters, expecte
         ("offset=99999999999", "bad_request"),
         ("fuzzymatching=perhaps", "bad_request"),
         ("includefield=Nonsense", "bad_request"),
+        ("includefield=", "bad_request"),
+        ("includefield=PatientID,", "bad_request"),
         ("Nonsense=1", "unknown_parameter"),
         ("99990000=1", "unknown_parameter"),
         ("ReferencedSeriesSequence.SeriesInstanceUID=1.2", "unknown_parameter"),
