@@ -5,7 +5,6 @@ Order of precedence: environment variable ``DICOMNLP_<TABLE>__<KEY>``, then the 
 """
 
 import difflib
-import ipaddress
 import json
 import os
 import tomllib
@@ -14,10 +13,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from dicomnlp.errors import ConfigurationError
+from dicomnlp.setting_tables import AddressTable, Table, is_loopback
 from dicomnlp.setting_types import (
     UID,
     AETitle,
@@ -28,46 +28,15 @@ from dicomnlp.setting_types import (
     Port,
     PrivateSOPClass,
 )
+from dicomnlp.web_settings import AuditSettings, OIDCSettings, WebSettings
+
+__all__ = ["Settings", "Table", "is_loopback", "load", "tables"]
 
 ENVIRONMENT_PREFIX = "DICOMNLP_"
 DEFAULT_FILE = Path("config.toml")
 
 
-def is_loopback(host: str) -> bool:
-    """Whether `host` (an address or "localhost") can be reached from this machine only."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-class Table(BaseModel):
-    """A table of config.toml."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
-
-
-class _Address(Table):
-    host: str
-    allow_remote: bool
-
-    @property
-    def _is_encrypted(self) -> bool:
-        return False
-
-    @model_validator(mode="after")
-    def _refuse_open_door(self) -> Self:
-        if not is_loopback(self.host) and not self.allow_remote and not self._is_encrypted:
-            raise ValueError(
-                f"host = {json.dumps(self.host)} can be reached from other machines; "
-                "set allow_remote = true in the same table if that is meant, or use 127.0.0.1"
-            )
-        return self
-
-
-class DICOMAddress(_Address):
+class DICOMAddress(AddressTable):
     """A further address of the DICOM listener; any number of these tables."""
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
@@ -82,7 +51,7 @@ class DICOMAddress(_Address):
         return self.tls
 
 
-class ListenerSettings(_Address):
+class ListenerSettings(AddressTable):
     """The DICOM port."""
 
     ae_title: AETitle = Field("DICOMNLP", description="Application entity title that senders call.")
@@ -266,18 +235,6 @@ class AnalyseSettings(Table):
     )
 
 
-class WebSettings(_Address):
-    """HTTP."""
-
-    host: str = Field("127.0.0.1", description="Address to listen on.")
-    port: Port = Field(8080, description="TCP port.")
-    allow_remote: bool = Field(
-        False,
-        description="Must be true for an address that other machines can reach: requests are not authenticated, "
-        "so put a proxy that authenticates and encrypts before it.",
-    )
-
-
 class LogSettings(Table):
     """Log lines: JSON on stderr, never with anything of a patient."""
 
@@ -300,6 +257,8 @@ class Settings(BaseSettings):
     extract: ExtractSettings = Field(default_factory=ExtractSettings)
     analyse: AnalyseSettings = Field(default_factory=AnalyseSettings)
     web: WebSettings = Field(default_factory=WebSettings)
+    oidc: OIDCSettings = Field(default_factory=OIDCSettings)
+    audit: AuditSettings = Field(default_factory=AuditSettings)
     logs: LogSettings = Field(default_factory=LogSettings)
 
     _file: Path | None = None

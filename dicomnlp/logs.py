@@ -126,6 +126,8 @@ class Event(enum.Enum):
     """Likewise, with what ended it; also a connection that never became an association."""
     TRAFFIC_LOST = ("warning", ("count",))
     """The database didn't take so many of the metrics' sums before the listener ended; ledger and objects are whole."""
+    ASSOCIATION_ROWS_LOST = ("error", ("component", "count"))
+    """The database didn't take so many rows of the audit trail about associations before the listener ended."""
     SECURITY_ALERT = ("warning", ("reason_code", "peer_address", "calling_ae_title", "count"))
     """Somebody tried what the association policy forbids. Each address and reason is said once a minute at the most,
     `count` being how often it has happened since the last time."""
@@ -171,6 +173,14 @@ class Event(enum.Enum):
     PACK_REFUSED = ("error", ("message",))
     OVERLAY_REFUSED = ("error", ("count", "message"))
     """What the site adds to a language pack has faults, of which the message is the first: the pack is used alone."""
+
+    AUDIT_FORWARDING_FAILED = ("warning", ("component", "error_type", "place"))
+    """Rows of the audit trail can't be told to audit.collector; they are kept, and told when it is there again."""
+    AUDIT_FORWARDING_RESUMED = ("info", ("component", "seconds"))
+    """Rows are told to the collector again, after so long."""
+    AUDIT_TRAIL_BROKEN = ("error", ())
+    """The audit trail doesn't hold the row that the anchor file names: rows were cut off or written anew. Further ones
+    are added all the same, and the anchor stays as it is; see `dicomnlp audit verify`."""
 
     REQUEST_FAILED = ("error", ("route", "error_type", "place"))
     REQUEST = ("info", ("route", "status", "seconds"))

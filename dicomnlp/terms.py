@@ -105,6 +105,8 @@ class Door(enum.StrEnum):
     C_STORE = "c_store"
     IMPORT = "import"
     WATCHED_FOLDER = "watched_folder"
+    STOW = "stow"
+    """DICOMweb's Store transaction (PS3.18 10.5)."""
 
 
 class Outcome(enum.StrEnum):

@@ -1,4 +1,4 @@
-"""Sends the sample reports to a running service and shows what it found in them.
+"""Sends a hundred studies of demonstration to a running service and shows what it found in them.
 
     python scripts/demo.py [--config FILE] [--host H] [--port N] [--ae-title AE] [--web URL]
 
@@ -17,11 +17,13 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+import demo_reports
 import make_samples
+from pydicom.config import disable_value_validation
 from pydicom.dataset import FileDataset
 from pynetdicom import AE, build_context
 from pynetdicom.association import Association
@@ -178,7 +180,11 @@ def associate(objects: Iterable[FileDataset], *, host: str, port: int, ae_title:
 
 
 def send(
-    objects: Iterable[FileDataset], association: Association, *, on_sent: Callable[[], None] = lambda: None
+    objects: Iterable[FileDataset],
+    association: Association,
+    *,
+    faulty: Iterable[FileDataset] = (),
+    on_sent: Callable[[], None] = lambda: None,
 ) -> None:
     """Send `objects` by C-STORE (PS3.4 B.2), then release the association.
 
@@ -188,8 +194,10 @@ def send(
         With file meta information.
     association
         Established, with a presentation context for each.
+    faulty
+        Sent after them, whatever is answered: what becomes of these is to be seen on the pages.
     on_sent
-        Called after each object that was answered with 0x0000.
+        Called after each of `objects` that was answered with 0x0000.
 
     Raises
     ------
@@ -208,6 +216,9 @@ def send(
             if status != 0x0000:
                 raise DemoError(f"the service answers 0x{status:04X} to {instance}; see `dicomnlp failures`")
             on_sent()
+        for dataset in faulty:
+            with disable_value_validation():
+                association.send_c_store(dataset)
     finally:
         if association.is_established:
             association.release()
@@ -235,29 +246,32 @@ def wait_until_analysed(
         A report ended otherwise than analysed, or some still wait when the time is over.
     """
     deadline = time.monotonic() + seconds
-    waiting = {study: set(instances) for study, instances in studies.items()}
-    total = sum(map(len, waiting.values()))
-    while True:
-        for study, instances in waiting.items():
-            if not instances:
-                continue
-            for report in web.reports(study):
-                uid, state = report["sop_instance_uid"], report["state"]
-                if uid in instances and state == "analysed":
-                    instances.discard(uid)
-                elif uid in instances and state != "pending":
-                    reason = f" ({report['reason_code']})" if report["reason_code"] else ""
-                    raise DemoError(f"report {uid} ended as {state}{reason}; see `dicomnlp failures`")
-        left = sum(map(len, waiting.values()))
-        on_progress(total - left)
-        if not left:
-            return
-        if time.monotonic() >= deadline:
-            raise DemoError(
-                f"{left} of {total} reports are not analysed after {seconds:.0f} s; "
-                "they stay pending and `dicomnlp status` tells how they get on"
-            )
-        time.sleep(PAUSE_SECONDS)
+    total, done = sum(map(len, studies.values())), 0
+    # one after the other: by the time that the first is done the others nearly are, and are asked for once
+    for study, instances in studies.items():
+        while waiting := _waiting(web.reports(study), instances):
+            if time.monotonic() >= deadline:
+                raise DemoError(
+                    f"{total - done - len(instances) + len(waiting)} of {total} reports are not analysed after "
+                    f"{seconds:.0f} s; they stay pending and `dicomnlp status` tells how they get on"
+                )
+            time.sleep(PAUSE_SECONDS)
+        done += len(instances)
+        on_progress(done)
+
+
+def _waiting(reports: Iterable[Mapping[str, Any]], instances: Collection[str]) -> set[str]:
+    """Those of `instances` that aren't analysed yet."""
+    states = {r["sop_instance_uid"]: r for r in reports}
+    waiting = set()
+    for uid in instances:
+        state = states[uid]["state"] if uid in states else "superseded"
+        if state == "pending":
+            waiting.add(uid)
+        elif state not in {"analysed", "superseded"}:
+            reason = f" ({states[uid]['reason_code']})" if states[uid]["reason_code"] else ""
+            raise DemoError(f"report {uid} ended as {state}{reason}; see `dicomnlp failures`")
+    return waiting
 
 
 def findings_table(title: str, findings: Sequence[Mapping[str, Any]]) -> Table:
@@ -297,7 +311,8 @@ def run(
     DemoError
         With a message for people.
     """
-    objects = list(make_samples.build_samples().values())
+    objects = list(demo_reports.build_reports().values())
+    faulty = list(demo_reports.build_faults().values())
     studies: dict[str, set[str]] = {}
     for dataset in objects:
         studies.setdefault(str(dataset.StudyInstanceUID), set()).add(str(dataset.SOPInstanceUID))
@@ -306,12 +321,12 @@ def run(
         return when_ready(attempt, seconds=startup_seconds, still_starting=running)
 
     ready(lambda: web.get("/readyz"))
-    association = ready(lambda: associate(objects, host=host, port=port, ae_title=ae_title))
+    association = ready(lambda: associate([*objects, *faulty], host=host, port=port, ae_title=ae_title))
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=err) as progress:
         sent = progress.add_task(f"sent to {ae_title}", total=len(objects))
         analysed = progress.add_task("analysed", total=len(objects))
-        send(objects, association, on_sent=lambda: progress.advance(sent))
+        send(objects, association, faulty=faulty, on_sent=lambda: progress.advance(sent))
         wait_until_analysed(
             web, studies, seconds=ANALYSIS_SECONDS, on_progress=lambda n: progress.update(analysed, completed=n)
         )
@@ -326,7 +341,8 @@ def run(
         f"{len(objects)} reports of {len(studies)} studies are analysed; above are the first {len(shown)}. Go on with:"
     )
     for line in (
-        f"{web.address}/docs",
+        f"{web.address}/",
+        f"{web.address}/studies/{shown[0]}",
         f"{web.address}/api/v1/studies/{shown[0]}/findings",
         f"{command} findings {shown[0]}",
         f"{command} report {shown[-1]}",

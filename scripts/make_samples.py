@@ -61,6 +61,8 @@ OPTIONAL_KEYS = frozenset(
         "preliminary_flag",
         "predecessor",
         "compared_with",
+        "language",
+        "institution",
     }
 )
 PATIENT_KEYS = frozenset({"name", "id", "birth_date", "sex"})
@@ -109,7 +111,11 @@ def build_samples(folder: Path = SAMPLES) -> dict[str, FileDataset]:
     SampleError
         When a sample file is malformed.
     """
-    samples = read_samples(folder)
+    return build(read_samples(folder))
+
+
+def build(samples: dict[str, dict[str, Any]]) -> dict[str, FileDataset]:
+    """The reports of `samples`, as `read_samples` gives them, as SR objects; raises as `build_samples`."""
     return {name: _build(name, samples) for name in samples}
 
 
@@ -175,7 +181,7 @@ def _build(name: str, samples: dict[str, dict[str, Any]]) -> FileDataset:
     dataset.SOPClassUID = meta.MediaStorageSOPClassUID
     dataset.SOPInstanceUID = meta.MediaStorageSOPInstanceUID
     _add_patient_and_study(dataset, sample)
-    _add_series(dataset, name)
+    _add_series(dataset, name, sample)
     _add_document(dataset, sample)
     _add_references(dataset, sample, samples)
     _add_content(dataset, name, sample)
@@ -199,7 +205,7 @@ def _add_patient_and_study(dataset: Dataset, sample: dict[str, Any]) -> None:
     dataset.ReferringPhysicianName = "DEMO^REFERRER"
 
 
-def _add_series(dataset: Dataset, name: str) -> None:
+def _add_series(dataset: Dataset, name: str, sample: dict[str, Any]) -> None:
     """SR Document Series and General Equipment modules (PS3.3 C.17.1, C.7.5.1)."""
     dataset.Modality = "SR"
     dataset.SeriesInstanceUID = _uid("series", name)
@@ -208,7 +214,7 @@ def _add_series(dataset: Dataset, name: str) -> None:
     dataset.ReferencedPerformedProcedureStepSequence = []
     dataset.Manufacturer = "dicomnlp"
     dataset.ManufacturerModelName = "make_samples"
-    dataset.InstitutionName = "DEMO HOSPITAL"
+    dataset.InstitutionName = sample.get("institution", "DEMO HOSPITAL")
 
 
 def _add_document(dataset: Dataset, sample: dict[str, Any]) -> None:
@@ -284,7 +290,7 @@ def _add_content(dataset: Dataset, name: str, sample: dict[str, Any]) -> None:
         {
             "relationship": "HAS CONCEPT MOD",
             "concept": "121049 DCM Language of Content Item and Descendants",
-            "code": "en RFC5646 English",
+            "code": sample.get("language", "en RFC5646 English"),
         },
     )
     observer_type = _item(

@@ -80,7 +80,8 @@ def test_absolute_and_postgresql_urls_are_left_alone(file):
         ('[listener]\nae_title = "SEVENTEEN_LETTERS"\n', ["listener.ae_title"]),
         ('[listener]\nae_title = "A\\\\B"\n', ["listener.ae_title"]),
         ('[listener]\nhost = "0.0.0.0"\n', ["listener", "allow_remote"]),
-        ('[web]\nhost = "192.168.0.1"\n', ["web", "allow_remote"]),
+        ('[web]\nhost = "192.168.0.1"\n', ["web", "authentication"]),
+        ('[web]\nhost = "192.168.0.1"\nauthentication = "on"\n', ["web", "certificate", "allow_remote"]),
         ('[logs]\nlevel = "loud"\n', ["logs.level"]),
         ("listener = [\n", ["site.toml", "TOML"]),
     ],
@@ -115,7 +116,7 @@ def test_misspelt_environment_variable_is_refused(file, monkeypatch):
         ("dicomnlp_web__port", "70000", "web.port"),
         ("DICOMNLP_LISTENER", '{"port": "abc"}', "listener.port"),
         # wrong with the table as a whole, because of this key
-        ("DICOMNLP_WEB__HOST", "0.0.0.0", "allow_remote"),
+        ("DICOMNLP_WEB__HOST", "0.0.0.0", "authentication"),
         ("DICOMNLP_EXTRACT__CHARACTER_SET_FALLBACKS", '["klingon"]', "Python codec"),
         ("DICOMNLP_EXTRACT__CHARACTER_SET_FALLBACKS", "klingon", "JSON"),
         ("DICOMNLP_LISTENER", "{", "JSON"),

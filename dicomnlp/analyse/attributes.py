@@ -25,6 +25,7 @@ from dicomnlp.analyse.counts import NumeralReader
 from dicomnlp.analyse.details import Place, owner
 from dicomnlp.analyse.matches import Match, Matches
 from dicomnlp.analyse.pack import Pack
+from dicomnlp.analyse.sizes import SizeReader
 from dicomnlp.analyse.tokens import tokenize
 from dicomnlp.analyse.topics import Place as TopicPlace
 from dicomnlp.analyse.topics import TopicReader
@@ -70,6 +71,8 @@ class AttributeReader:
         self._asides = frozenset(word.lower() for word in words.asides)
         self._halts = self._breaks | frozenset(words.phrase_breaks)
         self._topics = TopicReader(words, pack.anatomy) if words.topics else None
+        amounts = frozenset(word.lower() for word in words.amounts)
+        self._size_reader = SizeReader(self._asides, amounts, turns=words.topics)
         self._qualities = frozenset(tokenize(phrase.lower()).words for phrase in words.qualities)
         self._quality_lengths = sorted({len(phrase) for phrase in self._qualities})
         self._numerals = NumeralReader(pack)
@@ -77,7 +80,6 @@ class AttributeReader:
         self._adverbs = frozenset(word.lower() for word in words.adverbs)
         self._apart = [tokenize(phrase.lower()).words for phrase in words.apart]
         self._apart_first = frozenset(phrase[0] for phrase in self._apart)
-        self._amounts = frozenset(word.lower() for word in words.amounts)
         self._size_words = frozenset(tokenize(words).words for words in words.size_words)
         self._sized = {i for i in pack.concepts if any(pack.concepts[p].sized for p in pack.lineage(i))}
 
@@ -115,7 +117,7 @@ class AttributeReader:
         clause = Clause(
             words, targets, self._joins, self._breaks, self._halts, self._prepositions, self._ties, marked, beside
         )
-        owners = self._owners(clause, targets, measurements, matches.sites) if measurements else []
+        owners = self._size_reader.owners(clause, targets, measurements, matches.sites) if measurements else []
         said = [span for _, span in measurements] + [(p.start, p.end) for p in (*levels, *image_references)]
         counts = sorted([*matches.counts, *self._numerals.read(words, targets, said)], key=_PLACE)
         leveled = [Match(place.text, place.start, place.end, (place.start, place.end)) for place in levels]
@@ -460,48 +462,3 @@ class AttributeReader:
                     replace(common, laterality=Laterality(other.identifier), severity=Severity(second)),
                 )
         return ()
-
-    def _owners(
-        self,
-        clause: Clause,
-        targets: Sequence[Match],
-        measurements: Sequence[tuple[Measurement, tuple[int, int]]],
-        sites: Sequence[Match],
-    ) -> list[int | None]:
-        """Which target each measurement is of."""
-        owners: list[int | None] = []
-        for measurement, (start, end) in measurements:
-            if measurement.kind == "distance":
-                owners.append(None)
-                continue
-            after = next((i for i, t in enumerate(targets) if t.start >= end), None)
-            before = next((i for i in reversed(range(len(targets))) if targets[i].end <= start), None)
-            inside = next((i for i, t in enumerate(targets) if t.start < end and start < t.end), None)
-            if inside is not None and clause.words_of(end, targets[inside].predicate[0], self._asides):
-                owners.append(None)  # "the liver measures 17 cm with steatosis": the size is the organ's
-                continue
-            if inside is not None:
-                owners.append(inside)
-            elif (
-                after is not None
-                and targets[after].start - end < ADJECTIVES
-                and (clause.free(end, after) or self._amount(clause, end, after))
-            ):
-                owners.append(after)
-            elif before is not None and self._topics and clause.turns_to_a_site(targets[before].end, start, sites):
-                owners.append(None)
-            elif before is not None and clause.unbroken(targets[before].end, start):
-                owners.append(before)
-            elif owners and owners[-1] is not None:
-                owners.append(owners[-1])
-            elif after is not None and clause.unbroken(end, targets[after].start):
-                # "the appendix measures 12 mm, with fat stranding": the size is the organ's
-                of_site = any(s.start < targets[after].start and s.end < targets[after].end for s in sites)
-                owners.append(None if of_site else after)
-            else:
-                owners.append(None)
-        return owners
-
-    def _amount(self, clause: Clause, end: int, target: int) -> bool:
-        """Whether a size that ends before `end` is of the finding that follows: "3 mm of retrolisthesis"."""
-        return clause.words[end] in self._amounts and clause.free(end + 1, target)

@@ -10,7 +10,8 @@ from collections.abc import Collection, Mapping
 from functools import cache
 from pathlib import Path
 
-from dicomnlp.analyse.pack import LANGUAGES, TARGET, read_pack
+from dicomnlp.analyse.names import entries, folders
+from dicomnlp.analyse.pack import TARGET
 from dicomnlp.errors import UsageError
 
 PARTS = Path(__file__).parent / "anatomy_parts.toml"
@@ -45,16 +46,21 @@ def _expand(identifier: str, below: Mapping[str, Collection[str]], kind: str) ->
     return tuple(sorted(found))
 
 
+def _add_children(below: defaultdict[str, set[str]], kind: str) -> None:
+    for folder in folders():
+        for identifier, entry in entries(kind, folder).items():
+            below[identifier] |= set()
+            parent = entry.get("parent")
+            if isinstance(parent, str):
+                below[parent].add(identifier)
+
+
 @cache
 def _concepts() -> dict[str, set[str]]:
     """Each concept's children."""
     below: defaultdict[str, set[str]] = defaultdict(set)
     below[TARGET] = set()
-    for path in LANGUAGES.glob("*/pack.toml"):
-        for identifier, entry in read_pack(path.parent).concepts.items():
-            below[identifier] |= set()
-            if entry.parent is not None:
-                below[entry.parent].add(identifier)
+    _add_children(below, "concepts")
     return dict(below)
 
 
@@ -62,11 +68,7 @@ def _concepts() -> dict[str, set[str]]:
 def _sites() -> dict[str, set[str]]:
     """Each site's parts."""
     below: defaultdict[str, set[str]] = defaultdict(set)
-    for path in LANGUAGES.glob("*/pack.toml"):
-        for identifier, entry in read_pack(path.parent).anatomy.items():
-            below[identifier] |= set()
-            if entry.parent is not None:
-                below[entry.parent].add(identifier)
+    _add_children(below, "anatomy")
     for whole, parts in tomllib.loads(PARTS.read_text(encoding="utf-8"))["parts"].items():
         below[whole].update(parts)
     return dict(below)

@@ -60,7 +60,10 @@ class Tokens:
         self._text = text
         self.words = tuple(words)
         self.lower = tuple(lower)
-        self._starts, self._ends = places or (None, None)
+        self._starts: Sequence[int] | None = None
+        self._ends: Sequence[int] | None = None
+        if places is not None:
+            self._starts, self._ends = places
 
     @property
     def starts(self) -> Sequence[int]:

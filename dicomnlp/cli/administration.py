@@ -8,6 +8,7 @@ from typing import Annotated
 import rich.table
 import typer
 
+from dicomnlp.cli.auditing import open_audited
 from dicomnlp.cli.checking import run_checks
 from dicomnlp.cli.context import open_database, out, settings_of, write_line
 from dicomnlp.cli.tables import print_records
@@ -63,7 +64,7 @@ def failures(
     """
     from dicomnlp.store.status import read_failures, retry_failed
 
-    database = open_database(context)
+    database = open_audited(context, "admin" if retry else "query")
     if retry:
         count = retry_failed(database)
         database.close()

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from dicomnlp.cli.context import checked_uid, open_database, out, write_line
+from dicomnlp.cli.auditing import open_audited
+from dicomnlp.cli.context import checked_uid, out, write_line
 from dicomnlp.cli.tables import print_records, printable
 from dicomnlp.model import utc_text
 
@@ -41,7 +42,7 @@ def quarantine(
     """
     from dicomnlp.store.quarantine import read_quarantine
 
-    database = open_database(context)
+    database = open_audited(context, "query")
     rows = read_quarantine(database, limit)
     database.close()
     if as_json:
@@ -87,7 +88,7 @@ def assign(
 
     if undo == (study_instance_uid is not None):
         raise typer.BadParameter("name the study, or --undo")
-    database = open_database(context)
+    database = open_audited(context, "admin")
     try:
         if study_instance_uid is None:
             undo_assignment(database, sop_instance_uid)
@@ -112,7 +113,7 @@ def restore(
     """
     from dicomnlp.store.rejections import revoke_rejection, undo_revocation
 
-    database = open_database(context)
+    database = open_audited(context, "admin")
     try:
         notes = (undo_revocation if undo else revoke_rejection)(database, sop_instance_uid)
     finally:
@@ -134,7 +135,7 @@ def merge(
     """
     from dicomnlp.store.merges import merge_patients
 
-    database = open_database(context)
+    database = open_audited(context, "admin")
     try:
         merge_patients(database, old_patient_id, new_patient_id, issuer)
     finally:
@@ -155,7 +156,7 @@ def unmerge(
     """
     from dicomnlp.store.merges import unmerge_patients
 
-    database = open_database(context)
+    database = open_audited(context, "admin")
     try:
         unmerge_patients(database, old_patient_id, new_patient_id, issuer)
     finally:
@@ -176,7 +177,7 @@ def show(
     """
     from dicomnlp.store.patients import read_patient
 
-    database = open_database(context)
+    database = open_audited(context, "view")
     try:
         patient = read_patient(database, patient_id, issuer)
     finally:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any, TextIO
 
 from dicomnlp.cli.context import write_text
+from dicomnlp.export.cells import cell
 from dicomnlp.store.answers import StoredFinding
 
 COLUMNS = (
@@ -53,13 +54,3 @@ def _pick(record: dict[str, Any], column: str) -> Any:
     if column == "measurements":
         return "; ".join(f"{'x'.join(f'{v:g}' for v in m['values'])} {m['unit']}" for m in value)
     return value
-
-
-def cell(value: Any) -> str:
-    """`value` as a cell; a text that a spreadsheet would run as a formula gets a leading quote."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    text = str(value)
-    return "'" + text if isinstance(value, str) and text[:1] in ("=", "+", "-", "@", "\t", "\r") else text

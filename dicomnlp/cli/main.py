@@ -10,9 +10,12 @@ import typer
 from dicomnlp import __version__, logs
 from dicomnlp.cli import (
     administration,
+    auditing,
     correcting,
     evaluation,
+    exporting,
     helping,
+    keys,
     labelling,
     objects,
     packs,
@@ -58,12 +61,15 @@ service.register(app)
 objects.register(app)
 queries.register(app)
 searching.register(app)
+exporting.register(app)
 labelling.register(app)
 evaluation.register(app)
 reprocessing.register(app)
 administration.register(app)
 packs.register(app)
 correcting.register(app)
+keys.register(app)
+auditing.register(app)
 helping.tidy(app)
 
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import rich.progress
 import typer
 
-from dicomnlp.cli.context import STOPPED, analysing, err, open_database, settings_of, write_line
+from dicomnlp.cli.auditing import open_audited
+from dicomnlp.cli.context import STOPPED, analysing, err, settings_of, write_line
 from dicomnlp.cli.document import print_report
 from dicomnlp.cli.reading import print_analysis
 from dicomnlp.cli.tables import printable
@@ -50,7 +51,7 @@ def import_files(
     from dicomnlp.receive.intake import Intake
 
     settings = settings_of(context)
-    database = open_database(context)
+    database = open_audited(context, "transfer")
     intake = Intake(settings, database)
     outcomes: Counter[str] = Counter()
     progress = rich.progress.Progress(

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dicomnlp.cli.context import checked_uid, err, moment, open_database, out, write_line
+from dicomnlp.cli.auditing import open_audited
+from dicomnlp.cli.context import checked_uid, err, moment, out, write_line
 from dicomnlp.cli.findings_output import FindingsCsv, write_findings_json
 from dicomnlp.cli.reading import images_told, print_analysis, print_changes, print_findings, states_told
 from dicomnlp.errors import NotFoundError, UsageError
@@ -61,7 +62,7 @@ def findings(
         raise typer.BadParameter("choose --json or --csv")
     if all_versions and as_of is not None:
         raise typer.BadParameter("choose --all-versions or --as-of")
-    database = open_database(context)
+    database = open_audited(context, "view")
     ask = functools.partial(
         page_of_study,
         database,
@@ -125,7 +126,7 @@ def report(
 
     if as_json and not changes:
         raise typer.BadParameter("--json goes with --changes")
-    database = open_database(context)
+    database = open_audited(context, "view")
     try:
         if changes:
             found_changes = changes_of_report(database, uid)

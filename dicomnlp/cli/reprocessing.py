@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Self
 import rich.progress
 import typer
 
-from dicomnlp.cli.context import STOPPED, analysing, checked_uid, err, open_database, write_line
+from dicomnlp.cli.auditing import open_audited
+from dicomnlp.cli.context import STOPPED, analysing, checked_uid, err, write_line
 from dicomnlp.errors import AlreadyRunningError, NotFoundError
 from dicomnlp.model import State
 
@@ -71,7 +72,7 @@ def reprocess(
         if character_set:
             stated_codecs(character_set)
     settings = analysing(context)
-    database = open_database(context)
+    database = open_audited(context, "admin")
     if character_set is not None:
         state_character_set(database, uids or (), character_set)
     pipelines = tuple(pipeline_name(code) for code in languages()) if outdated else ()

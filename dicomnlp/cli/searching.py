@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import rich.text
 import typer
 
-from dicomnlp.cli.context import err, open_database, out, write_line
+from dicomnlp.cli.auditing import open_audited
+from dicomnlp.cli.context import err, out, write_line
 from dicomnlp.cli.filter_options import expanded, require_some, takes_filters
 from dicomnlp.cli.findings_output import FindingsCsv, write_findings_json
 from dicomnlp.cli.reading import STYLES, size_text
@@ -67,7 +68,7 @@ def search(
         raise typer.BadParameter("choose one of --json, --csv and --count; --count goes with --json")
     if cohort_name is not None and filters.to_json():
         raise typer.BadParameter("a cohort has its filters; add none to it", param_hint="--cohort")
-    database = open_database(context)
+    database = open_audited(context, "query")
     try:
         if cohort_name is not None:
             filters = read_cohort(database, cohort_name).filters
@@ -153,7 +154,7 @@ def save(
 
     require_some(filters)
     expanded(filters)  # refuses what isn't known, before it is kept
-    database = open_database(context)
+    database = open_audited(context, "admin")
     try:
         save_cohort(database, name, filters, created_by="", replace=replace)
     finally:
@@ -170,7 +171,7 @@ def list_cohorts(
     """
     from dicomnlp.store.cohorts import cohorts
 
-    database = open_database(context)
+    database = open_audited(context, "query")
     try:
         found = cohorts(database)
     finally:
@@ -198,7 +199,7 @@ def show(
     from dicomnlp.store.cohorts import read_cohort
     from dicomnlp.store.search import count_findings
 
-    database = open_database(context)
+    database = open_audited(context, "query")
     try:
         found = read_cohort(database, name)
         counts = count_findings(database, expanded(found.filters))
@@ -219,7 +220,7 @@ def delete(context: typer.Context, name: _Name) -> None:
     """
     from dicomnlp.store.cohorts import delete_cohort
 
-    database = open_database(context)
+    database = open_audited(context, "admin")
     try:
         delete_cohort(database, name)
     finally:

@@ -1,21 +1,26 @@
 """Commands that run the service, whole or in parts."""
 
+import contextlib
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection
-from typing import Annotated
+from collections.abc import Callable, Collection, Iterator
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dicomnlp import logs
+from dicomnlp.cli.auditing import local_user
 from dicomnlp.cli.context import database_of, settings_of, write_line
 from dicomnlp.config import Settings
-from dicomnlp.errors import AlreadyRunningError, ConfigurationError, PortInUseError
+from dicomnlp.errors import AlreadyRunningError, ConfigurationError, DatabaseError, PortInUseError
 from dicomnlp.logs import Event, log
 from dicomnlp.serve.reloading import Signals, changed_keys, watch_hangups
+
+if TYPE_CHECKING:
+    from dicomnlp.store.database import Database
 
 LISTENER_TABLES = frozenset({"listener", "tls", "peers", "database", "logs"})
 LIVE_LISTENER_KEYS = frozenset(
@@ -29,7 +34,7 @@ LIVE_LISTENER_KEYS = frozenset(
 """Of [listener], what can change while it runs."""
 WORK_TABLES = frozenset({"work", "extract", "analyse", "peers", "logs"})
 WATCH_TABLES = frozenset({"watch", "listener", "logs"})
-WEB_TABLES = frozenset({"web", "logs"})
+WEB_TABLES = frozenset({"web", "oidc", "audit", "tls", "logs"})
 """What counts for these parts: when a key of such a table changes, they drain and start afresh."""
 
 ORPHAN_SECONDS = 5.0
@@ -62,7 +67,8 @@ def serve(context: typer.Context) -> None:
     with database.hold("service"):
         watched = ["watch"] if settings.watch_folder else []
         parts = ["listen"] * settings.listener.processes + [*watched, "work", "web"]
-        exit_code = supervise(settings, parts, on_ready=write_line)
+        with _in_trail(database, "serve"):
+            exit_code = supervise(settings, parts, on_ready=write_line)
     database.close()
     raise typer.Exit(exit_code)
 
@@ -156,10 +162,16 @@ def web(context: typer.Context, supervised: Supervised = False) -> None:
 
     settings = settings_of(context)
 
-    def run(stop: threading.Event) -> None:
-        run_web(settings, on_ready=_announce("web"), stop=stop)
+    renewable: list[Callable[[Settings], None]] = []
 
-    _run_part(settings, "web", run, supervised=supervised, restart_tables=WEB_TABLES)
+    def run(stop: threading.Event) -> None:
+        run_web(settings, on_ready=_announce("web"), stop=stop, on_renewable=renewable.append)
+
+    def renew(new: Settings) -> None:
+        for put_into_effect in renewable:
+            put_into_effect(new)
+
+    _run_part(settings, "web", run, supervised=supervised, restart_tables=WEB_TABLES, renew=renew)
 
 
 def _announce(part: str) -> Callable[[str], None]:
@@ -178,6 +190,7 @@ def _run_part(
     *,
     supervised: bool,
     restart_tables: Collection[str] = (),
+    renew: Callable[[Settings], None] = lambda _: None,
 ) -> None:
     logs.configure(settings.logs.level, part)
     stop, afresh = threading.Event(), threading.Event()
@@ -191,6 +204,7 @@ def _run_part(
         fixed = [key for key in changed_keys(settings, new) if key.startswith("database.")]
         if fixed:
             raise ConfigurationError(f"{', '.join(fixed)} can't change while the service runs; stop it and start it")
+        renew(new)
         if changed:
             afresh.set()
             stop.set()
@@ -207,7 +221,10 @@ def _run_part(
     deadline = time.monotonic() + (ORPHAN_SECONDS if supervised else 0.0)
     while True:
         try:
-            run(stop)
+            with contextlib.ExitStack() as stack:
+                if not supervised:
+                    stack.enter_context(_part_in_trail(settings, part))
+                run(stop)
             break
         except (AlreadyRunningError, PortInUseError):
             if time.monotonic() > deadline:
@@ -222,6 +239,40 @@ def _run_part(
         sys.stdout.flush()
         os.execv(sys.executable, sys.orig_argv)  # noqa: S606  our own command line
     log(Event.STOPPED, component=part, exit_code=0)
+
+
+@contextlib.contextmanager
+def _in_trail(database: "Database", part: str) -> Iterator[None]:
+    """Record the start of a service and its end, however it ends but by being killed."""
+    from dicomnlp.audit.events import AuditEvent, Kind, Outcome
+    from dicomnlp.audit.trail import record
+
+    def note(action: str) -> None:
+        event = AuditEvent(Kind.ACTIVITY, local_user(), "", Outcome.SUCCESS, action=f"{part} {action}", role="admin")
+        record(database, event)
+
+    note("started")
+    try:
+        yield
+    finally:
+        note("stopped")
+
+
+@contextlib.contextmanager
+def _part_in_trail(settings: Settings, part: str) -> Iterator[None]:
+    """The same for a part that runs alone; the web part also runs, and answers nothing, while the database is away."""
+    try:
+        database = database_of(settings)
+    except DatabaseError:
+        if part != "web":
+            raise
+        yield
+        return
+    try:
+        with _in_trail(database, part):
+            yield
+    finally:
+        database.close()
 
 
 def _end_with_supervisor() -> None:

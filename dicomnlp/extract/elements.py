@@ -133,7 +133,14 @@ def _name(tag: int) -> str:
     return f"{tag:08X}"
 
 
-def scan(data: bytes, transfer_syntax_uid: str, *, nested: bool = True, max_inflated: int = MAX_INFLATED) -> Scan:
+def scan(
+    data: bytes,
+    transfer_syntax_uid: str,
+    *,
+    nested: bool = True,
+    max_inflated: int = MAX_INFLATED,
+    keep_bulk: bool = False,
+) -> Scan:
     """Split an encoded data set into its elements.
 
     Parameters
@@ -148,6 +155,8 @@ def scan(data: bytes, transfer_syntax_uid: str, *, nested: bool = True, max_infl
         nested deeper than is allowed.
     max_inflated
         Bytes that a deflated data set may have once inflated.
+    keep_bulk
+        Also binary values of more than a megabyte, which nobody reads a report from.
 
     Raises
     ------
@@ -171,7 +180,8 @@ def scan(data: bytes, transfer_syntax_uid: str, *, nested: bool = True, max_infl
         stated = EXPLICIT_BIG
     else:
         stated = EXPLICIT_LITTLE
-    result = _Scanner(data, found, nested=nested or may_nest_too_deep(data, big_endian=found.big_endian)).run()
+    nested = nested or may_nest_too_deep(data, big_endian=found.big_endian)
+    result = _Scanner(data, found, nested=nested, bulk=len(data) if keep_bulk else _BULK).run()
     if found != stated:
         result.warnings.append("transfer_syntax_mismatch")
     return result
@@ -231,11 +241,11 @@ class _Frame(NamedTuple):
 class _Scanner:
     """One pass over one data set."""
 
-    def __init__(self, data: bytes, encoding: Encoding, *, nested: bool, sharing: bool = True) -> None:
-        self.data = data
-        self.encoding = encoding
-        self.nested = nested
-        self.sharing = sharing
+    def __init__(
+        self, data: bytes, encoding: Encoding, *, nested: bool, sharing: bool = True, bulk: int = _BULK
+    ) -> None:
+        self.data, self.encoding = data, encoding
+        self.nested, self.sharing, self.bulk = nested, sharing, bulk
         self.warnings: list[str] = []
         self.root: DataSet = {}
 
@@ -409,7 +419,7 @@ class _Scanner:
                     unpack_tag, unpack_16, unpack_32 = unpackers(encoding)
                 continue
 
-            if is_sequence or (length > _BULK and vr in _BINARY_VRS and tag != _ENCAPSULATED_DOCUMENT):
+            if is_sequence or (length > self.bulk and vr in _BINARY_VRS and tag != _ENCAPSULATED_DOCUMENT):
                 elements.setdefault(tag, Element(vr, b""))
             elif tag not in elements:
                 value = data[start:stop]

@@ -129,7 +129,7 @@ class Association:
         self._began = time.monotonic()
         self._request: Request | None = None
         self._contexts: dict[int, AcceptedContext] = {}
-        self._log = AssociationLog(connection, peer_address, house.traffic)
+        self._log = AssociationLog(connection, peer_address, house.traffic, house.trail)
         self._ended_from_outside: str | None = None
         self._is_framed = True
         """Whether what comes next can be read as PDUs."""

@@ -1,10 +1,11 @@
-"""What is told of an association from outside: its lines of the log, and its part of the metrics."""
+"""What is told of an association from outside: its lines of the log, its part of the metrics, its row of the trail."""
 
 import time
 from typing import Any, Final
 
 from dicomnlp.logs import Event, log
 from dicomnlp.model import Receipt
+from dicomnlp.receive.association_trail import AssociationTrail
 from dicomnlp.receive.negotiation import Acceptance, Rejection, Request
 from dicomnlp.receive.pdu import Connection
 from dicomnlp.receive.traffic import Traffic
@@ -24,12 +25,15 @@ class AssociationLog:
         Where it comes from.
     traffic
         Counts.
+    trail
+        Records.
     """
 
-    def __init__(self, connection: Connection, peer_address: str, traffic: Traffic) -> None:
+    def __init__(self, connection: Connection, peer_address: str, traffic: Traffic, trail: AssociationTrail) -> None:
         self._connection = connection
         self._peer_address = peer_address
         self._traffic = traffic
+        self._trail = trail
         self._began = time.monotonic()
         self._contexts = 0
         self._objects = 0
@@ -62,6 +66,7 @@ class AssociationLog:
         """It is rejected."""
         log(Event.ASSOCIATION_REJECTED, reason_code=rejection.reason_code, **self._who())
         self._traffic.association_rejected(self.calling_ae_title, rejection.reason_code)
+        self._trail.refused(self.calling_ae_title, self._peer_address, self._called, rejection.reason_code)
 
     def answered(self, receipt: Receipt, seconds: float) -> None:
         """An object was answered, so many seconds after its last byte."""
@@ -78,6 +83,10 @@ class AssociationLog:
         log(Event.ASSOCIATION_ABORTED, reason_code=reason_code, **self._summary())
         if self._is_established:
             self._count_end(reason_code)
+
+    @property
+    def _called(self) -> str:
+        return self.request.called_ae_title if self.request else ""
 
     def _who(self) -> dict[str, Any]:
         return {
@@ -98,3 +107,4 @@ class AssociationLog:
     def _count_end(self, end: str) -> None:
         seconds, received = time.monotonic() - self._began, self._connection.bytes_received
         self._traffic.association_ended(self.calling_ae_title, end, seconds=seconds, received=received)
+        self._trail.ended(self.calling_ae_title, self._peer_address, self._called, end, self._objects)

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Final
 
 from dicomnlp.config import Settings
+from dicomnlp.receive.association_trail import AssociationTrail
 from dicomnlp.receive.intake import Intake
 from dicomnlp.receive.places import FREE_BYTES, Allowance, Places, give_back_large_blocks
 from dicomnlp.receive.policy import AlertLog, Policy
@@ -28,6 +29,8 @@ class House:
         Takes the objects.
     traffic
         Counts associations and objects.
+    trail
+        Records associations.
 
     Raises
     ------
@@ -35,14 +38,15 @@ class House:
         The certificates can't be used.
     """
 
-    def __init__(self, settings: Settings, intake: Intake, traffic: Traffic) -> None:
+    def __init__(self, settings: Settings, intake: Intake, traffic: Traffic, trail: AssociationTrail) -> None:
         self.intake = intake
         self.traffic = traffic
+        self.trail = trail
         self.places = Places(settings.listener)
         give_back_large_blocks()
         # memory for one of the largest objects while they come in, and for the copy of one
         self.allowance = Allowance(settings.listener.maximum_object_bytes + FREE_BYTES, ALLOWANCE_SECONDS)
-        self.alerts = AlertLog()
+        self.alerts = AlertLog(trail.alert)
         self.is_stopping = False
         """No further association is accepted."""
         self.tls: ssl.SSLContext | None = None

@@ -108,7 +108,7 @@ class Intake:
         """Why nothing can be taken for the time being, as a reason code; None: nothing is in the way."""
         return self._pressure.hindrance
 
-    def accept(self, arrival: Arrival) -> Receipt:
+    def accept(self, arrival: Arrival, *, of_study: str = "") -> Receipt:
         """Decide about an object, and return when the decision is committed.
 
         Never raises for what the object holds or for what the database does: both end in a receipt with the DIMSE
@@ -116,6 +116,11 @@ class Intake:
 
         The object is kept with 0x0000 (stored, a new version, or known already), and with 0xC000 or 0xA900 when the
         outcome is quarantined; else it is not. `reasons.Reason` lists why.
+
+        Parameters
+        ----------
+        of_study
+            The only study of which it may be; "" when any is right.
         """
         hindrance = self.hindrance
         if hindrance is not None:
@@ -123,6 +128,8 @@ class Intake:
         identity = self._check(arrival)
         if isinstance(identity, tuple):
             return self.refuse(arrival, *identity)
+        if of_study and identity.study_instance_uid != of_study:
+            return self.refuse(arrival, *Reason.STUDY_MISMATCH.answer)
         status: int = SUCCESS
         reason_code: str | None = None
         sha256 = hashlib.sha256(arrival.data).hexdigest()

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dicomnlp.config import ListenerSettings, Settings
 from dicomnlp.errors import ConfigurationError, PortInUseError
 from dicomnlp.receive.acceptor import Acceptor
+from dicomnlp.receive.association_trail import AssociationTrail
 from dicomnlp.receive.house import House
 from dicomnlp.receive.intake import Intake
 from dicomnlp.receive.pdu import Timeouts
@@ -52,9 +53,9 @@ def run_listener(
     addresses = settings.listener.addresses
     listening = _bind_all(settings.listener)
     intake = Intake(settings, database)
-    traffic = Traffic(database)
+    traffic, trail = Traffic(database), AssociationTrail(database)
     try:
-        house = House(settings, intake, traffic)
+        house = House(settings, intake, traffic, trail)
         timeouts = Timeouts(network=settings.listener.network_timeout_seconds)
         acceptors = [
             Acceptor(each, house, timeouts, speaks_tls=address.tls)
@@ -70,6 +71,7 @@ def run_listener(
             each.close()
         intake.close()
         traffic.close()
+        trail.close()
 
 
 def _bind_all(settings: ListenerSettings) -> list[socket.socket]:

@@ -6,6 +6,7 @@ What the policy forbids is a security alert in the log, beside the rejection its
 import ipaddress
 import threading
 import time
+from collections.abc import Callable
 from typing import Final
 
 from pynetdicom.pdu_primitives import UserIdentityNegotiation
@@ -127,9 +128,16 @@ def _is_known_user(peer: PeerSettings, identity: UserIdentityNegotiation | None)
 
 
 class AlertLog:
-    """Security alerts: of an address and a reason the first at once, then a line a minute with their number."""
+    """Security alerts: of an address and a reason the first at once, then a line a minute with their number.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    tell
+        Told of each line, too: address, calling AE title, reason code, number.
+    """
+
+    def __init__(self, tell: Callable[[str, str, str, int], None]) -> None:
+        self._tell = tell
         self._lock = threading.Lock()
         self._said: dict[tuple[str, str], tuple[float, int]] = {}
         """When it was said last, and how often it has happened since."""
@@ -151,3 +159,4 @@ class AlertLog:
                 calling_ae_title=calling_ae_title,
                 count=count + 1,
             )
+            self._tell(address, calling_ae_title or "", reason_code, count + 1)

@@ -40,6 +40,10 @@ class Reason(enum.Enum):
         DATA_SET_DOES_NOT_MATCH,
         "SOP Class or Instance UID of the data set is not the one of the command, or of the file meta information.",
     )
+    STUDY_MISMATCH = (
+        DATA_SET_DOES_NOT_MATCH,
+        "Study Instance UID of the data set is not the one of the address to which it was sent (STOW-RS).",
+    )
     NO_DATA_SET = (CANNOT_UNDERSTAND, "The C-STORE request says that it has no data set.")
     NO_SOP_CLASS_UID = (CANNOT_UNDERSTAND, "The data set has no well-formed SOP Class UID.")
     NO_SOP_INSTANCE_UID = (

@@ -57,14 +57,7 @@ def server_context(settings: Settings) -> ssl.SSLContext | None:
     """
     if not any(address.tls for address in settings.listener.addresses):
         return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_ciphers(_CIPHERS)
-    # no resumption either: each association's peer is looked at anew, and no ticket key has to be kept secret
-    context.options |= (
-        ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE | ssl.OP_NO_TICKET
-    )
-    context.num_tickets = 0
+    context = strong_context()
     _load_certificate(context, settings)
     if settings.tls.client_ca:
         authorities = settings.folder / settings.tls.client_ca
@@ -75,6 +68,19 @@ def server_context(settings: Settings) -> ssl.SSLContext | None:
         # a peer's own certificate may stand among the authorities, whoever has issued it
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         context.verify_mode = ssl.CERT_REQUIRED if settings.tls.require_client_certificate else ssl.CERT_OPTIONAL
+    return context
+
+
+def strong_context() -> ssl.SSLContext:
+    """A server's context by BCP 195, without a certificate yet."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(_CIPHERS)
+    # no resumption either: each connection's peer is looked at anew, and no ticket key has to be kept secret
+    context.options |= (
+        ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE | ssl.OP_NO_TICKET
+    )
+    context.num_tickets = 0
     return context
 
 
@@ -106,19 +112,34 @@ def client_context(settings: Settings) -> ssl.SSLContext:
 
 
 def _load_certificate(context: ssl.SSLContext, settings: Settings) -> None:
-    certificate, key = settings.folder / settings.tls.certificate, settings.folder / settings.tls.key
+    load_certificate(context, settings.folder / settings.tls.certificate, settings.folder / settings.tls.key, "tls")
+
+
+def load_certificate(context: ssl.SSLContext, certificate: Path, key: Path, table: str) -> None:
+    """Have `context` show a certificate, from now on where it showed another before.
+
+    Parameters
+    ----------
+    table
+        Of the configuration, whose keys "certificate" and "key" name the files.
+
+    Raises
+    ------
+    ConfigurationError
+        A file is missing or isn't what it should be, or others may read the key.
+    """
     try:
         mode = key.stat().st_mode
     except OSError as error:
-        raise ConfigurationError(f"tls.key: {_fault(key, error)}") from None
+        raise ConfigurationError(f"{table}.key: {_fault(key, error)}") from None
     if mode & (stat.S_IROTH | stat.S_IWOTH):
-        raise ConfigurationError(f"tls.key: others may read or write {key}; do `chmod o= {key}`")
+        raise ConfigurationError(f"{table}.key: others may read or write {key}; do `chmod o= {key}`")
     if not os.access(certificate, os.R_OK):
-        raise ConfigurationError(f"tls.certificate: {certificate} is missing or can't be read")
+        raise ConfigurationError(f"{table}.certificate: {certificate} is missing or can't be read")
     try:
         context.load_cert_chain(certificate, key, password=_no_passphrase)
     except (OSError, ssl.SSLError, ValueError) as error:
-        raise ConfigurationError(f"tls.certificate, tls.key: {_fault(certificate, error)}") from None
+        raise ConfigurationError(f"{table}.certificate, {table}.key: {_fault(certificate, error)}") from None
 
 
 def expiry_of(settings: Settings) -> dt.datetime:

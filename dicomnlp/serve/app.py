@@ -7,10 +7,26 @@ from fastapi import FastAPI
 
 from dicomnlp import __version__
 from dicomnlp.config import Settings, is_loopback
-from dicomnlp.serve import operation, pages, problems, reprocessing, schemas, search, studies
+from dicomnlp.serve import (
+    dicomweb,
+    fhir,
+    fhir_outcome,
+    login,
+    operation,
+    pages,
+    problems,
+    reprocessing,
+    schemas,
+    search,
+    studies,
+)
+from dicomnlp.serve.access_control import AccessControl
+from dicomnlp.serve.access_identities import Shown
 from dicomnlp.serve.connection import Connection
+from dicomnlp.serve.dicomweb_store import StoreDoor
 from dicomnlp.serve.gate import Gate
 from dicomnlp.serve.metrics import Metrics
+from dicomnlp.serve.rate_limit import RateLimit
 from dicomnlp.store.database import Database
 from dicomnlp.store.pressure import read_hindrance
 from dicomnlp.store.status import read_status
@@ -34,10 +50,14 @@ def create_app(settings: Settings, open_database: Callable[[], Database]) -> Fas
         closed when the application's lifespan ends.
     """
     connection = Connection(open_database)
+    access = AccessControl(settings, connection)
+    door = StoreDoor(settings, open_database)
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         yield
+        door.close()
+        access.close()
         connection.close()
 
     metrics = Metrics(
@@ -55,12 +75,22 @@ def create_app(settings: Settings, open_database: Callable[[], Database]) -> Fas
         redirect_slashes=False,  # a redirect would repeat the Host header and the path to the client
         lifespan=lifespan,
     )
+    app.state.access = access
+    app.state.rate_limit = RateLimit(settings.web.maximum_requests_per_minute)
     problems.install(app)
-    studies.register(app, connection)
-    search.register(app, connection)
+    shown = Shown(connection)
+    studies.register(app, connection, shown)
+    search.register(app, connection, shown)
     reprocessing.register(app, connection)
+    dicomweb.register(app, connection, door)
+    fhir.register(app, connection)
     operation.register(app, settings, connection, metrics)
-    pages.register(app)
+    login.register(app, settings, connection, access)
+    pages.register(app, settings, connection, shown)
+    fhir_outcome.install(app)
     schemas.complete(app)
-    app.add_middleware(Gate, only_loopback=is_loopback(settings.web.host), observe=metrics.observe)
+    fhir_outcome.describe(app)
+    app.add_middleware(
+        Gate, only_loopback=is_loopback(settings.web.host), observe=metrics.observe, recorder=access.recorder
+    )
     return app

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from dicomnlp.errors import DatabaseError
 from dicomnlp.store.database import Database
+from dicomnlp.store.scope import Scope
 
 PAUSE_SECONDS = 1.0
 """After a failed opening, requests fail at once for so long instead of each waiting for its own time-out."""
@@ -50,6 +51,10 @@ class Connection:
                 self._failure = (time.monotonic() + PAUSE_SECONDS, str(error), error.reason_code)
                 raise
             return self._database
+
+    def within(self, scope: Scope) -> Database:
+        """The open database, answering only what is within `scope`; raises as `get`."""
+        return self.get().within(scope)
 
     def close(self) -> None:
         """Close the database if it was opened."""

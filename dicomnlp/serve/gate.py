@@ -1,9 +1,10 @@
 """What every request passes on its way in and every response on its way out, whatever route it is for.
 
-In: limits, and the Host check. Out: security headers, a line in the log, a count in the metrics; an exception that
-nobody foresaw becomes a problem document.
+In: limits, and the Host check. Out: the row of the audit trail, security headers, a line in the log, a count in the
+metrics; an exception that nobody foresaw becomes a problem document.
 """
 
+import asyncio
 import time
 from collections.abc import Callable
 from urllib.parse import urlsplit
@@ -12,12 +13,18 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from dicomnlp.audit.trail import Recorder
 from dicomnlp.config import is_loopback
+from dicomnlp.errors import DatabaseError
 from dicomnlp.logs import Event, describe, log
-from dicomnlp.serve.problems import problem
+from dicomnlp.serve.dicomweb_results import ROOT
+from dicomnlp.serve.dicomweb_store import MAXIMUM_STORE_BYTES
+from dicomnlp.serve.problems import database_reason, problem
 
 MAXIMUM_BODY_BYTES = 65536
-"""No request needs a body; a small one does no harm."""
+"""Of all requests but those that store objects: few need a body, and a small one does no harm."""
+STORE_PATH = f"{ROOT}/studies"
+"""Where objects are stored, and below."""
 UNMATCHED = "unmatched"
 """Stands for the route where a path matched none: what was asked for is the client's text and is not kept."""
 SECURITY_HEADERS = {
@@ -25,7 +32,8 @@ SECURITY_HEADERS = {
     "frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
+    # not no-referrer, by which browsers would say "null" for the origin of this service's own forms
+    "Referrer-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 
@@ -52,12 +60,15 @@ class Gate:
         its own name at 127.0.0.1, read findings through the browser of someone on this machine (DNS rebinding).
     observe
         Called once for each request with route template, status and seconds.
+    recorder
+        Of the audit trail: what a request says of itself (`access.audited`) is durable before its answer begins.
     """
 
-    def __init__(self, app: ASGIApp, *, only_loopback: bool, observe: Observe) -> None:
+    def __init__(self, app: ASGIApp, *, only_loopback: bool, observe: Observe, recorder: Recorder) -> None:
         self._app = app
         self._only_loopback = only_loopback
         self._observe = observe
+        self._recorder = recorder
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass one request through."""
@@ -66,22 +77,50 @@ class Gate:
             return
         # GET's handlers also answer HEAD (RFC 9110 9.3.2); the server leaves the body out by its own copy of the scope
         inner: Scope = {**scope, "method": "GET"} if scope["method"] == "HEAD" else dict(scope)
+        state = inner.setdefault("state", {})
+        body_comes = _stores_objects(scope)
         started = time.perf_counter()
         status = 0
+        unrecorded: DatabaseError | None = None
+
+        async def receive_on() -> Message:
+            nonlocal body_comes
+            message = await receive()
+            body_comes = body_comes and message.get("more_body", False)
+            return message
 
         async def send_on(message: Message) -> None:
-            nonlocal status
+            nonlocal status, unrecorded
+            if unrecorded is not None:
+                return  # nothing leaves that the trail doesn't know of
             if message["type"] == "http.response.start":
+                about = state.pop("audited", None)
+                if about is not None:
+                    try:
+                        await asyncio.wrap_future(self._recorder.submit(about.event(message["status"])))
+                    except DatabaseError as error:
+                        # a problem document holds nothing of anybody
+                        if message["status"] < 400:
+                            unrecorded = error
+                            return
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
                 for name, value in SECURITY_HEADERS.items():
                     headers.setdefault(name, value)
                 headers.setdefault("Cache-Control", "no-store")
+                if scope["scheme"] == "https":
+                    headers["Strict-Transport-Security"] = "max-age=31536000"
+                if body_comes:
+                    # answered before all of it was read, which may be a gigabyte: nobody wants the rest
+                    headers["Connection"] = "close"
             await send(message)
 
         try:
-            refusal = self._refuse(Headers(scope=scope))
-            await (refusal or self._app)(inner, receive, send_on)
+            refusal = self._refuse(scope)
+            await (refusal or self._app)(inner, receive_on, send_on)
+            if unrecorded is not None:
+                reason_code, unrecorded = database_reason(unrecorded), None
+                await problem(reason_code)(inner, receive, send_on)
         except Exception as error:
             log(Event.REQUEST_FAILED, route=_route_of(inner), **describe(error))
             if status:  # too late for another answer: the connection must break, so that nobody takes half for whole
@@ -92,14 +131,25 @@ class Gate:
             self._observe(_route_of(inner), status, seconds)
             log(Event.REQUEST, route=_route_of(inner), status=status, seconds=round(seconds, 6))
 
-    def _refuse(self, headers: Headers) -> Response | None:
+    def _refuse(self, scope: Scope) -> Response | None:
+        headers = Headers(scope=scope)
         if self._only_loopback and not is_loopback(_host_of(headers.get("host", ""))):
             return problem("host_not_served")
-        if "transfer-encoding" in headers:
+        if headers.get("content-encoding", "identity").strip().lower() != "identity":
+            return problem("unsupported_content_coding", headers={"Accept-Encoding": "identity", "Connection": "close"})
+        stores = _stores_objects(scope)
+        if "transfer-encoding" in headers and not stores:
             return problem("length_required", headers={"Connection": "close"})
-        if int(headers.get("content-length", "0")) > MAXIMUM_BODY_BYTES:  # the server admits digits only
+        # the server admits digits only
+        if int(headers.get("content-length", "0")) > (MAXIMUM_STORE_BYTES if stores else MAXIMUM_BODY_BYTES):
             return problem("body_too_large", headers={"Connection": "close"})
         return None
+
+
+def _stores_objects(scope: Scope) -> bool:
+    """Whether a request is one whose body may be large: it is read as it comes in, and no more of it than is needed."""
+    path: str = scope["path"]
+    return scope["method"] == "POST" and (path == STORE_PATH or path.startswith(STORE_PATH + "/"))
 
 
 def _route_of(scope: Scope) -> str:

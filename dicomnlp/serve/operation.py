@@ -9,10 +9,11 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from dicomnlp.config import Settings
 from dicomnlp.serve import schemas
+from dicomnlp.serve.access import ForAnybody
 from dicomnlp.serve.connection import Connection
 from dicomnlp.serve.metrics import Metrics
 from dicomnlp.serve.parameters import check_query
-from dicomnlp.serve.problems import problem
+from dicomnlp.serve.problems import ProblemError, problem
 from dicomnlp.serve.readiness import ReadinessCheck
 from dicomnlp.store.status import read_status
 
@@ -43,7 +44,7 @@ def register(app: FastAPI, settings: Settings, connection: Connection, metrics: 
         responses={**schemas.answered("Counts, rates and sizes.", schemas.STATUS_EXAMPLE), **strict, **database},
         dependencies=query,
     )
-    def status() -> JSONResponse:
+    def status(_principal: ForAnybody) -> JSONResponse:
         """Objects by state, arrivals by outcome and reason, the oldest that waits, rates, sizes, pipelines, schema."""
         refused = _refused(settings.overlays)
         return JSONResponse({**read_status(connection.get()).to_json(), "refused_overlays": refused})
@@ -90,6 +91,11 @@ def register(app: FastAPI, settings: Settings, connection: Connection, metrics: 
         },
         dependencies=query,
     )
-    def read_metrics() -> Response:
-        """State of the database at this moment, requests of this process. Answers while the database is away, too."""
+    def read_metrics(principal: ForAnybody) -> Response:
+        """State of the database at this moment, requests of this process. Answers while the database is away, too.
+
+        They are of all senders, by AE title: whoever is restricted to some doesn't get them.
+        """
+        if not principal.scope.is_everything:
+            raise ProblemError("not_allowed", "Metrics are of all senders: they take a key without a scope.")
         return Response(metrics.exposition(), headers={"Content-Type": CONTENT_TYPE_LATEST})

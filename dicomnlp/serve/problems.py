@@ -37,6 +37,27 @@ KINDS: dict[str, Kind] = {
         "Nothing is held under this identifier",
         "Check the UID, and with `dicomnlp failures` or GET /api/v1/status whether the object came in.",
     ),
+    "not_authenticated": Kind(
+        HTTPStatus.UNAUTHORIZED,
+        "Who asks is not known",
+        "Send an API key as `Authorization: Bearer KEY`, or log in at /login. Keys are made by `dicomnlp keys add`; "
+        "one that has expired or was revoked is not taken.",
+    ),
+    "not_allowed": Kind(
+        HTTPStatus.FORBIDDEN,
+        "Who asks may not do this",
+        "It takes another role; `dicomnlp keys list` tells that of a key.",
+    ),
+    "foreign_origin": Kind(
+        HTTPStatus.FORBIDDEN,
+        "The request comes from another site's page, or without the form's token",
+        "Load the page again and send its form from there. Programs use an API key and send no Origin.",
+    ),
+    "too_many_failures": Kind(
+        HTTPStatus.TOO_MANY_REQUESTS,
+        "Too many wrong keys came from this address",
+        "Wait as long as Retry-After says; until then no key is looked at.",
+    ),
     "malformed_uid": Kind(
         HTTPStatus.NOT_FOUND,
         "The identifier is not a DICOM UID",
@@ -66,6 +87,27 @@ KINDS: dict[str, Kind] = {
     ),
     "unsupported_media_type": Kind(
         HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "The body is not JSON", "Send it with Content-Type: application/json."
+    ),
+    "unsupported_content_coding": Kind(
+        HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+        "The body is compressed",
+        "Send it as it is, without Content-Encoding: what a compressed body grows to can't be known beforehand.",
+    ),
+    "not_acceptable": Kind(
+        HTTPStatus.NOT_ACCEPTABLE, "Not in any form that the Accept header names", "Ask with Accept: */*."
+    ),
+    "too_many_requests": Kind(
+        HTTPStatus.TOO_MANY_REQUESTS,
+        "More requests than are answered in this time",
+        "Wait as long as Retry-After says; web.maximum_requests_per_minute is the bound.",
+    ),
+    "malformed_request": Kind(
+        HTTPStatus.BAD_REQUEST, "The message is not HTTP", "Send a request of HTTP/1.1 (RFC 9112)."
+    ),
+    "header_too_large": Kind(
+        HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+        "The head of the request is too large",
+        "Send a shorter address, and fewer or shorter header fields.",
     ),
     "host_not_served": Kind(
         HTTPStatus.MISDIRECTED_REQUEST,
@@ -142,12 +184,15 @@ def problem(
 
 
 class ProblemError(Exception):
-    """Ends a request with the problem of kind `reason_code`; `detail` as in `problem`."""
+    """Ends a request with the problem of kind `reason_code`; `detail` and `headers` as in `problem`."""
 
-    def __init__(self, reason_code: str, detail: str | None = None) -> None:
+    def __init__(
+        self, reason_code: str, detail: str | None = None, *, headers: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(reason_code)
         self.reason_code = reason_code
         self.detail = detail
+        self.headers = headers
 
 
 def database_reason(error: DatabaseError) -> str:
@@ -157,7 +202,7 @@ def database_reason(error: DatabaseError) -> str:
 
 def _of_problem_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, ProblemError)
-    return problem(error.reason_code, error.detail)
+    return problem(error.reason_code, error.detail, headers=error.headers)
 
 
 def _of_database_error(_request: Request, error: Exception) -> Response:

@@ -2,12 +2,13 @@
 
 from typing import Annotated
 
-from fastapi import Body, Depends, FastAPI, Response
+from fastapi import Body, Depends, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
 from dicomnlp.analyse import languages, pipeline_name
 from dicomnlp.errors import UsageError
 from dicomnlp.serve import schemas, search_schemas
+from dicomnlp.serve.access import ForOperators, audited
 from dicomnlp.serve.connection import Connection
 from dicomnlp.serve.parameters import check_query, require_json
 from dicomnlp.serve.problems import ProblemError
@@ -36,7 +37,9 @@ def register(app: FastAPI, connection: Connection) -> None:
         },
         dependencies=[Depends(check_query), Depends(require_json)],
     )
-    def reprocess(body: Annotated[search_schemas.ReprocessRequest, Body()]) -> Response:
+    def reprocess(
+        request: Request, principal: ForOperators, body: Annotated[search_schemas.ReprocessRequest, Body()]
+    ) -> Response:
         """Mark stored objects to be analysed again by the pipeline now configured, after all new arrivals.
 
         Findings stay as they are until the new ones replace them. The same request goes on with a run that isn't
@@ -51,7 +54,10 @@ def register(app: FastAPI, connection: Connection) -> None:
             outdated_pipelines=tuple(pipeline_name(code) for code in languages()) if body.outdated else (),
         )
         try:
-            run = start_run(connection.get(), selection)
+            run = start_run(connection.within(principal.scope), selection)
         except UsageError as error:
             raise ProblemError("bad_request", f"{error}.") from None
+        chosen = {"everything": body.everything, "outdated": body.outdated, "failed": body.failed}
+        words = [("uid", uid) for uid in body.uids] + [(name, "true") for name, given in chosen.items() if given]
+        audited(request, query=words, count=run.total)
         return JSONResponse(search_schemas.run_to_json(run), status_code=202)

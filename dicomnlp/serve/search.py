@@ -6,16 +6,19 @@ from typing import Annotated, Any, TypeVar
 
 from fastapi import Body, Depends, FastAPI, Path, Query, Request, Response
 
-from dicomnlp.errors import UsageError
-from dicomnlp.model import RecommendationKind
+from dicomnlp.errors import NotFoundError, UsageError
+from dicomnlp.model import RecommendationKind, utc_text
 from dicomnlp.serve import schemas, search_schemas
+from dicomnlp.serve.access import ForReaders, ForResearchers, Principal, audited
+from dicomnlp.serve.access_identities import Shown, check_filters, may_use
 from dicomnlp.serve.conditional import answer
 from dicomnlp.serve.connection import Connection
 from dicomnlp.serve.filters import expanded, read_filters
+from dicomnlp.serve.kept_facets import kept_of
 from dicomnlp.serve.parameters import check_query, require_json
 from dicomnlp.serve.problems import ProblemError
 from dicomnlp.store import cohorts, follow_up
-from dicomnlp.store.search import MAXIMUM_PAGE, Filters, count_findings, facets, filters_from_json, search_findings
+from dicomnlp.store.search import MAXIMUM_PAGE, Filters, count_findings, filters_from_json, search_findings
 
 T = TypeVar("T")
 _PROBLEMS = schemas.refused(
@@ -48,14 +51,14 @@ def _told(work: Callable[[], T]) -> T:
         raise ProblemError("bad_request", f"{error}.") from None
 
 
-def register(app: FastAPI, connection: Connection) -> None:
-    """Add the routes of this module to `app`."""
-    _register_findings(app, connection)
-    _register_recommendations(app, connection)
-    _register_cohorts(app, connection)
+def register(app: FastAPI, connection: Connection, shown: Shown) -> None:
+    """Add the routes of this module to `app`; what is `shown` depends on who asks."""
+    _register_findings(app, connection, shown)
+    _register_recommendations(app, connection, shown)
+    _register_cohorts(app, connection, shown)
 
 
-def _register_findings(app: FastAPI, connection: Connection) -> None:
+def _register_findings(app: FastAPI, connection: Connection, shown: Shown) -> None:
     @app.get(
         "/api/v1/findings",
         tags=["search"],
@@ -68,15 +71,19 @@ def _register_findings(app: FastAPI, connection: Connection) -> None:
         },
         dependencies=[Depends(check_query)],
     )
-    def search(request: Request, filters: Asked, after: After = None, limit: Limit = 100) -> Response:
+    def search(
+        request: Request, principal: ForResearchers, filters: Asked, after: After = None, limit: Limit = 100
+    ) -> Response:
         """Findings of prevailing reports that fit all filters, the newest study first, page by page.
 
         `next` is null on the last page. Between two pages reports may come and be analysed anew: nothing is answered
         twice, and what was there all the time isn't left out.
         """
+        check_filters(principal, filters)
         wanted = expanded(filters)
-        page = _told(lambda: search_findings(connection.get(), wanted, after=after, limit=limit))
-        return answer(request, {"findings": [f.to_json() for f in page.findings], "next": page.next})
+        page = _told(lambda: search_findings(connection.within(principal.scope), wanted, after=after, limit=limit))
+        audited(request, count=len(page.findings))
+        return answer(request, {"findings": shown.findings(principal, page.findings), "next": page.next})
 
     @app.get(
         "/api/v1/findings/count",
@@ -86,9 +93,10 @@ def _register_findings(app: FastAPI, connection: Connection) -> None:
         responses={**schemas.answered("Counts.", search_schemas.COUNTS_EXAMPLE), **_NOT_MODIFIED, **_PROBLEMS},
         dependencies=[Depends(check_query)],
     )
-    def count(request: Request, filters: Asked) -> Response:
+    def count(request: Request, principal: ForResearchers, filters: Asked) -> Response:
         """Findings that fit, and the reports, studies and patients in which they are."""
-        counts = count_findings(connection.get(), expanded(filters))
+        check_filters(principal, filters)
+        counts = count_findings(connection.within(principal.scope), expanded(filters))
         return answer(request, search_schemas.counts_to_json(counts))
 
     @app.get(
@@ -99,16 +107,22 @@ def _register_findings(app: FastAPI, connection: Connection) -> None:
         responses={**schemas.answered("Values.", search_schemas.FACETS_EXAMPLE), **_NOT_MODIFIED, **_PROBLEMS},
         dependencies=[Depends(check_query)],
     )
-    def read_facets(request: Request, filters: Asked) -> Response:
-        """The commonest values of each field, with their numbers; each field is counted without its own filter."""
-        found = facets(connection.get(), expanded(filters))
+    def read_facets(request: Request, principal: ForResearchers, filters: Asked) -> Response:
+        """The commonest values of each field, with their numbers; each field is counted without its own filter.
+
+        Numbers of more than 200,000 findings may be a minute old: `counted_at` says when they were counted; null: now.
+        """
+        check_filters(principal, filters)
+        database = connection.within(principal.scope)
+        counted = kept_of(database).read(database, expanded(filters))
         listed = {
-            name: [{"value": value, "findings": number} for value, number in values] for name, values in found.items()
+            name: [{"value": value, "findings": number} for value, number in values]
+            for name, values in counted.values.items()
         }
-        return answer(request, {"facets": listed})
+        return answer(request, {"facets": listed, "counted_at": utc_text(counted.at) if counted.at else None})
 
 
-def _register_recommendations(app: FastAPI, connection: Connection) -> None:
+def _register_recommendations(app: FastAPI, connection: Connection, shown: Shown) -> None:
     @app.get(
         "/api/v1/recommendations",
         tags=["search"],
@@ -123,6 +137,7 @@ def _register_recommendations(app: FastAPI, connection: Connection) -> None:
     )
     def recommendations(
         request: Request,
+        principal: ForResearchers,
         modality: Annotated[
             str | None,
             Query(pattern="^[A-Z0-9]{1,16}$", description="Modality that is recommended.", examples=["CT"]),
@@ -158,15 +173,26 @@ def _register_recommendations(app: FastAPI, connection: Connection) -> None:
         `due_from` and `due_to` of each are the study's date and the times that the report names; null where it names
         none. As filters they are compared with the latest time named.
         """
+        check_filters(principal, Filters(patient_id=patient_id))
         sites = expanded(Filters(anatomy=(anatomy,) if anatomy else ())).anatomy
         wanted = follow_up.FollowUpFilters(
             modality, sites, kind, conditional, due_from, due_to, date_from, date_to, patient_id
         )
-        page = _told(lambda: follow_up.follow_up(connection.get(), wanted, after=after, limit=limit))
-        return answer(request, {"recommendations": [r.to_json() for r in page.recommendations], "next": page.next})
+        database = connection.within(principal.scope)
+        page = _told(lambda: follow_up.follow_up(database, wanted, after=after, limit=limit))
+        audited(request, count=len(page.recommendations))
+        listed = shown.recommendations(principal, page.recommendations)
+        return answer(request, {"recommendations": listed, "next": page.next})
 
 
-def _register_cohorts(app: FastAPI, connection: Connection) -> None:
+def _register_cohorts(app: FastAPI, connection: Connection, shown: Shown) -> None:
+    def read(principal: Principal, name: str) -> cohorts.Cohort:
+        """The cohort, unless it tells a researcher whom it is about: then it is as if it weren't there."""
+        found = cohorts.read_cohort(connection.within(principal.scope), name)
+        if not may_use(principal, found.filters):
+            raise NotFoundError("there is no cohort of that name")
+        return found
+
     @app.get(
         "/api/v1/cohorts",
         tags=["search"],
@@ -175,9 +201,10 @@ def _register_cohorts(app: FastAPI, connection: Connection) -> None:
         responses={**schemas.answered("All cohorts.", search_schemas.COHORTS_EXAMPLE), **_NOT_MODIFIED, **_PROBLEMS},
         dependencies=[Depends(check_query)],
     )
-    def list_cohorts(request: Request) -> Response:
-        """Cohorts by name, with the filters that each keeps."""
-        return answer(request, {"cohorts": [c.to_json() for c in cohorts.cohorts(connection.get())]})
+    def list_cohorts(request: Request, principal: ForResearchers) -> Response:
+        """Cohorts by name, with the filters that each keeps: of those who may see no more than who asks."""
+        held = cohorts.cohorts(connection.within(principal.scope))
+        return answer(request, {"cohorts": [c.to_json() for c in held if may_use(principal, c.filters)]})
 
     @app.get(
         "/api/v1/cohorts/{name}",
@@ -191,10 +218,10 @@ def _register_cohorts(app: FastAPI, connection: Connection) -> None:
         },
         dependencies=[Depends(check_query)],
     )
-    def read_cohort(request: Request, name: Name) -> Response:
+    def read_cohort(request: Request, principal: ForResearchers, name: Name) -> Response:
         """Its filters, and how much fits them now."""
-        found = cohorts.read_cohort(connection.get(), name)
-        counts = count_findings(connection.get(), expanded(found.filters))
+        found = read(principal, name)
+        counts = count_findings(connection.within(principal.scope), expanded(found.filters))
         return answer(request, {**found.to_json(), **search_schemas.counts_to_json(counts)})
 
     @app.get(
@@ -210,11 +237,14 @@ def _register_cohorts(app: FastAPI, connection: Connection) -> None:
         },
         dependencies=[Depends(check_query)],
     )
-    def findings_of_cohort(request: Request, name: Name, after: After = None, limit: Limit = 100) -> Response:
+    def findings_of_cohort(
+        request: Request, principal: ForResearchers, name: Name, after: After = None, limit: Limit = 100
+    ) -> Response:
         """What fits its filters now, the newest study first, page by page."""
-        wanted = expanded(cohorts.read_cohort(connection.get(), name).filters)
-        page = _told(lambda: search_findings(connection.get(), wanted, after=after, limit=limit))
-        return answer(request, {"findings": [f.to_json() for f in page.findings], "next": page.next})
+        wanted = expanded(read(principal, name).filters)
+        page = _told(lambda: search_findings(connection.within(principal.scope), wanted, after=after, limit=limit))
+        audited(request, count=len(page.findings))
+        return answer(request, {"findings": shown.findings(principal, page.findings), "next": page.next})
 
     @app.put(
         "/api/v1/cohorts/{name}",
@@ -228,13 +258,20 @@ def _register_cohorts(app: FastAPI, connection: Connection) -> None:
         },
         dependencies=[Depends(check_query), Depends(require_json)],
     )
-    def save_cohort(request: Request, name: Name, body: Annotated[search_schemas.CohortFilters, Body()]) -> Response:
+    def save_cohort(
+        request: Request,
+        principal: ForResearchers,
+        name: Name,
+        body: Annotated[search_schemas.CohortFilters, Body()],
+    ) -> Response:
         """Keep filters under a name, in place of a cohort that has it."""
         filters = _told(lambda: filters_from_json(body.filters))
         if not filters.to_json():
             raise ProblemError("bad_request", "Name at least one filter.")
+        check_filters(principal, filters)
         expanded(filters)  # refuses ids that aren't known, before they are kept
-        made = _told(lambda: cohorts.save_cohort(connection.get(), name, filters, created_by="", replace=True))
+        database = connection.within(principal.scope)
+        made = _told(lambda: cohorts.save_cohort(database, name, filters, created_by=principal.name, replace=True))
         return answer(request, made.to_json())
 
     @app.delete(
@@ -246,7 +283,7 @@ def _register_cohorts(app: FastAPI, connection: Connection) -> None:
         responses={204: {"description": "It is forgotten; what it found stays."}, **_OF_COHORT},
         dependencies=[Depends(check_query)],
     )
-    def delete_cohort(name: Name) -> Response:
+    def delete_cohort(principal: ForReaders, name: Name) -> Response:
         """Delete the cohort of this name."""
-        cohorts.delete_cohort(connection.get(), name)
+        cohorts.delete_cohort(connection.within(principal.scope), name)
         return Response(status_code=204)

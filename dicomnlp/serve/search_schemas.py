@@ -43,6 +43,7 @@ class FindingFacets(BaseModel):
     """The commonest values of each field."""
 
     facets: dict[str, list[FacetValue]]
+    counted_at: dt.datetime | None
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +134,8 @@ FACETS_EXAMPLE = {
     "facets": {
         "assertion": [{"value": "present", "findings": 300}, {"value": "possible", "findings": 112}],
         "modality": [{"value": "CT", "findings": 412}],
-    }
+    },
+    "counted_at": None,
 }
 RECOMMENDATIONS_EXAMPLE = {
     "recommendations": [

@@ -1,22 +1,21 @@
 """What is known of a study: its findings and its reports."""
 
 import datetime as dt
-from collections import Counter
-from collections.abc import Iterable
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Query, Request, Response
 from pydantic import AwareDatetime
 
 from dicomnlp.errors import NotFoundError, UsageError
-from dicomnlp.model import Assertion, State
+from dicomnlp.model import Assertion
 from dicomnlp.serve import schemas
+from dicomnlp.serve.access import ForReaders, ForResearchers, Principal, audited
+from dicomnlp.serve.access_identities import Shown
 from dicomnlp.serve.conditional import answer
 from dicomnlp.serve.connection import Connection
 from dicomnlp.serve.parameters import SOPInstanceUID, StudyInstanceUID, check_query
 from dicomnlp.serve.problems import ProblemError
 from dicomnlp.store import changes, images, queries
-from dicomnlp.store.answers import StoredReport
 
 _PROBLEMS = schemas.refused(
     "not_found",
@@ -45,19 +44,16 @@ AsOf = Annotated[
 ]
 
 
-def _check_versions(*, all_versions: bool, as_of: dt.datetime | None) -> None:
+def _check_versions(principal: Principal, *, all_versions: bool, as_of: dt.datetime | None = None) -> None:
+    if not principal.sees_identities and (all_versions or as_of is not None):
+        # texts are cleaned by the header of the version that holds
+        raise ProblemError("not_allowed", "Researchers see what holds now: no all_versions, no as_of.")
     if all_versions and as_of is not None:
         raise ProblemError("bad_request", "all_versions and as_of can't be asked for together.")
 
 
-def count_states(reports: Iterable[StoredReport]) -> dict[str, int]:
-    """How many of `reports` are in each state; every state is named."""
-    counts = Counter(report.state for report in reports)
-    return {state.value: counts[state] for state in State}
-
-
-def register(app: FastAPI, connection: Connection) -> None:
-    """Add the routes of this module to `app`."""
+def register(app: FastAPI, connection: Connection, shown: Shown) -> None:
+    """Add the routes of this module to `app`; what is `shown` depends on who asks."""
 
     @app.get(
         "/api/v1/studies/{study_instance_uid}/findings",
@@ -69,6 +65,7 @@ def register(app: FastAPI, connection: Connection) -> None:
     )
     def findings_of_study(
         request: Request,
+        principal: ForResearchers,
         study_instance_uid: StudyInstanceUID,
         assertion: Annotated[Assertion | None, Query(description="Only those so judged.", examples=["present"])] = None,
         concept: Annotated[
@@ -105,10 +102,10 @@ def register(app: FastAPI, connection: Connection) -> None:
         failed is told by `reports`, which counts the study's reports of now by state; it is null with `as_of`.
         `next` is null unless there are more findings than `limit`.
         """
-        _check_versions(all_versions=all_versions, as_of=as_of)
-        database = connection.get()
+        _check_versions(principal, all_versions=all_versions, as_of=as_of)
+        database = connection.within(principal.scope)
         # before the findings: what is analysed in between is found and counted as pending, never the other way round
-        reports = None if as_of is not None else count_states(queries.reports_of_study(database, study_instance_uid))
+        reports = None if as_of is not None else queries.states_of_study(database, study_instance_uid)
         try:
             page = queries.page_of_study(
                 database,
@@ -122,11 +119,12 @@ def register(app: FastAPI, connection: Connection) -> None:
             )
         except UsageError as error:
             raise ProblemError("bad_request", f"{error}.") from None
+        audited(request, count=len(page.findings))
         return answer(
             request,
             {
                 "study_instance_uid": study_instance_uid,
-                "findings": [finding.to_json() for finding in page.findings],
+                "findings": shown.findings(principal, page.findings),
                 "reports": reports,
                 "next": page.next,
             },
@@ -141,14 +139,18 @@ def register(app: FastAPI, connection: Connection) -> None:
         dependencies=[Depends(check_query)],
     )
     def reports_of_study(
-        request: Request, study_instance_uid: StudyInstanceUID, all_versions: AllVersions = False, as_of: AsOf = None
+        request: Request,
+        principal: ForResearchers,
+        study_instance_uid: StudyInstanceUID,
+        all_versions: AllVersions = False,
+        as_of: AsOf = None,
     ) -> Response:
         """Reports that prevail and belong to the study, and those that wait, with their state, text and sections."""
-        _check_versions(all_versions=all_versions, as_of=as_of)
-        found = queries.reports_of_study(connection.get(), study_instance_uid, all_versions=all_versions, as_of=as_of)
-        return answer(
-            request, {"study_instance_uid": study_instance_uid, "reports": [report.to_json() for report in found]}
-        )
+        _check_versions(principal, all_versions=all_versions, as_of=as_of)
+        database = connection.within(principal.scope)
+        found = queries.reports_of_study(database, study_instance_uid, all_versions=all_versions, as_of=as_of)
+        audited(request, count=len(found))
+        return answer(request, {"study_instance_uid": study_instance_uid, "reports": shown.reports(principal, found)})
 
     @app.get(
         "/api/v1/studies/{study_instance_uid}/series",
@@ -158,9 +160,9 @@ def register(app: FastAPI, connection: Connection) -> None:
         responses={**schemas.answered("The series.", schemas.SERIES_EXAMPLE), **_NOT_MODIFIED, **_PROBLEMS},
         dependencies=[Depends(check_query)],
     )
-    def series_of_study(request: Request, study_instance_uid: StudyInstanceUID) -> Response:
+    def series_of_study(request: Request, principal: ForReaders, study_instance_uid: StudyInstanceUID) -> Response:
         """What the headers of its images say, of senders whose images are indexed: modality, body part, side, dates."""
-        found = images.series_of_study(connection.get(), study_instance_uid)
+        found = images.series_of_study(connection.within(principal.scope), study_instance_uid)
         if not found:
             raise NotFoundError(f"no image of study {study_instance_uid} is known")
         return answer(
@@ -176,13 +178,17 @@ def register(app: FastAPI, connection: Connection) -> None:
         dependencies=[Depends(check_query)],
     )
     def reports_of_instance(
-        request: Request, sop_instance_uid: SOPInstanceUID, all_versions: AllVersions = False
+        request: Request,
+        principal: ForResearchers,
+        sop_instance_uid: SOPInstanceUID,
+        all_versions: AllVersions = False,
     ) -> Response:
         """What is held under a SOP Instance UID, whether or not it prevails: the current version, or all of them."""
-        found = queries.reports_of_instance(connection.get(), sop_instance_uid, all_versions=all_versions)
-        return answer(
-            request, {"sop_instance_uid": sop_instance_uid, "reports": [report.to_json() for report in found]}
-        )
+        _check_versions(principal, all_versions=all_versions)
+        database = connection.within(principal.scope)
+        found = queries.reports_of_instance(database, sop_instance_uid, all_versions=all_versions)
+        audited(request, study_instance_uid=found[0].study_instance_uid, count=len(found))
+        return answer(request, {"sop_instance_uid": sop_instance_uid, "reports": shown.reports(principal, found)})
 
     @app.get(
         "/api/v1/reports/{sop_instance_uid}/changes",
@@ -192,10 +198,11 @@ def register(app: FastAPI, connection: Connection) -> None:
         responses={**schemas.answered("The changes.", schemas.CHANGES_EXAMPLE), **_NOT_MODIFIED, **_PROBLEMS},
         dependencies=[Depends(check_query)],
     )
-    def changes_of_report(request: Request, sop_instance_uid: SOPInstanceUID) -> Response:
+    def changes_of_report(request: Request, principal: ForReaders, sop_instance_uid: SOPInstanceUID) -> Response:
         """Findings added, gone and changed between a report and the one that it replaced, or that replaced it.
 
         Findings are compared by concept, assertion and laterality: a preliminary report with its final one, an
         amendment with what it amends, a new version of an object with the one before it.
         """
-        return answer(request, changes.changes_of_report(connection.get(), sop_instance_uid).to_json())
+        found = changes.changes_of_report(connection.within(principal.scope), sop_instance_uid)
+        return answer(request, found.to_json())

@@ -3,27 +3,35 @@
 import asyncio
 import contextlib
 import errno
+import functools
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Generator
+from pathlib import Path
 
-import h11
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from dicomnlp.audit.forwarding import Forwarder
 from dicomnlp.config import Settings
 from dicomnlp.errors import ConfigurationError, PortInUseError
+from dicomnlp.receive.tls import HANDSHAKE_SECONDS, load_certificate, strong_context
 from dicomnlp.serve.app import create_app
+from dicomnlp.serve.protocol import TimedProtocol
 from dicomnlp.store.database import Database, parse_url
 
-REQUEST_SECONDS = 10.0
-"""A connection that brings no whole request for so long is closed."""
 DRAIN_SECONDS = 15
 """What answers under way may take after a stop was asked for."""
 MAXIMUM_HEADER_BYTES = 16384
 
 
-def run_web(settings: Settings, *, on_ready: Callable[[str], None], stop: threading.Event) -> None:
+def run_web(
+    settings: Settings,
+    *,
+    on_ready: Callable[[str], None],
+    stop: threading.Event,
+    on_renewable: Callable[[Callable[[Settings], None]], None] = lambda _: None,
+) -> None:
     """Answer HTTP requests until `stop` is set, then end what is under way.
 
     The database need not be there yet: until it is, requests are answered 503.
@@ -36,20 +44,25 @@ def run_web(settings: Settings, *, on_ready: Callable[[str], None], stop: thread
         Called once, when requests are taken, with the address: "http://127.0.0.1:8080".
     stop
         Looked at ten times a second.
+    on_renewable
+        Called once with the function that reads the certificate's files again, and refuses settings whose files can't
+        be used with ConfigurationError.
 
     Raises
     ------
     PortInUseError
         Another process listens on the address.
     ConfigurationError
-        The address isn't one of this machine, or the port is not allowed to this user; or database.url is wrong.
+        The address isn't one of this machine, or the port is not allowed to this user; database.url is wrong; or a
+        file of [web] or [oidc] can't be used.
     """
     parse_url(settings.database_url)  # a wrong one is said at the start, not in each answer
+    context = web_context(settings)
     listener = _bind(settings.web.host, settings.web.port)
     with listener:
         config = uvicorn.Config(
             create_app(settings, lambda: Database.open(settings)),
-            http=_TimedProtocol,
+            http=TimedProtocol,
             ws="none",
             lifespan="on",
             log_config=None,
@@ -58,9 +71,26 @@ def run_web(settings: Settings, *, on_ready: Callable[[str], None], stop: thread
             proxy_headers=False,
             h11_max_incomplete_event_size=MAXIMUM_HEADER_BYTES,
             timeout_graceful_shutdown=DRAIN_SECONDS,
+            ssl_context_factory=None if context is None else lambda _config, _default: context,
         )
-        address = _address(settings.web.host, listener.getsockname()[1])
-        _Server(config, stop, lambda: on_ready(address)).run(sockets=[listener])
+        address = _address("https" if context else "http", settings.web.host, listener.getsockname()[1])
+        on_renewable(lambda new: _renew(context, new))
+        with _forwarding(settings):
+            _Server(config, stop, lambda: on_ready(address)).run(sockets=[listener])
+
+
+@contextlib.contextmanager
+def _forwarding(settings: Settings) -> Generator[None, None, None]:
+    """Tell the audit trail to its collector meanwhile, where there is one."""
+    if not settings.audit.collector:
+        yield
+        return
+    forwarder = Forwarder(settings, lambda: Database.open(settings))
+    forwarder.start()
+    try:
+        yield
+    finally:
+        forwarder.close()
 
 
 def _bind(host: str, port: int) -> socket.socket:
@@ -86,8 +116,34 @@ def _bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _address(host: str, port: int) -> str:
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+def _address(scheme: str, host: str, port: int) -> str:
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+def web_context(settings: Settings) -> ssl.SSLContext | None:
+    """What HTTPS is spoken with; None without a certificate.
+
+    Raises
+    ------
+    ConfigurationError
+        A file is missing or isn't what it should be, or others may read the key.
+    """
+    if not settings.web.certificate:
+        return None
+    context = strong_context()
+    context.set_alpn_protocols(["http/1.1"])
+    load_certificate(context, *_files(settings), "web")
+    return context
+
+
+def _files(settings: Settings) -> tuple[Path, Path]:
+    return settings.folder / settings.web.certificate, settings.folder / settings.web.key
+
+
+def _renew(context: ssl.SSLContext | None, new: Settings) -> None:
+    # first by itself: a live context with a new certificate and the old key would answer nobody
+    if web_context(new) is not None and context is not None:
+        load_certificate(context, *_files(new), "web")
 
 
 class _Server(uvicorn.Server):
@@ -103,44 +159,14 @@ class _Server(uvicorn.Server):
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        if self.config.ssl is not None:
+            # uvicorn leaves asyncio's minute, for which a silent client would hold its socket
+            loop = asyncio.get_running_loop()
+            create = functools.partial(loop.create_server, ssl_handshake_timeout=HANDSHAKE_SECONDS)
+            loop.create_server = create  # type: ignore[method-assign]
         await super().startup(sockets)
         if not self._stop.is_set():
             self._on_started()
 
     async def on_tick(self, counter: int) -> bool:
         return await super().on_tick(counter) or self._stop.is_set()
-
-
-class _TimedProtocol(H11Protocol):
-    """Closes a connection that takes too long over a request; uvicorn itself waits for ever (slow-loris)."""
-
-    _deadline: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self._watch()
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        self._watch()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._unwatch()
-        super().connection_lost(exc)
-
-    def _watch(self) -> None:
-        """Keep a timer running whenever something is to come from the client, and none while an answer is made."""
-        waiting = self.conn.their_state in {h11.IDLE, h11.SEND_BODY}
-        if not waiting:
-            self._unwatch()
-        elif self._deadline is None:
-            self._deadline = self.loop.call_later(REQUEST_SECONDS, self._expire)
-
-    def _unwatch(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
-
-    def _expire(self) -> None:
-        self._deadline = None
-        self.transport.abort()

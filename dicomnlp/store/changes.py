@@ -13,6 +13,7 @@ from dicomnlp.store.answers import StoredFinding
 from dicomnlp.store.database import Database
 from dicomnlp.store.queries import findings_of_analysis
 from dicomnlp.store.schema import analysis, report_standing, sop_instance
+from dicomnlp.store.scope import scope_of, visible
 
 FIELDS = ("assertion", "laterality")
 """What makes two mentions of a concept differ in meaning."""
@@ -104,7 +105,7 @@ def _versions(connection: Connection, sop_instance_uid: str) -> list[Version]:
     rows = connection.execute(
         sa.select(columns.version, analysis.c.id)
         .join_from(sop_instance, analysis, (analysis.c.object_id == columns.id) & analysis.c.is_current)
-        .where(columns.sop_instance_uid == sop_instance_uid)
+        .where(columns.sop_instance_uid == sop_instance_uid, *visible(scope_of(connection)))
         .order_by(columns.is_current, columns.version)
     )
     return [Version(sop_instance_uid, row.version, row.id) for row in rows]
@@ -119,6 +120,7 @@ def _latest_superseded(connection: Connection, sop_instance_uid: str) -> str | N
             report_standing.c.superseded_by == sop_instance_uid,
             report_standing.c.status == "superseded",
             columns.is_current,
+            *visible(scope_of(connection)),
         )
         .order_by(columns.content_date.desc(), columns.content_time.desc(), columns.sop_instance_uid.desc())
         .limit(1)

@@ -1,4 +1,8 @@
-"""Searches that are kept under a name."""
+"""Searches that are kept under a name.
+
+Each keeps the scope of whoever made it, and is there only for those who may see as much: its filters can name what
+others should not learn of.
+"""
 
 import datetime as dt
 from dataclasses import dataclass
@@ -11,6 +15,7 @@ from dicomnlp.errors import NotFoundError, UsageError
 from dicomnlp.model import utc_text
 from dicomnlp.store.database import Database
 from dicomnlp.store.schema import cohort
+from dicomnlp.store.scope import EVERYTHING, Scope
 from dicomnlp.store.search_filters import Filters, filters_from_json
 
 MAXIMUM_NAME = 100
@@ -26,6 +31,8 @@ class Cohort:
     """As given: descendants of concepts are added when it is used."""
     created_at: dt.datetime
     created_by: str
+    scope: Scope = EVERYTHING
+    """Of whoever made it."""
 
     def to_json(self) -> dict[str, Any]:
         """The cohort in the public form."""
@@ -52,20 +59,24 @@ def save_cohort(database: Database, name: str, filters: Filters, *, created_by: 
     Raises
     ------
     UsageError
-        The name is none, or, without `replace`, there is a cohort of it.
+        The name is none, or there is a cohort of it: without `replace` any, with it one that isn't in the scope.
     """
     if not (0 < len(name) <= MAXIMUM_NAME and name.isprintable() and name == name.strip()):
         raise UsageError(f"a cohort's name is 1 to {MAXIMUM_NAME} printable characters, without spaces around them")
-    made = Cohort(name, filters, dt.datetime.now(dt.UTC), created_by)
+    made = Cohort(name, filters, dt.datetime.now(dt.UTC), created_by, database.scope)
 
     def work(connection: Connection) -> None:
-        held = connection.scalar(sa.select(sa.exists().where(cohort.c.name == name)))
-        if held and not replace:
+        held = connection.execute(sa.select(cohort).where(cohort.c.name == name)).first()
+        if held is not None and not (replace and database.scope.contains(_cohort(held).scope)):
             raise UsageError("there is a cohort of that name; replace it, or choose another name")
         connection.execute(sa.delete(cohort).where(cohort.c.name == name))
         connection.execute(
             sa.insert(cohort).values(
-                name=name, filters=filters.to_json(), created_at=made.created_at, created_by=created_by
+                name=name,
+                filters=filters.to_json(),
+                created_at=made.created_at,
+                created_by=created_by,
+                scope=made.scope.to_json(),
             )
         )
 
@@ -77,7 +88,7 @@ def cohorts(database: Database) -> list[Cohort]:
     """All cohorts by name."""
     with database.read() as connection:
         rows = connection.execute(sa.select(cohort).order_by(cohort.c.name)).all()
-    return [_cohort(row) for row in rows]
+    return [found for found in map(_cohort, rows) if database.scope.contains(found.scope)]
 
 
 def read_cohort(database: Database, name: str) -> Cohort:
@@ -90,20 +101,26 @@ def read_cohort(database: Database, name: str) -> Cohort:
     """
     with database.read() as connection:
         row = connection.execute(sa.select(cohort).where(cohort.c.name == name)).first()
-    if row is None:
-        raise NotFoundError("there is no cohort of that name")
-    return _cohort(row)
+    return _visible(database, row)
 
 
 def delete_cohort(database: Database, name: str) -> None:
     """Delete the cohort of this name; raises as `read_cohort`."""
 
     def work(connection: Connection) -> None:
-        if not connection.execute(sa.delete(cohort).where(cohort.c.name == name)).rowcount:
-            raise NotFoundError("there is no cohort of that name")
+        _visible(database, connection.execute(sa.select(cohort).where(cohort.c.name == name)).first())
+        connection.execute(sa.delete(cohort).where(cohort.c.name == name))
 
     database.transact(work)
 
 
 def _cohort(row: Row[Any]) -> Cohort:
-    return Cohort(row.name, filters_from_json(row.filters), row.created_at, row.created_by)
+    scope = Scope.from_json(row.scope)
+    return Cohort(row.name, filters_from_json(row.filters), row.created_at, row.created_by, scope)
+
+
+def _visible(database: Database, row: Row[Any] | None) -> Cohort:
+    found = _cohort(row) if row is not None else None
+    if found is None or not database.scope.contains(found.scope):
+        raise NotFoundError("there is no cohort of that name")
+    return found

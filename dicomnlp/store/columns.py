@@ -70,7 +70,8 @@ class Json(TypeDecorator[Any]):
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Any:  # noqa: ARG002
         """After reading."""
-        return None if value is None else json.loads(value)
+        # most of it is empty, and this is read for every finding
+        return None if value is None else [] if value == "[]" else json.loads(value)
 
 
 class UTCDateTime(TypeDecorator[dt.datetime]):

@@ -1,6 +1,7 @@
 """The connection to the database, the same for SQLite and PostgreSQL."""
 
 import contextlib
+import copy
 import fcntl
 import hashlib
 import os
@@ -20,6 +21,7 @@ from dicomnlp.store import faults, schema
 from dicomnlp.store.fence import Fence
 from dicomnlp.store.impatience import make_impatient, patience
 from dicomnlp.store.rows import driver
+from dicomnlp.store.scope import EVERYTHING, OPTION, Scope
 
 T = TypeVar("T")
 UPGRADE_HINT = "run `dicomnlp db upgrade`"
@@ -28,6 +30,15 @@ HOLD_SECONDS = 60.0
 _TRIES = 10
 _WRITE = "dicomnlp_write"
 _FILE = "dicomnlp_file"
+
+
+class _Writer:
+    """The connection that is kept for writing; every scope of a database has the same."""
+
+    def __init__(self) -> None:
+        self.connection: Connection | None = None
+        self.lock = threading.Lock()
+        """Held by the thread that has `connection`."""
 
 
 class Database:
@@ -40,12 +51,11 @@ class Database:
         self.engine = engine
         self.large_object_directory = settings.large_object_directory
         self.large_object_bytes = settings.database.large_object_bytes
-        place = engine.url.database if is_sqlite(engine.url) else self.large_object_directory
-        self.fence = Fence(Path(f"{place}.read-only"))
+        self.fence = Fence(self.beside("read-only"))
         """Closed after a commit that couldn't be made durable; from then on every write fails."""
-        self._writer: Connection | None = None
-        self._writing = threading.Lock()
-        """Held by the thread that has `_writer`."""
+        self.scope = EVERYTHING
+        """What is answered and changed; all else is as if it weren't held."""
+        self._writer = _Writer()
 
     @classmethod
     def open(cls, settings: Settings) -> Self:
@@ -75,6 +85,19 @@ class Database:
     def is_sqlite(self) -> bool:
         """Whether this is a SQLite file; else it is PostgreSQL."""
         return self.engine.dialect.name == "sqlite"
+
+    def beside(self, ending: str) -> Path:
+        """A file of this host that goes with the database: beside a SQLite file, else the folder of large objects."""
+        place = self.engine.url.database if self.is_sqlite else self.large_object_directory
+        return Path(f"{place}.{ending}")
+
+    def within(self, scope: Scope) -> Self:
+        """The same database, on the same connections, answering only what is within `scope`."""
+        if scope == self.scope:
+            return self
+        other = copy.copy(self)
+        other.scope = scope
+        return other
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
@@ -128,8 +151,11 @@ class Database:
     def _transaction(self, *, write: bool) -> Iterator[Connection]:
         if write and self.fence.is_closed:
             raise faults.database_error(faults.READ_ONLY)
+        options: dict[str, Any] = {_WRITE: write}
+        if not self.scope.is_everything:
+            options[OPTION] = self.scope
         try:
-            with self.engine.connect() as connection, connection.execution_options(**{_WRITE: write}).begin():
+            with self.engine.connect() as connection, connection.execution_options(**options).begin():
                 yield connection
         except (sqlalchemy.exc.SQLAlchemyError, sqlite3.Error) as error:
             raise self._translated(error) from None
@@ -140,11 +166,11 @@ class Database:
         return translated
 
     def _transact_once(self, work: Callable[[Connection], T]) -> T:
-        if self.is_sqlite and self._writing.acquire(blocking=False):
+        if self.is_sqlite and self.scope.is_everything and self._writer.lock.acquire(blocking=False):
             try:
                 return self._transact_by_writer(work)
             finally:
-                self._writing.release()
+                self._writer.lock.release()
         with self.write() as connection:
             return work(connection)
 
@@ -156,9 +182,9 @@ class Database:
         if self.fence.is_closed:
             raise faults.database_error(faults.READ_ONLY)
         try:
-            if self._writer is None:
-                self._writer = self.engine.connect().execution_options(**{_WRITE: True})
-            writer = self._writer
+            if self._writer.connection is None:
+                self._writer.connection = self.engine.connect().execution_options(**{_WRITE: True})
+            writer = self._writer.connection
             _begin_sqlite(writer)
             result = work(writer)
             if writer.in_transaction():
@@ -174,7 +200,7 @@ class Database:
         return result
 
     def _release_writer(self) -> None:
-        writer, self._writer = self._writer, None
+        writer, self._writer.connection = self._writer.connection, None
         if writer is not None:
             writer.close()
 
@@ -251,7 +277,7 @@ class Database:
 
     def close(self) -> None:
         """Close all connections."""
-        with self._writing:
+        with self._writer.lock:
             self._release_writer()
         self.engine.dispose()
         self.fence.release()

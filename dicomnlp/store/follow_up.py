@@ -16,6 +16,7 @@ from dicomnlp.store.patients import is_patient
 from dicomnlp.store.prevailing import ReportStatus
 from dicomnlp.store.records import from_json
 from dicomnlp.store.schema import recommendation, report_standing, sop_instance
+from dicomnlp.store.scope import scope_of, visible
 
 MAXIMUM_PAGE = 1000
 
@@ -115,6 +116,7 @@ def follow_up(
 
 def _conditions(connection: Connection, filters: FollowUpFilters) -> Iterator[sa.ColumnElement[bool]]:
     columns = recommendation.c
+    yield from visible(scope_of(connection))
     if filters.modality is not None:
         yield columns.modality == filters.modality
     if filters.anatomy:

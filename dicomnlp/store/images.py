@@ -12,6 +12,7 @@ from dicomnlp.errors import DATA_SET_DOES_NOT_MATCH
 from dicomnlp.model import IntakeRecord, Outcome, to_json
 from dicomnlp.store.database import Database
 from dicomnlp.store.schema import IMAGE_COLUMNS, image
+from dicomnlp.store.scope import visible
 
 STUDY_CONFLICT = "study_conflict"
 """The SOP Instance UID is held for another study: one of the two is wrong, and which one only people can tell."""
@@ -173,7 +174,7 @@ def series_of_study(database: Database, study_instance_uid: str) -> list[ImageSe
             sa.func.count().label("images"),
             sa.func.max(columns.received_at, type_=columns.received_at.type).label("received_at"),
         )
-        .where(columns.study_instance_uid == study_instance_uid)
+        .where(columns.study_instance_uid == study_instance_uid, *visible(database.scope, image))
         .group_by(columns.series_instance_uid)
     )
     with database.read() as connection:

@@ -19,6 +19,7 @@ from dicomnlp.store.history import ENDED_BY_ASSIGNMENT, begin_periods, end_perio
 from dicomnlp.store.intake import lock_instances
 from dicomnlp.store.life import drop_links, settle
 from dicomnlp.store.schema import IS_FAILURE, LANE_ARRIVAL, analysis, finding, sop_instance, study_assignment
+from dicomnlp.store.scope import scope_of, visible
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ def read_quarantine(database: Database, limit: int) -> list[Quarantined]:
     with database.read() as connection:
         rows = connection.execute(
             sa.select(sop_instance)
-            .where(sa.text(IS_FAILURE), columns.state == State.QUARANTINED.value)
+            .where(sa.text(IS_FAILURE), columns.state == State.QUARANTINED.value, *visible(database.scope))
             .order_by(columns.state_changed_at.desc(), columns.id.desc())
             .limit(limit)
         ).all()
@@ -83,7 +84,10 @@ def read_quarantine(database: Database, limit: int) -> list[Quarantined]:
 def _held_study(connection: Connection, sop_instance_uid: str) -> str:
     columns = sop_instance.c
     query = sa.select(columns.study_instance_uid).where(
-        columns.sop_instance_uid == sop_instance_uid, columns.is_current, columns.state != State.QUARANTINED.value
+        columns.sop_instance_uid == sop_instance_uid,
+        columns.is_current,
+        columns.state != State.QUARANTINED.value,
+        *visible(scope_of(connection)),
     )
     return connection.scalar(query) or ""
 
@@ -99,6 +103,7 @@ def _candidates(connection: Connection, row: Any) -> tuple[str, ...]:
             columns.patient_id == row.patient_id,
             columns.issuer_of_patient_id == row.issuer_of_patient_id,
             columns.state != State.QUARANTINED.value,
+            *visible(scope_of(connection)),
         )
         .distinct()
         .order_by(columns.study_instance_uid)
@@ -213,15 +218,19 @@ def undo_assignment(database: Database, sop_instance_uid: str) -> int:
 
 
 def _versions(connection: Connection, sop_instance_uid: str) -> Sequence[Any]:
-    """What is held under the UID, the earliest first; no other transaction changes that before this one ends."""
-    columns = sop_instance.c
+    """What is held under the UID, the earliest first; no other transaction changes that before this one ends.
+
+    None, when one of them isn't within the scope: putting another in its place would change what others see.
+    """
+    columns, scope = sop_instance.c, scope_of(connection)
     lock_instances(connection, [sop_instance_uid])
-    return connection.execute(
-        sa.select(columns.id, columns.is_current, columns.state, columns.study_instance_uid, columns.reason_code)
-        .where(columns.sop_instance_uid == sop_instance_uid)
-        .order_by(columns.version)
-        .with_for_update()
-    ).all()
+    query = sa.select(columns.id, columns.is_current, columns.state, columns.study_instance_uid, columns.reason_code)
+    same = columns.sop_instance_uid == sop_instance_uid
+    held = connection.execute(query.where(same).order_by(columns.version).with_for_update()).all()
+    if scope.is_everything:
+        return held
+    seen = connection.scalar(sa.select(sa.func.count()).select_from(sop_instance).where(same, *visible(scope)))
+    return held if seen == len(held) else []
 
 
 def _stand_back(connection: Connection, object_ids: Sequence[int], now: dt.datetime) -> None:

@@ -1,6 +1,7 @@
 """What is held of a study."""
 
 import datetime as dt
+import functools
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ from dicomnlp.store.past import Known, known_at, study_links
 from dicomnlp.store.prevailing import ReportStatus
 from dicomnlp.store.records import stored_finding, stored_report
 from dicomnlp.store.schema import analysis, finding, report_standing, report_study, sop_instance
+from dicomnlp.store.scope import Scope, scope_of, visible
 
 _STANDING = tuple(
     report_standing.c[name].label(f"standing_{name}") for name in ("status", "superseded_by", "reason_code")
@@ -34,6 +36,9 @@ _FINDINGS = (
 )
 
 
+_LINKS = sa.select(report_study.c.object_id, report_study.c.study_instance_uid, report_study.c.kind).where(
+    report_study.c.object_id.in_(sa.bindparam("object_ids", expanding=True))
+)
 MAXIMUM_PAGE = 5000
 """Findings of a study at once: more than reports of people have, and little enough to be held in memory."""
 _ORDER = (finding.c.object_id, finding.c.analysis_id, finding.c.start_offset, finding.c.id)
@@ -109,31 +114,50 @@ def page_of_study(
     """
     if not 1 <= limit <= MAXIMUM_PAGE:
         raise UsageError(f"a page holds 1 to {MAXIMUM_PAGE} findings")
-    columns = finding.c
-    conditions: list[Any] = []
+    given: dict[str, Any] = {}
     if after is not None:
-        place = [int(value) for value in decode(after, "number", "number", "number", "number")]
-        conditions.append(sa.tuple_(*_ORDER) > sa.tuple_(*place))
-    if assertion is not None:
-        conditions.append(columns.assertion == assertion)
-    if concept is not None:
-        conditions.append(columns.concept_id == concept)
-    query = _FINDINGS.limit(limit + 1)
+        place = decode(after, "number", "number", "number", "number")
+        given |= {f"after_{n}": int(value) for n, value in enumerate(place)}
+    given |= {name: value for name, value in (("assertion", assertion), ("concept", concept)) if value is not None}
+    query = _page_query(tuple(given), database.scope).limit(limit + 1)
     with database.read() as connection:
         if as_of is not None:
             known = _known(connection, study_instance_uid, as_of)
-            rows = _of_analyses(connection, known, query.where(*conditions), columns.analysis_id)[: limit + 1]
+            of_analyses = query.params(**given)
+            rows = _of_analyses(connection, known, of_analyses, finding.c.analysis_id)[: limit + 1]
             found = [
                 replace(stored_finding(row, known.links[row["object_id"]]), standing=_PREVAILED) for row in rows[:limit]
             ]
             return StudyPage(found, _place_after(rows, limit))
-        if not all_versions:
-            conditions.append(columns.is_current.is_(True))
-        of_study = columns.object_id.in_(_belonging(study_instance_uid))
-        rows = list(connection.execute(query.where(of_study, *conditions)).mappings())
+        given["study"] = study_instance_uid
+        query = _study_page_query(tuple(given), database.scope, limit, current=not all_versions)
+        rows = list(connection.execute(query, given).mappings())
         if not rows:
             _require_study(connection, study_instance_uid)
         return StudyPage(_findings(connection, rows[:limit]), _place_after(rows, limit))
+
+
+@functools.lru_cache(64)
+def _page_query(names: tuple[str, ...], scope: Scope) -> sa.Select[Any]:
+    """Findings that fit what is given under `names`: to build a statement takes longer than to execute it."""
+    conditions: list[Any] = list(visible(scope))
+    if "after_0" in names:
+        place = sa.tuple_(*(sa.bindparam(f"after_{n}", type_=sa.BigInteger()) for n in range(len(_ORDER))))
+        conditions.append(sa.tuple_(*_ORDER) > place)
+    if "assertion" in names:
+        conditions.append(finding.c.assertion == sa.bindparam("assertion"))
+    if "concept" in names:
+        conditions.append(finding.c.concept_id == sa.bindparam("concept"))
+    return _FINDINGS.where(*conditions)
+
+
+@functools.lru_cache(64)
+def _study_page_query(names: tuple[str, ...], scope: Scope, limit: int, *, current: bool) -> sa.Select[Any]:
+    """The same of one study."""
+    query = _page_query(names, scope).where(finding.c.object_id.in_(_belonging(sa.bindparam("study"))))
+    if current:
+        query = query.where(finding.c.is_current.is_(True))
+    return query.limit(limit + 1)
 
 
 def _place_after(rows: Sequence[RowMapping], limit: int) -> str | None:
@@ -158,7 +182,8 @@ def findings_of_instance(database: Database, sop_instance_uid: str) -> list[Stor
         .where(columns.sop_instance_uid == sop_instance_uid, columns.is_current)
     )
     with database.read() as connection:
-        rows = connection.execute(_FINDINGS.where(finding.c.analysis_id.in_(current))).mappings().all()
+        query = _FINDINGS.where(finding.c.analysis_id.in_(current), *visible(database.scope))
+        rows = connection.execute(query).mappings().all()
         if not rows:
             _require_instance(connection, sop_instance_uid)
         return _findings(connection, rows)
@@ -170,6 +195,24 @@ def findings_by_id(connection: Connection, ids: Sequence[int]) -> list[StoredFin
     for batch in batches(ids):
         held.update((row["id"], row) for row in connection.execute(_FINDINGS.where(finding.c.id.in_(batch))).mappings())
     return _findings(connection, [held[i] for i in ids if i in held])
+
+
+def findings_of_objects(connection: Connection, object_ids: Collection[int]) -> list[StoredFinding]:
+    """The findings that count of these objects, object by object, in the order of the text."""
+    found: list[StoredFinding] = []
+    for batch in batches(sorted(object_ids)):
+        query = _FINDINGS.where(finding.c.object_id.in_(batch), finding.c.is_current)
+        found += _findings(connection, connection.execute(query).mappings().all())
+    return found
+
+
+def reports_by_id(connection: Connection, object_ids: Sequence[int]) -> list[StoredReport]:
+    """These objects with their current analysis, in this order; those that are gone are left out."""
+    held: dict[int, RowMapping] = {}
+    for batch in batches(object_ids):
+        query = _reports_query(current=True).where(sop_instance.c.id.in_(batch))
+        held.update((row["id"], row) for row in connection.execute(query).mappings())
+    return _reports(connection, [held[i] for i in object_ids if i in held])
 
 
 def findings_of_analysis(connection: Connection, analysis_id: int) -> list[StoredFinding]:
@@ -202,7 +245,7 @@ def reports_of_study(
         if as_of is not None:
             return _reports_known(connection, _known(connection, study_instance_uid, as_of))
         query = _reports_query(current=not all_versions).where(
-            sop_instance.c.id.in_(sa.union(held, _belonging(study_instance_uid)))
+            sop_instance.c.id.in_(sa.union(held, _belonging(study_instance_uid))), *visible(database.scope)
         )
         if not all_versions:
             status = report_standing.c.status
@@ -214,6 +257,40 @@ def reports_of_study(
         return _reports(connection, rows)
 
 
+def states_of_study(database: Database, study_instance_uid: str) -> dict[State, int]:
+    """How many of the reports that `reports_of_study` gives are in each state; every state is named.
+
+    Raises
+    ------
+    NotFoundError
+        Nothing is held under this study.
+    """
+    with database.read() as connection:
+        given = {"study": study_instance_uid}
+        rows = connection.execute(_states_query(database.scope), given).all() if is_uid(study_instance_uid) else []
+        if not rows:
+            _require_study(connection, study_instance_uid)
+    return dict.fromkeys(State, 0) | {State(state): number for state, number in rows}
+
+
+@functools.lru_cache(64)
+def _states_query(scope: Scope) -> sa.Select[Any]:
+    study: sa.BindParameter[str] = sa.bindparam("study")
+    status = report_standing.c.status
+    held = sa.select(sop_instance.c.id).where(sop_instance.c.study_instance_uid == study)
+    return (
+        sa.select(sop_instance.c.state, sa.func.count())
+        .outerjoin(report_standing, report_standing.c.object_id == sop_instance.c.id)
+        .where(
+            sop_instance.c.id.in_(sa.union(held, _belonging(study))),
+            sop_instance.c.is_current,
+            sa.or_(status.is_(None), status == ReportStatus.PREVAILING),
+            *visible(scope),
+        )
+        .group_by(sop_instance.c.state)
+    )
+
+
 def reports_of_instance(database: Database, sop_instance_uid: str, *, all_versions: bool = False) -> list[StoredReport]:
     """The report with a SOP Instance UID, whether or not it prevails: its current version, or all.
 
@@ -222,7 +299,9 @@ def reports_of_instance(database: Database, sop_instance_uid: str, *, all_versio
     NotFoundError
         Nothing is held under this SOP instance.
     """
-    query = _reports_query(current=not all_versions).where(sop_instance.c.sop_instance_uid == sop_instance_uid)
+    query = _reports_query(current=not all_versions).where(
+        sop_instance.c.sop_instance_uid == sop_instance_uid, *visible(database.scope)
+    )
     if not all_versions:
         query = query.where(sop_instance.c.is_current)
     with database.read() as connection:
@@ -232,7 +311,7 @@ def reports_of_instance(database: Database, sop_instance_uid: str, *, all_versio
         return _reports(connection, rows)
 
 
-def _belonging(study_instance_uid: str) -> sa.Select[Any]:
+def _belonging(study_instance_uid: str | sa.BindParameter[Any]) -> sa.Select[Any]:
     columns = report_study.c
     return sa.select(columns.object_id).where(
         columns.study_instance_uid == study_instance_uid, columns.kind.in_(BELONGS)
@@ -257,6 +336,8 @@ def _reports_query(*, current: bool) -> sa.Select[Any]:
 
 
 def _known(connection: Connection, study_instance_uid: str, as_of: dt.datetime) -> Known:
+    if not scope_of(connection).is_everything:
+        _require_study(connection, study_instance_uid)
     known = known_at(connection, study_instance_uid, as_of) if is_uid(study_instance_uid) else None
     if known is None or not known.is_held:
         raise NotFoundError(f"nothing was held under study {_shown(study_instance_uid)} at that moment")
@@ -270,7 +351,8 @@ def _of_analyses(
     rows: list[RowMapping] = []
     for batch in batches(sorted(known.analyses, key=lambda analysis_id: (known.analyses[analysis_id], analysis_id))):
         of_objects = sop_instance.c.id.in_([known.analyses[analysis_id] for analysis_id in batch])
-        rows.extend(connection.execute(query.where(key.in_(batch), of_objects)).mappings())
+        seen = visible(scope_of(connection))
+        rows.extend(connection.execute(query.where(key.in_(batch), of_objects, *seen)).mappings())
     return rows
 
 
@@ -291,7 +373,8 @@ def _reports_known(connection: Connection, known: Known) -> list[StoredReport]:
         )
     for batch in batches(known.waiting):
         columns = sop_instance.c
-        for row in connection.execute(sa.select(sop_instance).where(columns.id.in_(batch))).mappings():
+        waiting = sa.select(sop_instance).where(columns.id.in_(batch), *visible(scope_of(connection)))
+        for row in connection.execute(waiting).mappings():
             state = known.waiting[row["id"]]
             found.append(
                 StoredReport(
@@ -323,24 +406,25 @@ def _reports(connection: Connection, rows: Sequence[RowMapping]) -> list[StoredR
 
 def _links(connection: Connection, object_ids: Collection[int]) -> defaultdict[int, tuple[StudyLink, ...]]:
     """The studies of each object by their strongest link, its own first."""
-    columns = report_study.c
     links: defaultdict[int, list[tuple[str, str]]] = defaultdict(list)
     for batch in batches(object_ids):
-        for row in connection.execute(sa.select(report_study).where(columns.object_id.in_(batch))):
-            links[row.object_id].append((row.study_instance_uid, row.kind))
+        for object_id, study_instance_uid, kind in connection.execute(_LINKS, {"object_ids": batch}):
+            links[object_id].append((study_instance_uid, kind))
     return defaultdict(tuple, {object_id: study_links(found) for object_id, found in links.items()})
 
 
 def _require_study(connection: Connection, uid: str) -> None:
     own = sop_instance.c.study_instance_uid == uid
     linked = sop_instance.c.id.in_(_belonging(uid))
-    held = is_uid(uid) and any(connection.scalar(sa.select(sa.exists().where(found))) for found in (own, linked))
+    seen = visible(scope_of(connection))
+    held = is_uid(uid) and any(connection.scalar(sa.select(sa.exists().where(found, *seen))) for found in (own, linked))
     if not held:
         raise NotFoundError(f"nothing is held under study {_shown(uid)}")
 
 
 def _require_instance(connection: Connection, uid: str) -> None:
-    if not (is_uid(uid) and connection.scalar(sa.select(sa.exists().where(sop_instance.c.sop_instance_uid == uid)))):
+    held = sa.exists().where(sop_instance.c.sop_instance_uid == uid, *visible(scope_of(connection)))
+    if not (is_uid(uid) and connection.scalar(sa.select(held))):
         raise NotFoundError(f"nothing is held under SOP instance {_shown(uid)}")
 
 

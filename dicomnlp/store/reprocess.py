@@ -15,6 +15,7 @@ from dicomnlp.model import PIPELINE_SEPARATOR, State, is_uid
 from dicomnlp.store.batches import batches, select_in
 from dicomnlp.store.database import Database
 from dicomnlp.store.schema import LANE_REPROCESS, analysis, reprocess_run, sop_instance
+from dicomnlp.store.scope import scope_of, visible
 
 _MARKED_AT_ONCE = 5000
 """Objects a transaction: an archive is marked without keeping a listener waiting."""
@@ -150,7 +151,9 @@ def _count(connection: Connection, run_id: int, state: State) -> int:
 def _find_or_begin(connection: Connection, selection: Selection) -> tuple[int, bool]:
     _require_all(connection, selection.uids)
     columns = reprocess_run.c
-    text = selection.to_text()
+    scope = scope_of(connection)
+    # nobody goes on with the run of somebody who may see more
+    text = selection.to_text() + ("" if scope.is_everything else json.dumps(scope.to_json(), sort_keys=True))
     latest = connection.execute(
         sa.select(reprocess_run).where(columns.selection == text).order_by(columns.id.desc()).limit(1)
     ).first()
@@ -173,11 +176,11 @@ def _find_or_begin(connection: Connection, selection: Selection) -> tuple[int, b
 
 
 def _require_all(connection: Connection, uids: tuple[str, ...]) -> None:
-    columns = sop_instance.c
+    columns, seen = sop_instance.c, visible(scope_of(connection))
     for uid in uids:
         held = is_uid(uid) and (
-            connection.scalar(sa.select(sa.exists().where(columns.study_instance_uid == uid)))
-            or connection.scalar(sa.select(sa.exists().where(columns.sop_instance_uid == uid)))
+            connection.scalar(sa.select(sa.exists().where(columns.study_instance_uid == uid, *seen)))
+            or connection.scalar(sa.select(sa.exists().where(columns.sop_instance_uid == uid, *seen)))
         )
         if not held:
             raise NotFoundError(f"nothing is held under {uid if is_uid(uid) else '(not a well-formed UID)'}")
@@ -196,6 +199,7 @@ def _mark_some(connection: Connection, run_id: int, selection: Selection) -> boo
                 columns.id > run.marked_to_object_id,
                 columns.id <= run.last_object_id,
                 columns.state != State.QUARANTINED.value,
+                *visible(scope_of(connection)),
                 sa.or_(*_conditions(selection)),
             )
             .order_by(columns.id)

@@ -8,16 +8,17 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     SmallInteger,
     Table,
     UniqueConstraint,
     text,
 )
 
+from dicomnlp.store import schema_access  # noqa: F401  its tables belong to `metadata`, too
 from dicomnlp.store.columns import Bytes, CleanText, Json, RowId, UTCDateTime
+from dicomnlp.store.schema_metadata import metadata
 
-REVISION = "0007"
+REVISION = "0008"
 """The schema that this program speaks: the newest migration."""
 
 LANE_ARRIVAL = 0
@@ -27,15 +28,6 @@ LANE_REPROCESS = 1
 IS_FAILURE = "state IN ('failed', 'quarantined')"
 IS_REFUSED = "outcome = 'refused'"
 """Conditions of partial indexes: a statement that is to use the index says the same, word for word."""
-
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
 
 reprocess_run = Table(
     "reprocess_run",
@@ -373,6 +365,8 @@ cohort = Table(
     Column("filters", Json, nullable=False),
     Column("created_at", UTCDateTime, nullable=False),
     Column("created_by", CleanText, nullable=False),
+    # since revision 0008: of whoever made it
+    Column("scope", Json, nullable=False, server_default='{"calling_ae_titles":null,"institutions":null}'),
 )
 
 analysis_period = Table(

@@ -15,7 +15,9 @@ from sqlalchemy.engine import Connection
 from dicomnlp.store.documents import BELONGS
 from dicomnlp.store.fulltext import with_words
 from dicomnlp.store.patients import any_merged, is_patient, merged_families
-from dicomnlp.store.schema import finding, image, report_profile, report_study, sop_instance
+from dicomnlp.store.prevailing import ReportStatus
+from dicomnlp.store.schema import finding, image, report_profile, report_standing, report_study, sop_instance
+from dicomnlp.store.scope import Scope, scope_of, visible
 from dicomnlp.store.search_filters import STATED, Filters
 
 FEW = 1000
@@ -112,6 +114,35 @@ def select_findings(
     return sa.select(*columns).select_from(source).where(*conditions, *of_reports)
 
 
+OF_FINDINGS = (
+    "concepts", "assertions", "laterality", "anatomy", "minimum_size", "maximum_size", "severity", "change", "section",
+    "critical", "language",
+)  # fmt: skip
+"""Fields of `Filters` that say something of a finding rather than of its report."""
+
+
+def select_reports(connection: Connection, scope: Scope, filters: Filters, *columns: Any) -> sa.Select[Any]:
+    """`columns` of the analysed reports that prevail and fit, from `report_profile` and `sop_instance`.
+
+    Where filters say what a finding must be, those that have one which fits all of these.
+    """
+    standing = report_standing.c
+    conditions: list[Any] = [S.is_current, standing.status == ReportStatus.PREVAILING, *visible(scope)]
+    conditions += _of_reports(connection, filters, P.object_id, S.study_instance_uid)
+    conditions += _of_dates(filters, P.study_date)
+    if any(getattr(filters, name) != getattr(Filters(), name) for name in OF_FINDINGS):
+        fitting = sa.select(sa.literal(1)).select_from(finding).where(F.object_id == P.object_id)
+        for column, values in ((F.concept_id, filters.concepts), (F.anatomy_id, filters.anatomy)):
+            if values:
+                # by the report, not by all findings of the concept
+                fitting = fitting.where(unindexed(connection, column).in_(sorted(set(values))))
+        conditions.append(sa.exists(fitting.where(*_of_findings(filters)).correlate(report_profile)))
+    source = report_profile.join(sop_instance, S.id == P.object_id).join(
+        report_standing, standing.object_id == P.object_id
+    )
+    return sa.select(*columns).select_from(source).where(*conditions)
+
+
 def _of_dates(filters: Filters, column: sa.ColumnElement[str]) -> Iterator[sa.ColumnElement[bool]]:
     if filters.date_from is not None:
         yield column >= f"{filters.date_from:%Y%m%d}"
@@ -123,7 +154,8 @@ def _of_dates(filters: Filters, column: sa.ColumnElement[str]) -> Iterator[sa.Co
 def _of_reports(
     connection: Connection, filters: Filters, object_id: sa.ColumnElement[int], study: sa.ColumnElement[str]
 ) -> Iterator[sa.ColumnElement[bool]]:
-    """Conditions on reports: of `report_profile`, `sop_instance`, and the columns given."""
+    """Conditions on reports: of `report_profile`, `sop_instance`, and the columns given; the scope's among them."""
+    yield from visible(scope_of(connection), report_profile)
     equal = {
         P.patient_sex: filters.patient_sex,
         P.station_name: filters.station,
@@ -166,6 +198,7 @@ def _of_images(study: sa.ColumnElement[str], condition: sa.ColumnElement[bool]) 
 
 def _states_none_of(connection: Connection, concepts: Sequence[str]) -> Iterator[sa.ColumnElement[bool]]:
     """No prevailing report of the patient states any of `concepts`; reports without a patient's id stand alone."""
+    scope = scope_of(connection)
     of = sop_instance.alias("of_patient")
 
     def stated(*same: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
@@ -176,6 +209,7 @@ def _states_none_of(connection: Connection, concepts: Sequence[str]) -> Iterator
             .select_from(of.join(other, other.c.object_id == of.c.id))
             .where(
                 *same,
+                *visible(scope, of),
                 other.c.is_current,
                 other.c.concept_id.in_(sorted(set(concepts))),
                 other.c.assertion.in_([a.value for a in STATED]),

@@ -10,6 +10,7 @@ from sqlalchemy.engine import Connection
 from dicomnlp.model import Outcome, State, is_uid, to_json
 from dicomnlp.store.database import Database, read_revision
 from dicomnlp.store.schema import IS_FAILURE, IS_REFUSED, LANE_REPROCESS, analysis, image, ledger, sop_instance
+from dicomnlp.store.scope import visible, visible_ledger
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +139,7 @@ def read_failures(database: Database, limit: int) -> list[Failure]:
     with database.read() as connection:
         refused = connection.execute(
             sa.select(ledger)
-            .where(sa.text(IS_REFUSED), arrivals.outcome == Outcome.REFUSED.value)
+            .where(sa.text(IS_REFUSED), arrivals.outcome == Outcome.REFUSED.value, *visible_ledger(database.scope))
             .order_by(arrivals.id.desc())
             .limit(limit)
         )
@@ -157,7 +158,7 @@ def read_failures(database: Database, limit: int) -> list[Failure]:
         ]
         bad = connection.execute(
             sa.select(sop_instance)
-            .where(sa.text(IS_FAILURE))
+            .where(sa.text(IS_FAILURE), *visible(database.scope))
             .order_by(objects.state_changed_at.desc(), objects.id.desc())
             .limit(limit)
         )
@@ -189,7 +190,7 @@ def retry_failed(database: Database) -> int:
     def work(connection: Connection) -> int:
         return connection.execute(
             sa.update(sop_instance)
-            .where(objects.state == State.FAILED.value)
+            .where(objects.state == State.FAILED.value, *visible(database.scope))
             .values(
                 state=State.PENDING.value,
                 state_changed_at=dt.datetime.now(dt.UTC),

@@ -10,8 +10,8 @@ from support.records import make_record
 from support.service import ROOT_UID, make_report, write_report
 from typer.testing import CliRunner
 
-from dicomnlp.cli.findings_output import cell
 from dicomnlp.cli.main import app
+from dicomnlp.export.cells import cell
 
 STUDY = f"{ROOT_UID}.1.1"
 

@@ -24,6 +24,7 @@ from pynetdicom.pdu_primitives import A_ASSOCIATE, ImplementationClassUIDNotific
 
 from dicomnlp import config
 from dicomnlp.receive.acceptor import Acceptor
+from dicomnlp.receive.association_trail import AssociationTrail
 from dicomnlp.receive.house import House
 from dicomnlp.receive.intake import Intake
 from dicomnlp.receive.listener import bind
@@ -236,7 +237,8 @@ class Running:
         self.port = listening.getsockname()[1]
         self.stop = threading.Event()
         self.traffic = Traffic(self.database)
-        house = House(settings, self.intake, self.traffic)
+        self.trail = AssociationTrail(self.database)
+        house = House(settings, self.intake, self.traffic, self.trail)
         acceptor = Acceptor(listening, house, timeouts)
         self.thread = threading.Thread(target=acceptor.serve, args=(self.stop,), daemon=True)
         self.thread.start()
@@ -274,6 +276,7 @@ class Running:
         assert not self.thread.is_alive()
         self.intake.close()
         self.traffic.close()
+        self.trail.close()
         self.database.close()
 
 

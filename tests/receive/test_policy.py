@@ -170,7 +170,7 @@ def test_alert_is_said_once_a_minute_with_how_often_it_happened(monkeypatch):
     """For each address and reason."""
     now = [1000.0]
     monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
-    alerts = AlertLog()
+    alerts = AlertLog(lambda *_: None)
     with structlog.testing.capture_logs() as lines:
         for seconds in (0, 1, 2, 59, 60, 61):
             now[0] = 1000.0 + seconds
@@ -188,7 +188,7 @@ def test_alert_is_said_once_a_minute_with_how_often_it_happened(monkeypatch):
 def test_alerts_of_many_addresses_take_no_more_memory(monkeypatch):
     """Whoever hasn't been seen for longest is forgotten."""
     monkeypatch.setattr(module, "_ALERTS_REMEMBERED", 10)
-    alerts = AlertLog()
+    alerts = AlertLog(lambda *_: None)
     with structlog.testing.capture_logs() as lines:
         for number in range(100):
             alerts.report("network_not_allowed", f"10.0.0.{number}")

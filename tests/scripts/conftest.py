@@ -22,6 +22,12 @@ def demo() -> ModuleType:
     return _import("demo")
 
 
+@pytest.fixture(scope="session")
+def demo_reports() -> ModuleType:
+    """scripts/demo_reports.py."""
+    return _import("demo_reports")
+
+
 def _import(name: str) -> ModuleType:
     sys.path.insert(0, str(SCRIPTS))
     try:

@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from pydicom.uid import EncapsulatedCDAStorage
 from pynetdicom import AE, evt
 from pynetdicom.events import Event
 from rich.console import Console
@@ -47,8 +48,8 @@ class Service:
 
     def take(self, event: Event) -> int:
         """C-STORE."""
-        dataset = event.dataset
-        self.received.append((dataset.StudyInstanceUID, dataset.SOPInstanceUID, event.context.transfer_syntax))
+        dataset, instance = event.dataset, event.request.AffectedSOPInstanceUID
+        self.received.append((dataset.get("StudyInstanceUID", ""), instance, event.context.transfer_syntax))
         return self.status
 
     def answer(self, path: str) -> tuple[int, Any]:
@@ -90,7 +91,7 @@ def service(make_samples: ModuleType) -> Iterator[Service]:
     threading.Thread(target=web.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
     entity = AE("DICOMNLP")
     entity.require_called_aet = True
-    for sop_class in make_samples.SOP_CLASSES.values():
+    for sop_class in (*make_samples.SOP_CLASSES.values(), EncapsulatedCDAStorage):
         entity.add_supported_context(sop_class, list(make_samples.TRANSFER_SYNTAXES.values()))
     scp = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, made.take)])
     assert scp is not None
@@ -108,6 +109,7 @@ def start(
     """Run the demonstration against the service; gives exit code, standard output, standard error."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(demo, "PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(demo.demo_reports, "STUDIES", {"en": 3, "zh": 3})
 
     def run(*arguments: str) -> tuple[int, str, str]:
         for name in ("out", "err"):
@@ -119,19 +121,22 @@ def start(
 
 
 def test_every_sample_is_sent_as_encoded_and_the_first_findings_are_shown(
-    service: Service, start: Callable[..., tuple[int, str, str]], make_samples: ModuleType
+    service: Service, start: Callable[..., tuple[int, str, str]], demo: ModuleType
 ) -> None:
     """The whole way: C-STORE of each object in its own transfer syntax, then tables and where to go on."""
     code, out, err = start()
-    objects = make_samples.build_samples().values()
+    objects = [*demo.demo_reports.build_reports().values(), *demo.demo_reports.build_faults().values()]
     assert code == 0, err
-    assert service.received == [(o.StudyInstanceUID, o.SOPInstanceUID, o.file_meta.TransferSyntaxUID) for o in objects]
-    first = next(iter(objects)).StudyInstanceUID
+    assert service.received == [
+        (o.get("StudyInstanceUID", ""), o.SOPInstanceUID, o.file_meta.TransferSyntaxUID) for o in objects
+    ]
+    first = objects[0].StudyInstanceUID
     assert out.count("Pulmonary nodule") == 4
     assert "9 x 8 mm (5 mm)" in out
     # brackets are text, not markup; line breaks of the report don't break the table
     assert "The nodule measures 9 x 8 mm, was [5] mm." in out
-    assert f"{service.web}/docs\n" in out
+    assert f"{service.web}/\n" in out
+    assert f"{service.web}/studies/{first}\n" in out
     assert f"{service.web}/api/v1/studies/{first}/findings\n" in out
     assert f"dicomnlp findings {first}\n" in out
 
@@ -160,10 +165,11 @@ def test_waiting_for_the_analysis_has_an_end(
 ) -> None:
     """A service that never gets on doesn't hold the client for ever."""
     monkeypatch.setattr(demo, "ANALYSIS_SECONDS", 0.0)
-    service.state = lambda instance, _asked: "pending" if instance == service.received[-1][1] else "analysed"
+    # behind the reports come three that have faults, for which nobody waits
+    service.state = lambda instance, _asked: "pending" if instance == service.received[-4][1] else "analysed"
     code, _, err = start()
     assert code == 1
-    assert f"1 of {len(service.received)} reports are not analysed after 0 s" in err
+    assert f"1 of {len(service.received) - 3} reports are not analysed after 0 s" in err
 
 
 def test_an_object_that_is_refused_ends_it(service: Service, start: Callable[..., tuple[int, str, str]]) -> None:

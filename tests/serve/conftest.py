@@ -203,6 +203,24 @@ def empty_client(empty_file: Path) -> Iterator[Client]:
     database.close()
 
 
+@pytest.fixture(scope="module")
+def make_archive(empty_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Any]]:
+    """A client and its archive, for tests that only read what a module's fixture puts into it."""
+    opened = []
+
+    def make() -> tuple[Client, Archive]:
+        file = tmp_path_factory.mktemp("archive") / "dicomnlp.db"
+        shutil.copyfile(empty_file, file)
+        settings = Settings(database=DatabaseSettings(url=f"sqlite:///{file}"))
+        database = Database.open(settings)
+        opened.append(database)
+        return Client(create_app(settings, lambda: database)), Archive(database)
+
+    yield make
+    for database in opened:
+        database.close()
+
+
 @pytest.fixture
 def make_client(settings: Settings) -> Callable[..., Client]:
     """A client of an application whose database is opened by a function of the test's own."""

@@ -208,7 +208,6 @@ def test_nothing_of_a_patient_is_in_logs_metrics_status_or_problems(client, arch
                 "/api/v1/status",
                 "/readyz",
                 "/healthz",
-                "/",
                 "/docs",
                 "/openapi.json",
                 f"/api/v1/studies/{archive.canary}/findings",

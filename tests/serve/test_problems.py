@@ -138,7 +138,7 @@ def test_foreign_host_is_not_answered_on_loopback(empty_client, host):
 
 def test_any_host_is_answered_where_others_may_reach_the_service(make_client, archive):
     """By which names it is known there is not ours to know."""
-    settings = Settings(web=WebSettings(host="0.0.0.0", allow_remote=True))
+    settings = Settings(web=WebSettings(host="0.0.0.0", authentication="on", allow_remote=True))
     client = make_client(lambda: archive.database, settings)
     assert client.get("/healthz", headers={"Host": "findings.hospital.example"}).status_code == 200
 
@@ -168,7 +168,7 @@ def test_security_headers_are_on_every_response(empty_client, method, path):
     assert "frame-ancestors 'none'" in policy
     assert "unsafe" not in policy
     assert headers["x-content-type-options"] == "nosniff"
-    assert headers["referrer-policy"] == "no-referrer"
+    assert headers["referrer-policy"] == "same-origin"
     assert "cache-control" in headers
     assert "server" not in headers
 

@@ -13,7 +13,7 @@ from support.service import free_port
 
 from dicomnlp.config import WebSettings
 from dicomnlp.errors import ConfigurationError, PortInUseError
-from dicomnlp.serve import web
+from dicomnlp.serve import protocol, web
 from dicomnlp.store.admin import upgrade
 from dicomnlp.store.status import read_status
 
@@ -163,7 +163,7 @@ def test_request_under_way_is_answered_before_the_end(settings, archive, monkeyp
 )
 def test_connection_that_brings_no_whole_request_is_closed(settings, database, monkeypatch, start):
     """Slow-loris; also when a byte comes now and then."""
-    monkeypatch.setattr(web, "REQUEST_SECONDS", 0.6)
+    monkeypatch.setattr(protocol, "REQUEST_SECONDS", 0.6)
     server = Server(on_port(settings))
     try:
         with socket.create_connection(("127.0.0.1", server.port), timeout=5) as connection:
@@ -190,7 +190,7 @@ def test_connection_that_brings_no_whole_request_is_closed(settings, database, m
 
 def test_kept_connection_outlives_the_time_for_one_request(settings, database, monkeypatch):
     """The limit is for each request, not for the connection."""
-    monkeypatch.setattr(web, "REQUEST_SECONDS", 0.4)
+    monkeypatch.setattr(protocol, "REQUEST_SECONDS", 0.4)
     server = Server(on_port(settings))
     try:
         with httpx.Client(base_url=server.addresses[0]) as client:

@@ -2,7 +2,8 @@
 
 from alembic import context
 
-from dicomnlp.store.schema import metadata
+from dicomnlp.store import schema  # noqa: F401  which makes the tables
+from dicomnlp.store.schema_metadata import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -1,0 +1,1 @@
+"""How findings leave: tables, FHIR resources, and what takes identities out of them."""
