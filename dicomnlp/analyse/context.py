@@ -212,7 +212,8 @@ class ClauseConText(ConText):  # type: ignore[misc]  # medspaCy is untyped
         acting: dict[tuple[int, int], set[CueMatch]] = {}
         for target, modifier in _nearest(graph.edges, words):
             if modifier.means in CATEGORIES:
-                acting.setdefault(target, set()).add(CueMatch(*modifier.modifier_span, modifier.means))
+                start, end = modifier.modifier_span
+                acting.setdefault(target, set()).add(CueMatch(start, end, modifier.means))
         return [tuple(sorted(acting[span])) if span in acting else () for span in spans]
 
 

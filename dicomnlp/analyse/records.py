@@ -20,7 +20,7 @@ def maker(record: type[_Record]) -> Callable[..., _Record]:
     twin = dataclasses.make_dataclass(record.__name__, names, slots=True)
 
     def make(*values: object) -> _Record:
-        made = twin(*values)
+        made: _Record = twin(*values)
         made.__class__ = record
         return made
 

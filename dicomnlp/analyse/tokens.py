@@ -58,7 +58,8 @@ class Tokens:
         self._text = text
         self.words = tuple(words)
         self.lower = tuple(lower)
-        self._starts, self._ends = places or (None, None)
+        self._starts: Sequence[int] | None = places[0] if places else None
+        self._ends: Sequence[int] | None = places[1] if places else None
 
     @property
     def starts(self) -> Sequence[int]:
