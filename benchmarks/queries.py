@@ -53,7 +53,7 @@ def paths(reports: int, seed: int, chance: random.Random) -> dict[str, Iterator[
     def searches(**fields: str) -> Iterator[str]:
         while True:
             year = chance.randrange(2016, 2025)
-            dates = {"date_from": f"{year}-01-01", "date_to": f"{year + 1}-12-31"} if fields.pop("dated", "") else {}
+            dates = {"from": f"{year}-01-01", "to": f"{year + 1}-12-31"} if fields.pop("dated", "") else {}
             yield f"/api/v1/findings?{urlencode({**fields, **dates})}"
 
     return {

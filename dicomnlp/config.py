@@ -198,9 +198,7 @@ class WorkSettings(Table):
     )
     scheduler_certificate: str = Field("", description="PEM file with the certificate that is shown to the scheduler.")
     scheduler_key: str = Field("", description="PEM file with its private key, without a passphrase.")
-    batch_objects: int = Field(
-        256, ge=1, le=10000, description="Objects a task holds at the most; as many as take half a second are meant."
-    )
+    batch_objects: int = Field(256, ge=1, le=10000, description="Objects a task holds at the most; half a second's.")
     batch_bytes: int = Field(4194304, ge=1024, description="Bytes a task holds at the most (one object always fits).")
     maximum_attempts: int = Field(
         3, ge=1, le=100, description="An object that so often takes its worker down ends as failed."

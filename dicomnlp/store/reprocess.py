@@ -3,6 +3,7 @@
 import dataclasses
 import datetime as dt
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,8 @@ from dicomnlp.store.scope import scope_of, visible
 
 _MARKED_AT_ONCE = 5000
 """Objects a transaction: an archive is marked without keeping a listener waiting."""
+_TURN_SECONDS = 0.12
+"""Pause between two of them: who waits for SQLite's lock isn't woken, but looks again every tenth of a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +117,8 @@ def start_run(database: Database, selection: Selection) -> Run:
         raise UsageError("nothing is selected to be processed again")
     run_id, resumed = database.transact(lambda connection: _find_or_begin(connection, selection))
     while database.transact(lambda connection: _mark_some(connection, run_id, selection)):
-        pass
+        if database.is_sqlite:
+            time.sleep(_TURN_SECONDS)
     run = read_run(database, run_id)
     return dataclasses.replace(run, resumed=resumed)
 

@@ -414,6 +414,8 @@ class Dispatcher:
         for task in [task for task in self._tasks if task.future.done()]:
             try:
                 done = task.future.result(timeout=ANSWER_SECONDS)
+                # of a worker with another version of this program it may be anything
+                results, seconds = done.results, done.seconds
             except KilledWorker:
                 self._workers.discard(task.address)
                 self._lose(task, blame=blame)
@@ -425,8 +427,8 @@ class Dispatcher:
                 self._lose(task, reason_code="internal_error", blame=blame)
             else:
                 self._tasks.remove(task)
-                self._pace.note(len(task.batch), sum(len(stored.data) for stored in task.batch), done.seconds)
-                self._keep(task.batch, done.results)
+                self._pace.note(len(task.batch), sum(len(stored.data) for stored in task.batch), seconds)
+                self._keep(task.batch, results)
 
     def _keep(self, batch: list[StoredObject], results: list[Processed | Prepared]) -> None:
         for stored, result in zip(batch, results, strict=True):

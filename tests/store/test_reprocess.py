@@ -6,7 +6,8 @@ from support.records import STUDY, instance_uid, make_processed, make_record
 
 from dicomnlp.errors import NotFoundError, UsageError
 from dicomnlp.model import Processed, State
-from dicomnlp.store import queue, reprocess
+from dicomnlp.store import admin, queue, reprocess
+from dicomnlp.store.database import Database
 from dicomnlp.store.intake import record_arrivals
 from dicomnlp.store.reprocess import Selection, read_run, start_run
 from dicomnlp.store.schema import LANE_ARRIVAL, sop_instance
@@ -153,3 +154,23 @@ def test_unknown_run_is_not_found(database):
     """Its number is told."""
     with pytest.raises(NotFoundError, match="77"):
         read_run(database, 77)
+
+
+def test_marking_of_an_archive_lets_others_write_between_its_pieces(sqlite_settings, monkeypatch):
+    """A listener waits for one piece at the most, not for a million objects."""
+    admin.upgrade(sqlite_settings)
+    marking, other = Database.open(sqlite_settings), Database.open(sqlite_settings)
+    record_arrivals(marking, [make_record(n) for n in range(10)])
+    marked = []
+
+    def write_meanwhile(seconds):
+        assert seconds > 0.1  # as long as SQLite's own longest pause between two looks
+        record_arrivals(other, [make_record(100 + len(marked))])
+        marked.append(seconds)
+
+    monkeypatch.setattr(reprocess, "_MARKED_AT_ONCE", 3)
+    monkeypatch.setattr(reprocess.time, "sleep", write_meanwhile)
+    assert start_run(marking, Selection(everything=True)).total == 10
+    assert len(marked) == 3
+    marking.close()
+    other.close()
