@@ -224,6 +224,7 @@ class Deidentifier:
     def _report(self, report: Report, by: CleanedReport) -> Report:
         uid, cleaner = self.pseudonyms.uid, by.cleaner
         moment = report.verification_date_time
+        verified = shifted(moment[:8], cleaner.shift_days)
         return replace(
             report,
             identity=by.header.identity,
@@ -252,7 +253,7 @@ class Deidentifier:
             predecessors=tuple(map(uid, report.predecessors)),
             identical_documents=tuple(map(uid, report.identical_documents)),
             accession_numbers=tuple(self.pseudonyms.identifier("accession", a) for a in report.accession_numbers),
-            verification_date_time=shifted(moment[:8], cleaner.shift_days) + moment[8:] if moment else "",
+            verification_date_time=verified + moment[8:] if verified else "",
         )
 
     def _standing(self, standing: ReportStanding) -> ReportStanding:

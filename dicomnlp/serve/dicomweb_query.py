@@ -39,18 +39,19 @@ OPTIONS: Final[dict[str, dict[str, Any]]] = {
     },
     "accept": {
         "description": "In place of the Accept header.",
-        "schema": {"type": "string", "minLength": 1, "maxLength": 500, "examples": ["application/dicom+json"]},
+        "schema": {"type": "string", "examples": ["application/dicom+json"]},
     },
 }
 """Parameters that aren't attributes."""
 _EXAMPLES = {"DA": "20260101-20261231", "TM": "080000-170000", "UI": "1.2.826.0.1.3680043.8.498.1", "IS": "1"}
+_A_TIME = r"([01][0-9]|2[0-3])(:?[0-5][0-9](:?[0-5][0-9](\.[0-9]{1,6})?)?)?"
 _FORMS: Final[dict[str, dict[str, str]]] = {
-    "DA": {"pattern": r"^([0-9]{8}|[0-9]{8}-|-[0-9]{8}|[0-9]{8}-[0-9]{8})$"},
-    "TM": {"pattern": r"^([01][0-9]|2[0-3])([0-5][0-9]){0,2}(-([01][0-9]|2[0-3])([0-5][0-9]){0,2})?$"},
-    "UI": {"pattern": r"^[012](\.(0|[1-9][0-9]{0,5})){1,9}(,[012](\.(0|[1-9][0-9]{0,5})){1,9})?$"},
-    "IS": {"pattern": r"^-?[0-9]{1,11}$"},
+    "DA": {"pattern": r"^([0-9]{8}|[0-9]{8}-|-[0-9]{8}|[0-9]{8}-[0-9]{8})?$"},
+    "TM": {"pattern": rf"^({_A_TIME}|{_A_TIME}-|-{_A_TIME}|{_A_TIME}-{_A_TIME})?$"},
+    "UI": {"pattern": r"^([0-2](\.(0|[1-9][0-9]*))+(,[0-2](\.(0|[1-9][0-9]*))+)*)?$"},
+    "IS": {"pattern": r"^([+-]?[0-9]{1,11})?$"},
 }
-"""Narrower than what is taken: for programs that make requests from the description."""
+"""What is taken, for programs that make requests from the description."""
 _VALUE_EXAMPLES = {"ModalitiesInStudy": "CT", "Modality": "SR", "PatientID": "P-17", "PatientSex": "F"}
 
 

@@ -81,9 +81,8 @@ ATTRIBUTES: Final[dict[str, Attribute]] = {
 
 _WILD = frozenset({"AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UT"})
 _DATE = re.compile(r"(?:\d{8})?(?:-(?:\d{8})?)?\Z")
-_TIME = re.compile(
-    r"(?:\d\d(?::?\d\d(?::?\d\d(?:\.\d{1,6})?)?)?)?(?:-(?:\d\d(?::?\d\d(?::?\d\d(?:\.\d{1,6})?)?)?)?)?\Z"
-)
+_A_TIME = r"(?:[01]\d|2[0-3])(?::?[0-5]\d(?::?[0-5]\d(?:\.\d{1,6})?)?)?"
+_TIME = re.compile(rf"(?:{_A_TIME})?(?:-(?:{_A_TIME})?)?\Z")
 _LISTS = frozenset({"UI"})
 _LISTED = frozenset({"ModalitiesInStudy", "Modality"})
 """Beside UIDs: what clients ask several values of at once (PS3.18 8.3.4.6)."""

@@ -14,7 +14,7 @@ from dicomnlp.store.originals import read_original
 from dicomnlp.store.patients import Patient, current_patients
 from dicomnlp.store.queries import findings_by_id, findings_of_objects, reports_by_id
 from dicomnlp.store.schema import IDENTITY_COLUMNS, analysis, original, report_profile, sop_instance
-from dicomnlp.store.search_conditions import F, P, S, select_findings, select_reports
+from dicomnlp.store.search_conditions import REPORT, F, P, S, select_findings, select_reports
 from dicomnlp.store.search_filters import Filters
 
 PAGE = 200
@@ -65,8 +65,8 @@ def iterate_reports(database: Database, filters: Filters, after: int = 0) -> Ite
     """
     while True:
         with database.read() as connection:
-            query = select_reports(connection, database.scope, filters, P.object_id)
-            ids = list(connection.scalars(query.where(P.object_id > after).order_by(P.object_id).limit(PAGE)))
+            query = select_reports(connection, database.scope, filters, REPORT)
+            ids = list(connection.scalars(query.where(after < REPORT).order_by(REPORT).limit(PAGE)))
             page = _exported(connection, ids)
         if not ids:
             return

@@ -18,7 +18,7 @@ from dicomnlp.store.documents import BELONGS
 from dicomnlp.store.patients import Patient, current_patients, family_of
 from dicomnlp.store.schema import analysis, finding, report_accession, report_study
 from dicomnlp.store.scope import Scope, visible
-from dicomnlp.store.search_conditions import CURRENT, F, P, S, select_reports
+from dicomnlp.store.search_conditions import CURRENT, REPORT, F, P, S, select_reports, unindexed
 from dicomnlp.store.search_filters import Filters
 
 A = analysis.c
@@ -100,17 +100,20 @@ def status_of() -> sa.ColumnElement[str]:
 def find_reports(database: Database, query: ResourceQuery, after: int | None, limit: int) -> list[int]:
     """Objects of analysed reports that prevail and fit, the newest first."""
     with database.read() as connection:
-        wanted = _reports(connection, database.scope, query, P.object_id)
+        wanted = _reports(connection, database.scope, query, REPORT)
         if after is not None:
-            wanted = wanted.where(P.object_id < after)
-        return list(connection.scalars(wanted.order_by(P.object_id.desc()).limit(limit)))
+            wanted = wanted.where(after > REPORT)
+        return list(connection.scalars(wanted.order_by(REPORT.desc()).limit(limit)))
 
 
 def find_findings(database: Database, query: ResourceQuery, after: int | None, limit: int) -> list[tuple[int, int]]:
     """Ids and objects of findings of prevailing reports that fit, the newest first."""
     with database.read() as connection:
         reports = _reports(connection, database.scope, query, F.id, F.object_id)
-        wanted = reports.join(finding, F.object_id == P.object_id).where(CURRENT, *_of_findings(query))
+        # where nothing says which reports, through the findings in order; else SQLite would sort those of all reports
+        few = query.studies is not None or query.patients is not None
+        key = F.object_id if few else unindexed(connection, F.object_id)
+        wanted = reports.join(finding, key == P.object_id).where(CURRENT, *_of_findings(query))
         if after is not None:
             wanted = wanted.where(F.id < after)
         rows = connection.execute(wanted.order_by(F.id.desc()).limit(limit))
@@ -233,7 +236,9 @@ def _reports(connection: Connection, scope: Scope, query: ResourceQuery, *column
     if query.statuses is not None:
         of_analysis.append(status_of().in_(query.statuses))
     if of_analysis:
-        current = sa.select(sa.literal(1)).where(A.object_id == P.object_id, A.is_current, *of_analysis)
+        # as the partial index says it
+        is_current = sa.text("analysis.is_current")
+        current = sa.select(sa.literal(1)).select_from(analysis).where(A.object_id == REPORT, is_current, *of_analysis)
         conditions.append(sa.exists(current))
     return wanted.where(*conditions)
 

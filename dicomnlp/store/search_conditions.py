@@ -27,6 +27,9 @@ NOT_IMAGES = ("", "SR", "KO", "PR", "DOC", "OT", "SC", "SEG", "REG", "RWV", "M3D
 CURRENT = sa.text("finding.is_current")
 """As the partial indices say it; "is_current = 1" would be another condition to SQLite."""
 F, P, S = finding.c, report_profile.c, sop_instance.c
+REPORT = report_standing.c.object_id
+"""The object of what `select_reports` gives, in whose order SQLite reads it: by another table's key it would read all
+and sort it for each page."""
 
 
 def few_reports(connection: Connection, filters: Filters) -> list[int] | None:

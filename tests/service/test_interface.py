@@ -219,7 +219,7 @@ def test_label_by_command(service, tmp_path):
     reports.write_text('id,text\n1,"Large pleural effusion. No pneumothorax."\n')
     out = tmp_path / "labels.csv"
     said(service, "label", reports, "--set", "chexpert14", "--out", out)
-    [row] = csv.DictReader(out.open())
+    [row] = csv.DictReader(io.StringIO(out.read_text()))
     assert row["Pleural Effusion"].startswith("1")
     assert row["Pneumothorax"].startswith("0")
 
