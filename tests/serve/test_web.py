@@ -107,7 +107,11 @@ def test_taken_port_is_refused_with_what_to_do(settings):
 def test_address_of_no_interface_is_refused_with_what_to_do(settings, host):
     """An address kept for documentation (RFC 5737), a name that never resolves (RFC 6761)."""
     with pytest.raises(ConfigurationError, match=r"web\.host"):
-        web.run_web(on_port(settings, host=host, allow_remote=True), on_ready=lambda _: None, stop=threading.Event())
+        web.run_web(
+            on_port(settings, host=host, authentication="on", allow_remote=True),
+            on_ready=lambda _: None,
+            stop=threading.Event(),
+        )
 
 
 def test_wrong_database_url_is_refused_at_the_start(settings):
@@ -282,5 +286,5 @@ def test_process_prints_only_catalogued_lines_and_ends_by_its_callers_signal(set
 
 def test_address_of_ipv6_is_in_brackets():
     """As a URL needs it (RFC 3986 3.2.2)."""
-    assert web._address("::1", 8080) == "http://[::1]:8080"
-    assert web._address("127.0.0.1", 80) == "http://127.0.0.1:80"
+    assert web._address("http", "::1", 8080) == "http://[::1]:8080"
+    assert web._address("http", "127.0.0.1", 80) == "http://127.0.0.1:80"

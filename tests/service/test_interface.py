@@ -179,11 +179,9 @@ def test_search_by_command(service):
 
 
 def test_reprocess_by_command(service):
-    """By UID, and what it would do; with the differences, of which there are none."""
-    assert said(service, "reprocess", STUDY, "--dry-run")
-    said(service, "reprocess", INSTANCE, "--diff")
-    for selection in (["--all"], ["--outdated"], ["--failed"], ["--from", "2026-01-01", "--to", "2026-12-31"]):
-        said(service, "reprocess", *selection, "--dry-run")
+    """By UID, and by each other selection; the same pipeline finds the same."""
+    for selection in (["--outdated"], ["--failed"], [INSTANCE]):
+        said(service, "reprocess", *selection)
     before = json.loads(said(service, "findings", STUDY, "--json"))
     said(service, "reprocess", STUDY)
     service.wait_until_analysed()
