@@ -15,7 +15,7 @@ from dicomnlp.model import Assertion
 from dicomnlp.store.batches import batches
 from dicomnlp.store.database import Database
 from dicomnlp.store.documents import BELONGS
-from dicomnlp.store.patients import Patient, current_patients, family_of
+from dicomnlp.store.patients import Patient, any_merged, current_patients, family_of
 from dicomnlp.store.schema import analysis, finding, report_accession, report_study
 from dicomnlp.store.scope import Scope, visible
 from dicomnlp.store.search_conditions import CURRENT, REPORT, F, P, S, select_reports, unindexed
@@ -168,49 +168,66 @@ def patient_numbers(database: Database, patients: Collection[Patient]) -> dict[P
 
 def objects_of_patients(database: Database, numbers: Sequence[int]) -> list[int]:
     """The newest object of each of these patients."""
-    found = []
     with database.read() as connection:
-        for number in numbers:
-            of_patient = _of_patients(connection, database.scope, (number,))
-            query = sa.select(sa.func.max(S.id)).where(of_patient, S.is_current, *visible(database.scope))
-            newest = connection.scalar(query)
-            if newest is not None:
-                found.append(newest)
-    return found
+        families = _families(connection, database.scope, numbers)
+        members = {member for family in families.values() for member in family}
+        newest = _objects(connection, members, sa.func.max(S.id), S.is_current, *visible(database.scope))
+    of_number = {number: [newest[m] for m in family if m in newest] for number, family in families.items()}
+    return [max(of_number[number]) for number in numbers if of_number.get(number)]
 
 
 def _numbers(connection: Connection, scope: Scope, patients: Collection[Patient]) -> dict[Patient, int]:
+    holding = current_patients(connection, [p for p in patients if p[0]])
+    merged = any_merged(connection)
+    families = {holds: family_of(connection, holds) if merged else {holds} for holds in set(holding.values())}
+    members = {member for family in families.values() for member in family}
+    first = _objects(connection, members, sa.func.min(S.id), *visible(scope))
     found: dict[Patient, int] = {}
-    for patient, current in current_patients(connection, [p for p in patients if p[0]]).items():
-        family = sorted(family_of(connection, current))
-        number = connection.scalar(
-            sa.select(sa.func.min(S.id)).where(
-                S.patient_id.in_([patient_id for patient_id, _ in family]),
-                S.issuer_of_patient_id == current[1],
-                *visible(scope),
-            )
-        )
-        if number is not None:
-            found[patient] = number
+    for patient, holds in holding.items():
+        numbers = [first[member] for member in families[holds] if member in first]
+        if numbers:
+            found[patient] = min(numbers)
     return found
 
 
-def _of_patients(connection: Connection, scope: Scope, numbers: Sequence[int]) -> sa.ColumnElement[bool]:
-    """Whether a row of `sop_instance` is of one of these patients."""
+def _objects(
+    connection: Connection,
+    patients: Collection[Patient],
+    which: sa.ColumnElement[int],
+    *conditions: sa.ColumnElement[bool],
+) -> dict[Patient, int]:
+    """For each of `patients` one of its objects; grouped, since SQLite walks the whole table for a lone minimum."""
+    found: dict[Patient, int] = {}
+    for batch in batches(sorted({patient_id for patient_id, _ in patients})):
+        query = sa.select(S.patient_id, S.issuer_of_patient_id, which.label("chosen"))
+        query = query.where(S.patient_id.in_(batch), *conditions).group_by(S.patient_id, S.issuer_of_patient_id)
+        found |= {(r.patient_id, r.issuer_of_patient_id): r.chosen for r in connection.execute(query)}
+    return found
+
+
+def _families(connection: Connection, scope: Scope, numbers: Sequence[int]) -> dict[int, set[Patient]]:
+    """The identifiers of each of these patients; another object's number is nobody's."""
     rows: list[Any] = []
     for batch in batches(numbers):
         query = sa.select(S.id, S.patient_id, S.issuer_of_patient_id)
         rows += connection.execute(query.where(S.id.in_(batch), S.patient_id != "", *visible(scope))).all()
-    known = _numbers(connection, scope, {(r.patient_id, r.issuer_of_patient_id) for r in rows})
-    families: set[Patient] = set()
-    for row in rows:
-        patient = (row.patient_id, row.issuer_of_patient_id)
-        # another object's number is nobody's
-        if known.get(patient) == row.id:
-            families |= family_of(connection, current_patients(connection, [patient])[patient])
-    if not families:
+    patients = {r.id: (r.patient_id, r.issuer_of_patient_id) for r in rows}
+    known = _numbers(connection, scope, set(patients.values()))
+    holding = current_patients(connection, list(patients.values()))
+    return {
+        number: family_of(connection, holding[patient])
+        for number, patient in patients.items()
+        if known.get(patient) == number
+    }
+
+
+def _of_patients(connection: Connection, scope: Scope, numbers: Sequence[int]) -> sa.ColumnElement[bool]:
+    """Whether a row of `sop_instance` is of one of these patients."""
+    families = _families(connection, scope, numbers)
+    members = sorted({member for family in families.values() for member in family})
+    if not members:
         return sa.false()
-    return sa.or_(*(sa.and_(S.patient_id == p, S.issuer_of_patient_id == issuer) for p, issuer in sorted(families)))
+    return sa.or_(*(sa.and_(S.patient_id == p, S.issuer_of_patient_id == issuer) for p, issuer in members))
 
 
 def _reports(connection: Connection, scope: Scope, query: ResourceQuery, *columns: Any) -> sa.Select[Any]:
