@@ -151,8 +151,7 @@ def scan(
         What it is said to be encoded in. Encapsulated (compressed pixel data) syntaxes are explicit little endian.
         When the first element plainly says otherwise, what the bytes say is followed, with a warning.
     nested
-        False: only the top level is kept, and sequences of defined length are stepped over, unless the data may be
-        nested deeper than is allowed.
+        False: only the top level is kept; sequences of defined length are stepped over unless they may be too deep.
     max_inflated
         Bytes that a deflated data set may have once inflated.
     keep_bulk
@@ -180,8 +179,8 @@ def scan(
         stated = EXPLICIT_BIG
     else:
         stated = EXPLICIT_LITTLE
-    nested = nested or _may_nest_too_deep(data, big_endian=found.big_endian)
-    result = _Scanner(data, found, nested=nested, bulk=len(data) if keep_bulk else _BULK).run()
+    scanner = _Scanner(data, found, nested=nested or _may_nest_too_deep(data, big_endian=found.big_endian))
+    result = scanner.run(len(data) if keep_bulk else _BULK)
     if found != stated:
         result.warnings.append("transfer_syntax_mismatch")
     return result
@@ -240,13 +239,10 @@ class _Frame(NamedTuple):
 class _Scanner:
     """One pass over one data set."""
 
-    def __init__(
-        self, data: bytes, encoding: Encoding, *, nested: bool, sharing: bool = True, bulk: int = _BULK
-    ) -> None:
+    def __init__(self, data: bytes, encoding: Encoding, *, nested: bool, sharing: bool = True) -> None:
         self.data = data
         self.encoding = encoding
         self.nested = nested
-        self.bulk = bulk
         self.sharing = sharing
         self.warnings: list[str] = []
         self.root: DataSet = {}
@@ -255,8 +251,8 @@ class _Scanner:
         """The error for a length that runs beyond its container: the object ends early, or contradicts itself."""
         return _truncated(f"element {_name(tag)}") if beyond > len(self.data) else _damaged(f"element {_name(tag)}")
 
-    def run(self) -> Scan:
-        """Scan to the end of the data.
+    def run(self, bulk: int = _BULK) -> Scan:
+        """Scan to the end of the data; binary values above `bulk` bytes are passed over.
 
         One loop and one explicit stack, because nesting is under the sender's control and Python's own stack isn't
         made for it; local names, because the receiver runs this for every object.
@@ -421,7 +417,7 @@ class _Scanner:
                     unpack_tag, unpack_16, unpack_32 = unpackers(encoding)
                 continue
 
-            if is_sequence or (length > self.bulk and vr in _BINARY_VRS and tag != _ENCAPSULATED_DOCUMENT):
+            if is_sequence or (length > bulk and vr in _BINARY_VRS and tag != _ENCAPSULATED_DOCUMENT):
                 elements.setdefault(tag, Element(vr, b""))
             elif tag not in elements:
                 value = data[start:stop]
