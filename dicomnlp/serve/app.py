@@ -4,8 +4,10 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 
 from fastapi import FastAPI
+from fastapi.concurrency import run_in_threadpool
 
 from dicomnlp import __version__
+from dicomnlp.analyse import names
 from dicomnlp.config import Settings, is_loopback
 from dicomnlp.serve import (
     dicomweb,
@@ -25,6 +27,7 @@ from dicomnlp.serve.access_identities import Shown
 from dicomnlp.serve.connection import Connection
 from dicomnlp.serve.dicomweb_store import StoreDoor
 from dicomnlp.serve.gate import Gate
+from dicomnlp.serve.interface_language import LANGUAGES
 from dicomnlp.serve.metrics import Metrics
 from dicomnlp.serve.rate_limit import RateLimit
 from dicomnlp.store.database import Database
@@ -55,6 +58,7 @@ def create_app(settings: Settings, open_database: Callable[[], Database]) -> Fas
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        await run_in_threadpool(_read_names)
         yield
         door.close()
         access.close()
@@ -94,3 +98,13 @@ def create_app(settings: Settings, open_database: Callable[[], Database]) -> Fas
         Gate, only_loopback=is_loopback(settings.web.host), observe=metrics.observe, recorder=access.recorder
     )
     return app
+
+
+def _read_names() -> None:
+    """Read the lexicons' names now, which takes a quarter of a second, and not while the first reader waits."""
+    for language in LANGUAGES:
+        for name in (names.concept_name, names.site_name):
+            name("", language)
+        for find in (names.find_concepts, names.find_sites):
+            find("nodule", language, 1)
+    names.states_normality("")
