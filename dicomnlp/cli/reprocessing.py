@@ -1,6 +1,7 @@
 """The ``reprocess`` command: stored objects analysed again, while someone watches."""
 
 import contextlib
+import datetime as dt
 import signal
 import threading
 import time
@@ -12,6 +13,8 @@ import typer
 
 from dicomnlp.cli.auditing import open_audited
 from dicomnlp.cli.context import STOPPED, analysing, checked_uid, err, write_line
+from dicomnlp.cli.differences import show_differences
+from dicomnlp.cli.filter_options import day
 from dicomnlp.errors import AlreadyRunningError, NotFoundError
 from dicomnlp.model import State
 
@@ -41,6 +44,23 @@ def reprocess(
         bool, typer.Option("--outdated", help="Objects last analysed by another pipeline than today's.")
     ] = False,
     failed: Annotated[bool, typer.Option("--failed", help="Objects that failed.")] = False,
+    date_from: Annotated[
+        dt.date | None,
+        typer.Option("--from", parser=day, metavar="DATE", help="Only of studies since this day; alone: all of them."),
+    ] = None,
+    date_to: Annotated[
+        dt.date | None,
+        typer.Option("--to", parser=day, metavar="DATE", help="Only of studies to this day; alone: all of them."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell how many objects it would be; do nothing.")] = False,
+    diff: Annotated[
+        bool,
+        typer.Option(
+            "--diff",
+            help="Tell, finding by finding, what would change; do nothing. One process reads the objects here and now.",
+        ),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With --diff: one JSON object a line and object.")] = False,
     character_set: Annotated[
         str | None,
         typer.Option(
@@ -56,15 +76,22 @@ def reprocess(
     Findings stay as they are until the new ones replace them; those of other pipelines are kept. New arrivals go
     first. Stopping loses nothing: the same command goes on where it stopped, and so does a running service.
 
-    Example: dicomnlp reprocess --outdated
+    Example: dicomnlp reprocess --outdated --from 2026-01-01 --diff
     """
     from dicomnlp.analyse import languages, pipeline_name
     from dicomnlp.extract import stated_codecs
-    from dicomnlp.store.reprocess import Selection, read_run, start_run, state_character_set
+    from dicomnlp.store.reprocess import Selection, read_run, selected_objects, start_run, state_character_set
     from dicomnlp.work.dispatcher import work_through
 
+    everything = everything or (not (uids or outdated or failed) and (date_from or date_to) is not None)
     if sum([bool(uids), everything, outdated, failed]) != 1:
-        raise typer.BadParameter("name UIDs, or one of --all, --outdated, --failed")
+        raise typer.BadParameter("name UIDs, or one of --all, --outdated, --failed, --from and --to")
+    if dry_run and diff:
+        raise typer.BadParameter("--diff does nothing else anyway: leave --dry-run out")
+    if as_json and not diff:
+        raise typer.BadParameter("--json goes with --diff")
+    if character_set is not None and (dry_run or diff):
+        raise typer.BadParameter("--character-set states something, which --dry-run and --diff don't")
     if character_set is not None:
         if not uids:
             raise typer.BadParameter("--character-set needs the UIDs of the objects that it is for")
@@ -77,10 +104,16 @@ def reprocess(
         state_character_set(database, uids or (), character_set)
     pipelines = tuple(pipeline_name(code) for code in languages()) if outdated else ()
     held_back = _in_quarantine(database, uids or ())
-    run = start_run(
-        database,
-        Selection(uids=tuple(uids or ()), everything=everything, failed=failed, outdated_pipelines=pipelines),
-    )
+    selection = Selection(tuple(uids or ()), everything, failed, pipelines, date_from, date_to)
+    if dry_run or diff:
+        ids = selected_objects(database, selection)
+        if diff:
+            show_differences(settings, database, ids, as_json=as_json)
+        else:
+            write_line(f"{len(ids)} objects would be analysed again")
+        database.close()
+        return
+    run = start_run(database, selection)
     if run.resumed:
         err.print(f"going on with the run that was stopped: {run.done} of {run.total} done")
     for uid in held_back:

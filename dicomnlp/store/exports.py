@@ -176,7 +176,15 @@ def read_objects(database: Database, object_ids: Collection[int]) -> Iterator[St
     OriginalMissingError, OriginalDamagedError
         The file of a large one isn't what it was.
     """
-    columns = (S.id, S.sop_instance_uid, S.sop_class_uid, S.transfer_syntax_uid, S.sha256, S.character_set_override)
+    columns = (
+        S.id,
+        S.sop_instance_uid,
+        S.sop_class_uid,
+        S.transfer_syntax_uid,
+        S.sha256,
+        S.calling_ae_title,
+        S.character_set_override,
+    )
     for object_id in sorted(object_ids):
         query = (
             sa.select(*columns, original.c.data)
@@ -193,5 +201,6 @@ def read_objects(database: Database, object_ids: Collection[int]) -> Iterator[St
             sop_class_uid=row.sop_class_uid,
             transfer_syntax_uid=row.transfer_syntax_uid,
             data=row.data if row.data is not None else read_original(database.large_object_directory, row.sha256),
+            calling_ae_title=row.calling_ae_title,
             character_set_override=row.character_set_override,
         )

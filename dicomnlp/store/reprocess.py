@@ -36,15 +36,20 @@ class Selection:
     """All failed objects."""
     outdated_pipelines: tuple[str, ...] = ()
     """Names of the pipelines now in use: current reports whose current analysis is by another, if only in part."""
+    date_from: dt.date | None = None
+    date_to: dt.date | None = None
+    """Of what the other fields select, only studies from this day to that one; both included."""
 
     def to_text(self) -> str:
         """One text for selections that mean the same."""
+        days = {"date_from": self.date_from, "date_to": self.date_to}
         return json.dumps(
             {
                 "uids": sorted(set(self.uids)),
                 "everything": self.everything,
                 "failed": self.failed,
                 "outdated_pipelines": sorted(set(self.outdated_pipelines)),
+                **{name: day.isoformat() for name, day in days.items() if day is not None},
             }
         )
 
@@ -113,14 +118,27 @@ def start_run(database: Database, selection: Selection) -> Run:
     UsageError
         Nothing is selected.
     """
-    if not (selection.uids or selection.everything or selection.failed or selection.outdated_pipelines):
-        raise UsageError("nothing is selected to be processed again")
+    _require_any(selection)
     run_id, resumed = database.transact(lambda connection: _find_or_begin(connection, selection))
     while database.transact(lambda connection: _mark_some(connection, run_id, selection)):
         if database.is_sqlite:
             time.sleep(_TURN_SECONDS)
     run = read_run(database, run_id)
     return dataclasses.replace(run, resumed=resumed)
+
+
+def selected_objects(database: Database, selection: Selection) -> list[int]:
+    """The objects that `start_run` would mark, in their order; nothing is marked. Raises as `start_run`."""
+    _require_any(selection)
+    with database.read() as connection:
+        _require_all(connection, selection.uids)
+        wanted = sa.select(sop_instance.c.id).where(*_wanted(connection, selection))
+        return list(connection.scalars(wanted.order_by(sop_instance.c.id)))
+
+
+def _require_any(selection: Selection) -> None:
+    if not (selection.uids or selection.everything or selection.failed or selection.outdated_pipelines):
+        raise UsageError("nothing is selected to be processed again")
 
 
 def read_run(database: Database, run_id: int) -> Run:
@@ -202,9 +220,7 @@ def _mark_some(connection: Connection, run_id: int, selection: Selection) -> boo
             .where(
                 columns.id > run.marked_to_object_id,
                 columns.id <= run.last_object_id,
-                columns.state != State.QUARANTINED.value,
-                *visible(scope_of(connection)),
-                sa.or_(*_conditions(selection)),
+                *_wanted(connection, selection),
             )
             .order_by(columns.id)
             .limit(_MARKED_AT_ONCE)
@@ -231,6 +247,21 @@ def _mark_some(connection: Connection, run_id: int, selection: Selection) -> boo
         .values(total=run.total + len(ids), marked_to_object_id=run.last_object_id if finished else ids[-1])
     )
     return not finished
+
+
+def _wanted(connection: Connection, selection: Selection) -> list[Any]:
+    """What an object must be to be marked."""
+    columns = sop_instance.c
+    wanted = [
+        columns.state != State.QUARANTINED.value,
+        *visible(scope_of(connection)),
+        sa.or_(*_conditions(selection)),
+    ]
+    if selection.date_from is not None:
+        wanted.append(columns.study_date >= f"{selection.date_from:%Y%m%d}")
+    if selection.date_to is not None:
+        wanted += [columns.study_date <= f"{selection.date_to:%Y%m%d}", columns.study_date > ""]
+    return wanted
 
 
 def _conditions(selection: Selection) -> list[Any]:

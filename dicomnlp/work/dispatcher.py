@@ -23,9 +23,8 @@ from typing import Any
 
 from distributed import KilledWorker
 
-from dicomnlp.analyse import languages
 from dicomnlp.config import Settings
-from dicomnlp.errors import DatabaseError, LanguagePackError
+from dicomnlp.errors import DatabaseError
 from dicomnlp.logs import Event, describe, log
 from dicomnlp.model import Processed, State, StoredObject
 from dicomnlp.store.database import Database
@@ -34,7 +33,7 @@ from dicomnlp.store.queue import take_pending
 from dicomnlp.store.reprocess import Run, read_run
 from dicomnlp.work.engine import ANSWER_SECONDS, Engine, EngineError, Function
 from dicomnlp.work.pace import BATCH_SECONDS, Pace, Pause, divide
-from dicomnlp.work.process import Reading, process
+from dicomnlp.work.process import process, readings
 from dicomnlp.work.saving import Saver
 
 POLL_SECONDS = 0.1
@@ -106,20 +105,6 @@ def work_through(
         )
 
 
-def _readings(settings: Settings) -> dict[str, Reading]:
-    """What `[[peers]]` says of single senders, what it leaves open filled from the tables of the site."""
-    unknown = {p.language for p in settings.peers} - {"", *languages()}
-    if unknown:
-        raise LanguagePackError(f"peers: no language pack {', '.join(sorted(unknown))}; see `dicomnlp languages`")
-    return {
-        p.ae_title.strip(): Reading(
-            tuple(p.character_set_fallbacks or settings.extract.character_set_fallbacks),
-            p.language or settings.analyse.language,
-        )
-        for p in settings.peers
-    }
-
-
 class Dispatcher:
     """The loop, and all that is known only while it runs.
 
@@ -147,7 +132,7 @@ class Dispatcher:
             process,
             fallbacks=tuple(settings.extract.character_set_fallbacks),
             language=settings.analyse.language,
-            by_ae_title=_readings(settings),
+            by_ae_title=readings(settings),
         )
         self._stop = threading.Event()
         self._engine: Engine | None = None

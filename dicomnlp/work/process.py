@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from dicomnlp.analyse import analyse, pipeline_name
+from dicomnlp.analyse import analyse, languages, pipeline_name
 from dicomnlp.analyse.modality import exam_modalities
-from dicomnlp.errors import DicomnlpError
+from dicomnlp.config import Settings
+from dicomnlp.errors import DicomnlpError, LanguagePackError
 from dicomnlp.extract import extract
 from dicomnlp.logs import Event, describe, log
 from dicomnlp.model import Analysis, Processed, Report, SectionName, State, StoredObject
@@ -25,6 +26,20 @@ class Reading:
     """Python codecs tried for text that no declared character set fits."""
     language: str
     """Of texts that declare none and whose script doesn't tell."""
+
+
+def readings(settings: Settings) -> dict[str, Reading]:
+    """What `[[peers]]` says of single senders, what it leaves open filled from the tables of the site."""
+    unknown = {p.language for p in settings.peers} - {"", *languages()}
+    if unknown:
+        raise LanguagePackError(f"peers: no language pack {', '.join(sorted(unknown))}; see `dicomnlp languages`")
+    return {
+        p.ae_title.strip(): Reading(
+            tuple(p.character_set_fallbacks or settings.extract.character_set_fallbacks),
+            p.language or settings.analyse.language,
+        )
+        for p in settings.peers
+    }
 
 
 def process(

@@ -1,10 +1,12 @@
 """reprocess: what it says of failures, quarantine, standstill and Ctrl-C; findings of a study that failed."""
 
+import json
 import os
 import signal
 import socket
 
 import pytest
+import sqlalchemy as sa
 from support.service import ROOT_UID, make_report, write_report
 from typer.testing import CliRunner
 
@@ -14,6 +16,7 @@ from dicomnlp.cli.context import err
 from dicomnlp.cli.main import app
 from dicomnlp.errors import DicomnlpError
 from dicomnlp.store.database import Database
+from dicomnlp.store.schema import finding
 
 STUDY = f"{ROOT_UID}.1.1"
 
@@ -121,3 +124,65 @@ def test_help_flows_and_flags_name_no_type():
     assert "bool" not in result.stdout.lower()
     assert "these spans are judged as findings" in result.stdout
     assert err.width  # the consoles' widths are their own: help goes by the terminal's
+
+
+@pytest.fixture
+def analysed(run, tmp_path):
+    """Two studies of two days with a report each, analysed; of one the database says the opposite of the text."""
+    for number, day in ((3, "20260301"), (4, "20260405")):
+        report = make_report(number, "No pneumothorax. Small left pleural effusion.")
+        report.StudyDate = day
+        write_report(report, tmp_path / f"{number}.dcm")
+    run("import", "3.dcm", "4.dcm")
+    run("reprocess", "--from", "2026-03-01", "--to", "2026-04-05")
+    database = Database.open(config.load(tmp_path / "config.toml"))
+    with database.write() as connection:
+        c = finding.c
+        opposite = sa.update(finding).where(c.concept_id == "pneumothorax", c.sop_instance_uid.endswith(".3"))
+        assert connection.execute(opposite.values(assertion="present")).rowcount == 1
+    database.close()
+    return run
+
+
+def test_days_of_the_study_narrow_what_is_processed_again(analysed):
+    """Both days are included; alone they choose everything, beside another choice a part of it."""
+    told = {
+        ("--from", "2026-03-01", "--to", "2026-03-01"): 1,
+        ("--from", "2026-03-02"): 1,
+        ("--to", "2026-04-04"): 2,
+        ("--to", "2026-02-28"): 1,
+        ("--all",): 3,
+        ("--failed", "--from", "2026-03-01"): 0,
+    }
+    for options, number in told.items():
+        result = analysed("reprocess", *options, "--dry-run")
+        assert (result.exit_code, last_line(result)) == (0, f"{number} objects would be analysed again"), options
+    assert last_line(analysed("reprocess", "--from", "2026-04-05")) == "1 of 1 done, 0 failed"
+
+
+def test_diff_tells_what_would_change_and_changes_nothing(analysed):
+    """Finding by finding, then the sums; as JSON a line an object; a second time the same."""
+    for _ in range(2):
+        result = analysed("reprocess", "--from", "2026-03-01", "--diff")
+        assert result.exit_code == 0
+        assert "~ pneumothorax present -> pneumothorax absent: No pneumothorax." in result.stdout
+        expected = "1 of 2 reports differ: 0 findings added, 0 gone, 1 changed, 3 unchanged"
+        assert last_line(result) == expected
+    objects = [
+        json.loads(line)
+        for line in analysed("reprocess", "--from", "2026-03-01", "--diff", "--json").stdout.splitlines()
+        if line.startswith('{"sop_instance_uid"')
+    ]
+    assert [(len(o["changed"]), o["unchanged"], o["state"]) for o in objects] == [
+        (1, 1, "analysed"),
+        (0, 2, "analysed"),
+    ]
+    assert objects[0]["changed"][0]["fields"] == ["assertion"]
+    failing = analysed("reprocess", f"{ROOT_UID}.3.1", "--diff")
+    assert "would fail (language_not_supported)" in failing.stdout
+
+
+def test_choices_that_contradict_each_other_are_refused(analysed):
+    """With exit code 2, before anything is done."""
+    for options in (("--all", "--diff", "--dry-run"), ("--all", "--json"), ("--dry-run",)):
+        assert analysed("reprocess", *options).exit_code == 2, options
