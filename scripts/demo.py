@@ -312,7 +312,8 @@ def run(
         With a message for people.
     """
     objects = list(demo_reports.build_reports().values())
-    faulty = list(demo_reports.build_faults().values())
+    faults = demo_reports.build_faults()
+    faulty = list(faults.values())
     studies: dict[str, set[str]] = {}
     for dataset in objects:
         studies.setdefault(str(dataset.StudyInstanceUID), set()).add(str(dataset.SOPInstanceUID))
@@ -342,6 +343,7 @@ def run(
     )
     for line in (
         f"{web.address}/",
+        f"{web.address}/search?concept=pulmonary_nodule&assertion=present",
         f"{web.address}/studies/{shown[0]}",
         f"{web.address}/api/v1/studies/{shown[0]}/findings",
         f"{command} findings {shown[0]}",
@@ -349,6 +351,12 @@ def run(
     ):
         # never wrapped, so that it can be copied whole
         out.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
+    # they came last and head the worklist: who doesn't know of them takes them for a fault of the program
+    out.print(
+        f"{len(faults)} faulty objects were sent as well, to show what becomes of such: {', '.join(faults)}. "
+        f"{web.address}/status tells of them.",
+        soft_wrap=True,
+    )
 
 
 def _reachable(host: str) -> str:

@@ -84,7 +84,8 @@ def export(
     if as_json:
         write_line(json.dumps(manifest, ensure_ascii=False))
         return
-    console.print(f"{manifest['rows']:,} rows in {out}, sha256 {manifest['sha256']}", soft_wrap=True)
+    rows = "row" if manifest["rows"] == 1 else "rows"
+    console.print(f"{manifest['rows']:,} {rows} in {out}, sha256 {manifest['sha256']}", soft_wrap=True)
     if manifest["deidentified"]:
         replaced = manifest["deidentified"]["replaced_in_texts"]
         told = ", ".join(f"{number:,} {kind.replace('_', ' ')}" for kind, number in replaced.items()) or "nothing"

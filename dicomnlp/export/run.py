@@ -337,7 +337,9 @@ def _told_of_cleaning(state: _State) -> dict[str, Any]:
 def _write_json(file: Path, value: Any) -> None:
     """Write `value` so that the file is the old one or the new one, whatever happens."""
     unfinished = file.with_name(f".{file.name}.new")
-    with unfinished.open("w", encoding="utf-8") as out:
+    # the manifest holds the filters, and these a Patient ID or words of a report where somebody asked for them
+    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as out:
         json.dump(value, out, ensure_ascii=False, indent=1)
         out.write("\n")
         out.flush()

@@ -221,7 +221,7 @@ def _register_cohorts(app: FastAPI, connection: Connection) -> None:
         return RedirectResponse(f"/search?{urlencode(_query(filters))}", status_code=303)
 
     @app.post("/search/cohorts/forget", include_in_schema=False)
-    def forget(who: Reader, name: Annotated[str, Form()]) -> Response:
+    def forget(who: Annotated[Principal, Depends(require(Role.READER))], name: Annotated[str, Form()]) -> Response:
         """Delete a kept search."""
         cohorts.delete_cohort(connection.within(who.scope), name)
         return RedirectResponse("/search", status_code=303)

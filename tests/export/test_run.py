@@ -274,6 +274,7 @@ def test_manifest_is_beside_the_file_and_true(database, tmp_path):
     assert cleaned["filters"] == {"assertion": ["present"], "calling_ae_title": "[hidden]", "text": "[hidden]"}
     assert cleaned["rows"] == manifest["rows"] == 12
     assert oct((tmp_path / "a.csv").stat().st_mode & 0o777) == "0o600"
+    assert oct((tmp_path / "a.csv.manifest.json").stat().st_mode & 0o777) == "0o600"
 
 
 def test_filters_of_findings_choose_rows_and_reports(database, tmp_path):

@@ -4,8 +4,10 @@ import pytest
 from support.app_client import Client
 
 from dicomnlp.serve.app import create_app
+from dicomnlp.store.cohorts import save_cohort
 from dicomnlp.store.keys import add_key
 from dicomnlp.store.scope import EVERYTHING, Scope
+from dicomnlp.store.search import Filters
 from dicomnlp.web_settings import WebSettings
 
 SECRETS = ("T-100", "A100", "Clinic", "PACS", "1960")
@@ -55,6 +57,8 @@ def test_a_researcher_finds_no_patient_by_identifier(pages):
     """The field of the worklist knows UIDs only."""
     assert f"{REPORT}.1.100" not in pages("/?find=T-100", "researcher")[1]
     assert f"{REPORT}.1.100" in pages("/?find=T-100", "reader")[1]
+    assert "Patient ID, accession number or UID" not in pages("/?find=T-100", "researcher")[1]
+    assert "Patient ID, accession number or UID" in pages("/?find=T-100", "reader")[1]
 
 
 @pytest.mark.parametrize(
@@ -71,6 +75,21 @@ def test_pages_are_for_their_roles(path, roles, pages):
         assert pages(path, role)[0] == (200 if role in roles else 403), role
         if path != "/quarantine":
             assert (f'<a href="{path}"' in pages("/search", role)[1]) == (role in roles)
+
+
+def test_a_researcher_keeps_cohorts_and_forgets_none(pages, hall):
+    """As over HTTP, where DELETE is for readers: a cohort may be somebody else's."""
+    save_cohort(hall.database, "nodules of all", Filters(concepts=("nodule",)), created_by="somebody")
+    for role, may in (("reader", True), ("researcher", False)):
+        text = pages("/search", role)[1]
+        assert "nodules of all" in text
+        assert ("/search/cohorts/forget" in text) == may
+    settings = hall.settings.model_copy(update={"web": WebSettings(authentication="on")})
+    client = Client(create_app(settings, lambda: hall.database))
+    for name, role, status in (("forgets", "researcher", 403), ("deletes", "reader", 303)):
+        key = add_key(hall.database, name, role, EVERYTHING)[1]
+        answer = client.post("/search/cohorts/forget", key=key, data={"name": "nodules of all"})
+        assert answer.status_code == status
 
 
 def test_failures_are_for_operators(pages):

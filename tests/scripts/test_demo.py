@@ -139,6 +139,7 @@ def test_every_sample_is_sent_as_encoded_and_the_first_findings_are_shown(
     assert f"{service.web}/studies/{first}\n" in out
     assert f"{service.web}/api/v1/studies/{first}/findings\n" in out
     assert f"dicomnlp findings {first}\n" in out
+    assert "3 faulty objects were sent as well, to show what becomes of such: refused, quarantined, failed." in out
 
 
 def test_it_waits_until_all_reports_are_analysed(service: Service, start: Callable[..., tuple[int, str, str]]) -> None:
