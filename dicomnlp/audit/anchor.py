@@ -84,6 +84,8 @@ class Anchor:
             The file can't be written.
         """
         try:
+            # of a server's database nothing else need be on this host yet
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as error:
             faults.raise_translated(error)
