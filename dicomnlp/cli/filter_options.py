@@ -31,13 +31,31 @@ def _any_of(kind: type[enum.Enum]) -> str:
     return ", ".join(member.value for member in kind)
 
 
+def _called(kind: str, text: str) -> str:
+    """The id that `text` is or is called by, in any language; `text` itself where nothing is called so."""
+    from dicomnlp.analyse.names import find_concepts, find_sites
+
+    wanted = " ".join(text.casefold().replace("_", " ").split())
+    found = (find_sites if kind == "site" else find_concepts)(text, "en", _MOST_CALLED_SO)
+    called = [named.id for named in found if wanted in named.words]
+    if text in called or not called:
+        return text
+    if len(called) > 1:
+        raise typer.BadParameter(f"several are called so: write {', '.join(called[:-1])} or {called[-1]}")
+    return called[0]
+
+
+_MOST_CALLED_SO = 50
+_CONCEPT = {"parser": functools.partial(_called, "concept"), "metavar": "CONCEPT"}
+_SITE = {"parser": functools.partial(_called, "site"), "metavar": "SITE"}
 _DAY = {"parser": day, "metavar": "DATE"}
 _OPTIONS: dict[str, Any] = {
     "concepts": _option(
         list[str] | None,
-        "Findings of this concept id or one that descends from it; may be repeated.",
+        "Findings of this concept, by its id or what it is called in any language, or of one that descends from it; "
+        "may be repeated.",
         "--concept",
-        metavar="ID",
+        **_CONCEPT,
     ),
     "assertions": _option(
         list[Assertion] | None,
@@ -46,7 +64,7 @@ _OPTIONS: dict[str, Any] = {
         metavar="ASSERTION",
     ),
     "laterality": _option(Laterality | None, "On this side."),
-    "anatomy": _option(list[str] | None, "At this site or a part of it; may be repeated.", "--anatomy", metavar="ID"),
+    "anatomy": _option(list[str] | None, "At this site or a part of it; may be repeated.", "--anatomy", **_SITE),
     "minimum_size": _option(float | None, "At least so many millimetres long.", "--min-size", metavar="MM", min=0),
     "maximum_size": _option(float | None, "At most so many millimetres long.", "--max-size", metavar="MM", min=0),
     "severity": _option(Severity | None, f"Of this degree: {_any_of(Severity)}.", metavar="DEGREE"),
@@ -70,7 +88,7 @@ _OPTIONS: dict[str, Any] = {
     "patient_id": _option(str | None, "Of this patient, or one merged with it.", "--patient-id", metavar="TEXT"),
     "study_instance_uid": _option(str | None, "Of reports of this study.", "--study-instance-uid", metavar="UID"),
     "without": _option(
-        list[str] | None, "Patients of whom no report states this; may be repeated.", "--without", metavar="ID"
+        list[str] | None, "Patients of whom no report states this; may be repeated.", "--without", **_CONCEPT
     ),
 }
 _LISTS = ("concepts", "assertions", "anatomy", "without")

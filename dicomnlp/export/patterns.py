@@ -58,7 +58,7 @@ _SIGNED = (
 """With what stands between them and the name: what only says who somebody is needs its colon."""
 _HAN_CUE = (
     "报告医[师生]|审核医[师生]|诊断医[师生]|检查医[师生]|申请医[师生]|主治医[师生]|住院医[师生]|书写医[师生]|签发医[师生]|复核医[师生]"
-    "|报告者|审核者|复核者|记录者|操作者|检查者|诊断者|签名|签字|签发|书写者?|技师|医师|医生|报告人|审核人|联系人|申请人|家属|護士|護師"
+    "|报告者|审核者|复核者|记录者|操作者|检查者|诊断者|签名|签字|签发|审核|复核|书写者?|技师|医师|医生|报告人|审核人|联系人|申请人|家属|護士|護師"
     "|報告醫[師生]|審核醫[師生]|診斷醫[師生]|簽名|醫師|醫生|护士"
 )
 _ID_CUE = (
@@ -91,6 +91,8 @@ CUED: tuple[tuple[Kind, re.Pattern[str]], ...] = (
     (Kind.PERSON, re.compile(rf"(?<![A-Za-z])(?P<it>(?:{_CAPITALISED}|{_INITIAL})(?:[ \t]+(?:{_CAPITALISED}|{_INITIAL})){{0,3}}){_CREDENTIAL}")),
     (Kind.PATIENT, re.compile(rf"(?<![A-Za-z])(?i:patient(?:'s)?\s+name|name\s+of\s+patient|pt\s+name|patient|name|nachname|vorname)[ \t]*:[ \t]*(?P<it>{_NAME})")),
     (Kind.PERSON, re.compile(rf"(?:{_HAN_CUE})\s?[:：]\s?(?P<it>[\u3400-\u9fff·]{{2,4}}(?:[ \t、,，/]{{1,2}}{_SURNAME}[\u3400-\u9fff]{{1,2}}(?![\u3400-\u9fff]))*|[A-Z][A-Za-z .'\-]{{2,40}})")),
+    # without a colon, or after a word that also begins other sentences: what follows must begin with a surname
+    (Kind.PERSON, re.compile(rf"(?:(?:{_HAN_CUE})[ \t\u3000]{{1,4}}|(?:报告|诊断|检查|申请|操作|记录)\s?[:：]\s?)(?P<it>{_SURNAME}[\u3400-\u9fff]{{1,2}})(?![\u3400-\u9fff])")),
     (Kind.PATIENT, re.compile(r"(?:患者姓名|病人姓名|姓名|患者|病人)\s?[:：]\s?(?P<it>[\u3400-\u9fff·]{2,4}|[A-Z][A-Za-z .'\-]{2,40})")),
     (Kind.PERSON, re.compile(rf"(?<![\u3400-\u9fff])(?P<it>{_SURNAME}[\u3400-\u9fff]{{0,2}}?)(?:{HONORIFIC})")),
     (Kind.PERSON, re.compile(rf"(?<=[与和向请由经给予通知致电])(?P<it>{_SURNAME}[\u3400-\u9fff]{{0,2}}?)(?:{HONORIFIC})")),

@@ -19,10 +19,13 @@ from dicomnlp.store.exports import ExportedReport
 from dicomnlp.store.follow_up import FollowUp
 from dicomnlp.store.search_filters import Filters
 
+IDENTITIES = frozenset({"patient_id", "text", "institution", "station", "calling_ae_title"})
+"""Filters, and fields of counts, that tell where somebody was or can ask for a person: not for researchers."""
+
 
 def may_use(principal: Principal, filters: Filters) -> bool:
-    """Whether a search by `filters` is for `principal`: by identifier or words a researcher could ask for a person."""
-    return principal.sees_identities or not (filters.patient_id or filters.text)
+    """Whether a search by `filters` is for `principal`: to a researcher by none of `IDENTITIES`."""
+    return principal.sees_identities or not (IDENTITIES & filters.to_json().keys())
 
 
 def check_filters(principal: Principal, filters: Filters) -> None:
@@ -34,7 +37,9 @@ def check_filters(principal: Principal, filters: Filters) -> None:
         not_allowed.
     """
     if not may_use(principal, filters):
-        raise ProblemError("not_allowed", "The filters patient_id and text can ask for a person: not for researchers.")
+        raise ProblemError(
+            "not_allowed", f"The filters {', '.join(sorted(IDENTITIES))} tell whom or where: not for researchers."
+        )
 
 
 class Shown:
@@ -80,10 +85,14 @@ class Shown:
 
     def recommendations(self, principal: Principal, found: Sequence[FollowUp]) -> list[dict[str, Any]]:
         """The recommendations; withheld as `findings`."""
+        return [r.to_json() for r in self.of_recommendations(principal, found)]
+
+    def of_recommendations(self, principal: Principal, found: Sequence[FollowUp]) -> list[FollowUp]:
+        """As `recommendations`, likewise."""
         if principal.sees_identities:
-            return [r.to_json() for r in found]
+            return list(found)
         _, reports = self._cleaned(principal, {r.sop_instance_uid for r in found})
-        return [_follow_up(r, reports[r.sop_instance_uid]).to_json() for r in found if r.sop_instance_uid in reports]
+        return [_follow_up(r, reports[r.sop_instance_uid]) for r in found if r.sop_instance_uid in reports]
 
     def _cleaned(
         self, principal: Principal, sop_instance_uids: Collection[str]

@@ -11,6 +11,7 @@ from dicomnlp.analyse import names
 from dicomnlp.config import Settings, is_loopback
 from dicomnlp.serve import (
     dicomweb,
+    error_pages,
     fhir,
     fhir_outcome,
     login,
@@ -95,7 +96,11 @@ def create_app(settings: Settings, open_database: Callable[[], Database]) -> Fas
     schemas.complete(app)
     fhir_outcome.describe(app)
     app.add_middleware(
-        Gate, only_loopback=is_loopback(settings.web.host), observe=metrics.observe, recorder=access.recorder
+        Gate,
+        only_loopback=is_loopback(settings.web.host),
+        observe=metrics.observe,
+        recorder=access.recorder,
+        tell=lambda request, told: error_pages.page_of(request, fhir_outcome.outcome_of(request, told)),
     )
     return app
 

@@ -68,15 +68,20 @@ def _told_as_outcome(handler: Any) -> Handler:
     async def handle(request: Request, error: Exception) -> Response:
         made = handler(request, error)
         response: Response = await made if isinstance(made, Awaitable) else made
-        path = request.url.path
-        if response.media_type != MEDIA_TYPE or not (path == BASE or path.startswith(f"{BASE}/")):
-            return response
-        told = json.loads(bytes(response.body))
-        status = 400 if response.status_code == 422 else response.status_code
-        kept = {n: v for n, v in response.headers.items() if n not in {"content-type", "content-length"}}
-        return Response(json.dumps(outcome(told)), status_code=status, media_type=FHIR_JSON, headers=kept)
+        return outcome_of(request, response)
 
     return handle
+
+
+def outcome_of(request: Request, response: Response) -> Response:
+    """The problem document `response` as OperationOutcome, if it answers a request below /fhir; else itself."""
+    path = request.url.path
+    if response.media_type != MEDIA_TYPE or not (path == BASE or path.startswith(f"{BASE}/")):
+        return response
+    told = json.loads(bytes(response.body))
+    status = 400 if response.status_code == 422 else response.status_code
+    kept = {n: v for n, v in response.headers.items() if n not in {"content-type", "content-length"}}
+    return Response(json.dumps(outcome(told)), status_code=status, media_type=FHIR_JSON, headers=kept)
 
 
 def outcome(told: dict[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -38,6 +39,7 @@ SECURITY_HEADERS = {
 }
 
 Observe = Callable[[str, int, float], None]
+Tell = Callable[[Request, Response], Response]
 
 
 def _host_of(header: str) -> str:
@@ -62,13 +64,16 @@ class Gate:
         Called once for each request with route template, status and seconds.
     recorder
         Of the audit trail: what a request says of itself (`access.audited`) is durable before its answer begins.
+    tell
+        Makes of a problem document what is answered where it was asked for: a page, an OperationOutcome, or itself.
     """
 
-    def __init__(self, app: ASGIApp, *, only_loopback: bool, observe: Observe, recorder: Recorder) -> None:
+    def __init__(self, app: ASGIApp, *, only_loopback: bool, observe: Observe, recorder: Recorder, tell: Tell) -> None:
         self._app = app
         self._only_loopback = only_loopback
         self._observe = observe
         self._recorder = recorder
+        self._tell = tell
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass one request through."""
@@ -120,16 +125,24 @@ class Gate:
             await (refusal or self._app)(inner, receive_on, send_on)
             if unrecorded is not None:
                 reason_code, unrecorded = database_reason(unrecorded), None
-                await problem(reason_code)(inner, receive, send_on)
+                await self._told(inner, reason_code)(inner, receive, send_on)
         except Exception as error:
             log(Event.REQUEST_FAILED, route=_route_of(inner), **describe(error))
             if status:  # too late for another answer: the connection must break, so that nobody takes half for whole
                 raise
-            await problem("internal_error")(inner, receive, send_on)
+            await self._told(inner, "internal_error")(inner, receive, send_on)
         finally:
             seconds = time.perf_counter() - started
             self._observe(_route_of(inner), status, seconds)
             log(Event.REQUEST, route=_route_of(inner), status=status, seconds=round(seconds, 6))
+
+    def _told(self, scope: Scope, reason_code: str) -> Response:
+        told = problem(reason_code)
+        try:
+            return self._tell(Request(scope), told)
+        except Exception as error:  # noqa: BLE001 - whatever failed before may fail here too: then the document it is
+            log(Event.REQUEST_FAILED, route=_route_of(scope), **describe(error))
+            return told
 
     def _refuse(self, scope: Scope) -> Response | None:
         headers = Headers(scope=scope)

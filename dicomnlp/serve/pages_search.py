@@ -13,7 +13,7 @@ from dicomnlp.analyse.names import find_concepts, find_sites
 from dicomnlp.errors import UsageError
 from dicomnlp.model import Assertion, Change, Laterality, RecommendationKind, SectionName, Severity
 from dicomnlp.serve.access import Principal, Role, audited, require
-from dicomnlp.serve.access_identities import Shown, may_use
+from dicomnlp.serve.access_identities import IDENTITIES, Shown, may_use
 from dicomnlp.serve.connection import Connection
 from dicomnlp.serve.filters import expanded
 from dicomnlp.serve.interface_language import Catalogue
@@ -30,8 +30,6 @@ from dicomnlp.store.worklist import reports_by_uid
 
 _SEVERAL = ("assertion", "concept", "anatomy", "without")
 _FILTERS = tuple(PUBLIC_NAMES[f.name] for f in fields(Filters))
-_IDENTITIES = ("patient_id", "text", "institution", "station", "calling_ae_title")
-"""Filters that tell who or where, or can ask for a person: not for researchers."""
 _FLOATS, _INTEGERS = ("min_size", "max_size"), ("min_age", "max_age")
 _PAGE = 50
 _LONGEST = 8000
@@ -47,7 +45,7 @@ def register(app: FastAPI, connection: Connection, shown: Shown) -> None:
     """Add the routes of this module to `app`; what is `shown` depends on who asks."""
     _register_search(app, connection, shown)
     _register_cohorts(app, connection)
-    _register_follow_up(app, connection)
+    _register_follow_up(app, connection, shown)
 
 
 def page_filters(values: dict[str, str], words: Catalogue) -> Filters:
@@ -87,7 +85,7 @@ def _identified(name: str, value: str, words: Catalogue) -> str:
 
 
 def _allowed(who: Principal) -> tuple[str, ...]:
-    return _FILTERS if who.sees_identities else tuple(name for name in _FILTERS if name not in _IDENTITIES)
+    return _FILTERS if who.sees_identities else tuple(name for name in _FILTERS if name not in IDENTITIES)
 
 
 def _query(filters: Filters) -> dict[str, str]:
@@ -149,7 +147,7 @@ def _register_search(app: FastAPI, connection: Connection, shown: Shown) -> None
         words = words_of(request)
         filters = told(lambda: page_filters(values, words))
         wanted, database = expanded(filters), connection.within(who.scope)
-        names = _FACETS if who.sees_identities else tuple(n for n in _FACETS if n not in _IDENTITIES)
+        names = _FACETS if who.sees_identities else tuple(n for n in _FACETS if n not in IDENTITIES)
         return render(
             request,
             "counts.html" if "hx-request" in request.headers else "counts_page.html",
@@ -227,11 +225,19 @@ def _register_cohorts(app: FastAPI, connection: Connection) -> None:
         return RedirectResponse("/search", status_code=303)
 
 
-def _register_follow_up(app: FastAPI, connection: Connection) -> None:
+def _yes_or_no(values: dict[str, str], name: str) -> bool | None:
+    try:
+        return {"": None, "true": True, "false": False}[values.get(name, "")]
+    except KeyError:
+        raise ProblemError("invalid_parameter", f"{name} is true or false.") from None
+
+
+def _register_follow_up(app: FastAPI, connection: Connection, shown: Shown) -> None:
     @app.get("/follow-up", include_in_schema=False)
-    def list_recommendations(request: Request, who: Annotated[Principal, Depends(require(Role.READER))]) -> Response:
+    def list_recommendations(request: Request, who: Reader) -> Response:
         """What reports recommend, the newest study first."""
-        values = asked(request, _FOLLOW_UP)
+        names = _FOLLOW_UP if who.sees_identities else tuple(name for name in _FOLLOW_UP if name not in IDENTITIES)
+        values = asked(request, names)
         words, wrong, page = words_of(request), None, None
         database = connection.within(who.scope)
         try:
@@ -240,7 +246,7 @@ def _register_follow_up(app: FastAPI, connection: Connection) -> None:
                 modality=values.get("modality"),
                 anatomy=expanded(Filters(anatomy=tuple(sites))).anatomy,
                 kind=one_of(RecommendationKind, values, "kind"),
-                conditional={"true": True, "false": False}.get(values.get("conditional", "")),
+                conditional=_yes_or_no(values, "conditional"),
                 due_from=a_day(values, "due_from"),
                 due_to=a_day(values, "due_to"),
                 date_from=a_day(values, "from"),
@@ -250,7 +256,8 @@ def _register_follow_up(app: FastAPI, connection: Connection) -> None:
             page = follow_up.follow_up(database, filters, after=values.get("after"), limit=_PAGE)
         except UsageError as error:
             wrong = str(error)
-        audited(request, count=len(page.recommendations) if page else 0)
+        found = shown.of_recommendations(who, page.recommendations) if page else []
+        audited(request, count=len(found))
         return render(
             request,
             "follow_up.html",
@@ -260,8 +267,10 @@ def _register_follow_up(app: FastAPI, connection: Connection) -> None:
             values=values,
             wrong=wrong,
             page=page,
-            reports=reports_by_uid(database, [r.sop_instance_uid for r in page.recommendations] if page else []),
+            found=found,
+            reports=reports_by_uid(database, [r.sop_instance_uid for r in found]),
             kinds=list(RecommendationKind),
             modalities=MODALITIES,
-            today=f"{dt.datetime.now(dt.UTC):%Y%m%d}",
+            # shifted dates tell nothing of what is overdue
+            today=f"{dt.datetime.now(dt.UTC):%Y%m%d}" if who.sees_identities else "",
         )

@@ -10,7 +10,7 @@ from dicomnlp.errors import NotFoundError, UsageError
 from dicomnlp.model import RecommendationKind, utc_text
 from dicomnlp.serve import schemas, search_schemas
 from dicomnlp.serve.access import ForReaders, ForResearchers, Principal, audited
-from dicomnlp.serve.access_identities import Shown, check_filters, may_use
+from dicomnlp.serve.access_identities import IDENTITIES, Shown, check_filters, may_use
 from dicomnlp.serve.conditional import answer
 from dicomnlp.serve.connection import Connection
 from dicomnlp.serve.filters import expanded, read_filters
@@ -19,6 +19,7 @@ from dicomnlp.serve.parameters import check_query, require_json
 from dicomnlp.serve.problems import ProblemError
 from dicomnlp.store import cohorts, follow_up
 from dicomnlp.store.search import MAXIMUM_PAGE, Filters, count_findings, filters_from_json, search_findings
+from dicomnlp.store.search_counts import FACETS
 
 T = TypeVar("T")
 _PROBLEMS = schemas.refused(
@@ -114,7 +115,8 @@ def _register_findings(app: FastAPI, connection: Connection, shown: Shown) -> No
         """
         check_filters(principal, filters)
         database = connection.within(principal.scope)
-        counted = kept_of(database).read(database, expanded(filters))
+        names = FACETS if principal.sees_identities else tuple(name for name in FACETS if name not in IDENTITIES)
+        counted = kept_of(database).read(database, expanded(filters), names)
         listed = {
             name: [{"value": value, "findings": number} for value, number in values]
             for name, values in counted.values.items()

@@ -100,7 +100,8 @@ def _conditions(filters: LedgerFilters) -> Iterator[sa.ColumnElement[bool] | sa.
     if filters.date_from is not None:
         yield columns.received_at >= _midnight(filters.date_from)
     if filters.date_to is not None:
-        yield columns.received_at < _midnight(filters.date_to) + dt.timedelta(days=1)
+        # the last day that there is has none after it
+        yield columns.received_at <= dt.datetime.combine(filters.date_to, dt.time.max, dt.UTC)
 
 
 def _midnight(day: dt.date) -> dt.datetime:

@@ -63,8 +63,11 @@ class Filters:
         Raises
         ------
         UsageError
-            Words without a letter or digit, or a range whose end lies before its start.
+            Words without a letter or digit, a range whose end lies before its start, or a null character, which
+            PostgreSQL takes in no text.
         """
+        if any(isinstance(value, str) and "\0" in value for value in (getattr(self, f.name) for f in fields(self))):
+            raise UsageError("a null character is in no text")
         if self.text and not phrases_of(self.text):
             raise UsageError("there is no word in the text that is looked for")
         for low, high, name in (

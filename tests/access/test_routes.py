@@ -342,17 +342,27 @@ def test_researchers_offsets_are_true_in_the_text_that_they_see(client, make_key
     assert full["text"] == north.text
 
 
-@pytest.mark.parametrize("query", [{"patient_id": "P"}, {"text": "Smith"}], ids=["patient_id", "text"])
-def test_researchers_cannot_ask_for_a_person(client, make_key, north, query):
-    """A hit would tell whose reports they are, whatever is shown of them."""
+@pytest.mark.parametrize("name", ["patient_id", "text", "institution", "station", "calling_ae_title"])
+def test_researchers_cannot_ask_for_a_person_or_place(client, make_key, north, name):
+    """A hit would tell whose reports they are, or where somebody was, whatever is shown of them."""
+    query = {name: "Smith"}
     key = make_key("researcher")
     for path in RESEARCHERS_ROUTES:
-        if path == "/api/v1/recommendations" and "text" in query:
+        if path == "/api/v1/recommendations" and name != "patient_id":
             continue
         answer = client.get(path, params=query, key=key)
         assert (answer.status_code, answer.json()["reason_code"]) == (403, "not_allowed"), path
     kept = {"filters": query}
     assert client.request("PUT", "/api/v1/cohorts/mine", key=key, json=kept).status_code == 403
+
+
+def test_researchers_see_no_places_among_the_counts(client, make_key, north):
+    """What a cleaned text doesn't say, the facets don't say either; a reader sees it."""
+    places = {"institution", "station", "calling_ae_title"}
+    shown = client.get("/api/v1/findings/facets", key=make_key("researcher")).json()["facets"]
+    assert shown["concept"]
+    assert not places & shown.keys()
+    assert places <= client.get("/api/v1/findings/facets", key=make_key(name="full")).json()["facets"].keys()
 
 
 def test_cohorts_that_name_a_person_are_not_there_for_researchers(client, make_key, north):

@@ -76,7 +76,7 @@ def test_unknown_ids_are_refused_with_a_suggestion(run):
     """Of concepts, excluded ones and sites; a misspelt one would find nothing and say nothing."""
     for option, wrong, right in (
         ("--concept", "fractur", "fracture"),
-        ("--without", "pneumothorx", "pneumothorax"),
+        ("--without", "pneumothorax_x", "pneumothorax"),
         ("--anatomy", "right_uper_lobe", "right_upper_lobe"),
     ):
         result = run("search", option, wrong)
@@ -160,3 +160,24 @@ def test_cohorts_need_a_name_and_filters_that_are_known(run, arguments):
     """Nothing is kept."""
     assert run("cohort", "save", *arguments).exit_code != 0
     assert run("cohort", "list").stdout == "no cohorts\n"
+
+
+@pytest.mark.parametrize("called", ["pneumothorax", "Pneumothorax", "气胸", "  PNEUMOTHORAX "])
+def test_concepts_are_named_by_id_or_by_what_they_are_called(run, called):
+    """In any language, in capitals or not."""
+    assert concepts(run("search", "--concept", called, "--json")) == ["pneumothorax"]
+
+
+def test_sites_are_named_by_what_they_are_called(run):
+    """As concepts."""
+    by_id = concepts(run("search", "--anatomy", "right_upper_lobe", "--json"))
+    assert by_id
+    assert concepts(run("search", "--anatomy", "右肺上叶", "--json")) == by_id
+
+
+def test_cohorts_keep_the_ids_of_what_was_named(run):
+    """So that they mean the same when a pack has other words."""
+    run("cohort", "save", "air", "--concept", "气胸")
+    kept = [c["filters"] for c in json.loads(run("cohort", "list", "--json").stdout) if c["name"] == "air"]
+    run("cohort", "delete", "air")
+    assert kept == [{"concept": ["pneumothorax"]}]

@@ -158,6 +158,10 @@ TEXTS = [
     ("Reported by: Jane Roe, MD\nThere is", "Reported by: [PERSON]\nThere is"),
     ("Findings discussed with the patient", "Findings discussed with the patient"),
     ("审核医生：李明 报告", "审核医生：[PERSON] 报告"),
+    ("报告医师：陆文博 审核：钟小雨", "报告医师：[PERSON] 审核：[PERSON]"),
+    ("报告医师 诸葛小米", "报告医师 [PERSON]"),
+    ("报告：贺一鸣", "报告：[PERSON]"),
+    ("诊断：高血压病", "诊断：高血压病"),  # a surname, but of a word of four
     ("请王主任会诊", "请[PERSON]主任会诊"),
     ("primary care physician", "primary care physician"),
     ("MR BRAIN W CONTRAST, DR CHEST, MS lesions", "MR BRAIN W CONTRAST, DR CHEST, MS lesions"),

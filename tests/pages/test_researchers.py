@@ -31,7 +31,13 @@ def pages(hall):
     return get
 
 
-PATHS = ("/", f"/studies/{REPORT}.1.100", "/search?concept=nodule", "/search/counts?concept=nodule", "/status")
+PATHS = (
+    "/",
+    f"/studies/{REPORT}.1.100",
+    "/search?concept=nodule",
+    "/search/counts?concept=nodule",
+    "/status",
+)
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -46,7 +52,10 @@ def test_a_researcher_sees_no_identities(path, pages):
     assert path == "/status" or [secret for secret in SECRETS if secret in text]
 
 
-@pytest.mark.parametrize("path", ["/search?patient_id=T-100", "/search?text=nodule", "/search?institution=Clinic"])
+@pytest.mark.parametrize(
+    "path",
+    ["/search?patient_id=T-100", "/search?text=nodule", "/search?institution=Clinic", "/follow-up?patient_id=T-100"],
+)
 def test_a_researcher_can_not_ask_for_a_person(path, pages):
     """By identifier, words or place."""
     assert pages(path, "researcher")[0] == 400
@@ -64,7 +73,7 @@ def test_a_researcher_finds_no_patient_by_identifier(pages):
 @pytest.mark.parametrize(
     ("path", "roles"),
     [
-        ("/follow-up", ("reader", "operator", "admin")),
+        ("/follow-up", ("reader", "researcher", "operator", "admin")),
         ("/ledger", ("operator", "admin")),
         ("/quarantine", ("operator", "admin")),
     ],
@@ -109,3 +118,24 @@ def test_a_reader_of_one_sender_sees_nothing_of_another(pages, hall):
         assert "T-100" not in text
     # the Chinese report is the same patient's, but came from somebody else
     assert pages(f"/studies/{hall.study}?beside={hall.chinese_instance}", "reader", scope)[0] == 404
+
+
+def test_a_researcher_sees_recommendations_without_their_patients(pages):
+    """As the interface for programs answers them: the words cleaned, no patient, no date of a study."""
+    text = pages("/follow-up", "researcher")[1]
+    assert "Follow-up" in text
+    assert 'name="patient_id"' not in text
+    assert 'class="patient"' not in text
+    assert 'class="patient"' in pages("/follow-up", "reader")[1]
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/ledger?from=0001-01-01&to=9999-12-31", 200),  # no day comes after the last
+        ("/follow-up?conditional=perhaps", 422),
+    ],
+)
+def test_odd_values_of_filters_are_answered(path, status, pages):
+    """With what there is or what is wrong, never by a failure."""
+    assert pages(path, "operator")[0] == status

@@ -194,3 +194,35 @@ def test_every_kind_of_problem_has_words():
         assert kind.title
         assert kind.advice
         assert kind.status >= 400
+
+
+@pytest.mark.parametrize(
+    ("path", "media_type", "begins"),
+    [
+        ("/status", "text/html", "<!DOCTYPE html>"),
+        ("/api/v1/status", problems.MEDIA_TYPE, '{"type"'),
+        ("/fhir/Observation", "application/fhir+json", '{"resourceType": "OperationOutcome"'),
+    ],
+)
+def test_unforeseen_exception_is_told_in_the_form_that_was_asked_for(make_client, path, media_type, begins):
+    """A page to a browser, an outcome below /fhir, a problem document to other programs."""
+
+    def open_database():
+        raise RuntimeError(CANARY)
+
+    response = make_client(open_database).get(path, headers={"Accept": "text/html, */*"})
+    assert response.status_code == 500
+    assert response.headers["content-type"].partition(";")[0] == media_type
+    assert response.text.startswith(begins)
+    assert CANARY not in response.text
+
+
+def test_page_of_a_failure_that_fails_too_is_a_problem_document(make_client, monkeypatch):
+    """Whatever is broken, there is an answer."""
+
+    def open_database():
+        raise RuntimeError(CANARY)
+
+    client = make_client(open_database)
+    monkeypatch.setattr("dicomnlp.serve.error_pages.render", lambda *_, **__: 1 / 0)
+    assert_problem(client.get("/status", headers={"Accept": "text/html"}), 500, "internal_error")

@@ -440,3 +440,10 @@ def test_descendants_are_added_to_concepts_and_parts_to_sites():
         ("mass",),
         ("lobe", "lung"),
     )
+
+
+@pytest.mark.parametrize("name", ["patient_id", "institution", "station", "body_part", "calling_ae_title"])
+def test_null_characters_are_refused(name):
+    """They would fit nothing on SQLite, and PostgreSQL takes them in no text."""
+    with pytest.raises(UsageError):
+        Filters(**{name: "a\0b"})
