@@ -149,7 +149,9 @@ def test_nothing_planted_is_in_a_deidentified_export(database, planted, tmp_path
         # a date of one may be what another's was shifted to: what becomes of dates has a test of its own
         header = {name: value for name, value in report.header.items() if name != "StudyDate"}
         for word in (*report.of_header, *header.values()):
-            pattern = re.escape(word) if len(word) > 3 else rf"(?<!\w){re.escape(word)}(?!\w)"
+            # a few digits stand in some longer number by chance
+            is_whole = len(word) > 3 and not word.isdigit()
+            pattern = re.escape(word) if is_whole else rf"(?<!\w){re.escape(word)}(?!\w)"
             assert not re.search(pattern, said), word
     for word in ("Quetzalcoatlus", "qzlogin77", "1.3680043.10.1544", "STATION", "PACS"):
         assert word not in said

@@ -4,11 +4,13 @@ import json
 
 import pytest
 
-from dicomnlp.analyse.library import Doc, Span, spacy
+from dicomnlp.analyse.library import spacy
 from dicomnlp.errors import UsageError
 from dicomnlp.learn.attributes import assertion_of
 from dicomnlp.learn.formats import read_gold
 from dicomnlp.model import Assertion
+
+Doc, Span = spacy.tokens.Doc, spacy.tokens.Span
 
 TEXT = "No effusion. Possible mass in the left lung."
 EXPECTED = [("effusion", "absent"), ("mass", "possible")]

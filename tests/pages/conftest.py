@@ -250,9 +250,9 @@ def address(hall):
         yield found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
-    """Chromium, without a window."""
+    """Chromium, without a window. Ended with the module: while it is there, no test after it could run a loop."""
     api = pytest.importorskip("playwright.sync_api")
     chromium = os.environ.get("CHROMIUM") or shutil.which("chromium")
     if chromium is None:

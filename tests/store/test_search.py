@@ -214,7 +214,7 @@ WORDS = [
     ("pneumothorax'); DROP TABLE finding; --", False, False),
     ("100%", True, False),
     ("pneumothorax\\", True, False),
-    ("pneumothorax\x00", True, False),
+    ("pneumothorax\x00", None, None),
     ("\ud800pneumothorax", True, False),
     (":*", None, None),
     ('"', None, None),
@@ -225,7 +225,7 @@ WORDS = [
 
 
 def test_words_mean_the_same_on_both_databases_and_none_is_an_operator(archive):
-    """In English and Chinese; a query without a word is refused rather than fitting everything."""
+    """In English and Chinese; a query without a word, or with what is in no text, is refused."""
     archive.add(text="T2-weighted images: no Pneumothorax. Sjögren's; 100% of 3 mm")
     archive.add(text="肺结节,右肺上叶。")
     for query, english, chinese in WORDS:
