@@ -228,9 +228,15 @@ def test_unchanged_findings_are_not_sent_again(client, archive):
     entity_tag = first.headers["etag"]
     assert re.fullmatch(r'"[0-9a-f]{32}(-gzip)?"', entity_tag)
     assert first.headers["cache-control"] == "private, no-cache"
-    for held in (entity_tag, f"W/{entity_tag}", f'"other", {entity_tag}', "*"):
+    plain = entity_tag.replace("-gzip", "")  # whatever is held names no representation
+    for held, told in (
+        (entity_tag, entity_tag),
+        (f"W/{entity_tag}", entity_tag),
+        (f'"other", {entity_tag}', entity_tag),
+        ("*", plain),
+    ):
         again = client.get(findings_path(archive), headers={"If-None-Match": held})
-        assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", entity_tag)
+        assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", told)
     archive.add(data=b"corrected", text="FINDINGS: Two nodules, one nodule calcified. No effusion.")
     changed = client.get(findings_path(archive), headers={"If-None-Match": entity_tag})
     assert changed.status_code == 200
