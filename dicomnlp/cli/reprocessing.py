@@ -103,7 +103,6 @@ def reprocess(
     if character_set is not None:
         state_character_set(database, uids or (), character_set)
     pipelines = tuple(pipeline_name(code) for code in languages()) if outdated else ()
-    held_back = _in_quarantine(database, uids or ())
     selection = Selection(tuple(uids or ()), everything, failed, pipelines, date_from, date_to)
     if dry_run or diff:
         ids = selected_objects(database, selection)
@@ -113,6 +112,7 @@ def reprocess(
             write_line(f"{len(ids)} objects would be analysed again")
         database.close()
         return
+    held_back = _in_quarantine(database, uids or ())
     run = start_run(database, selection)
     if run.resumed:
         err.print(f"going on with the run that was stopped: {run.done} of {run.total} done")

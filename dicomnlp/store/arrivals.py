@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy.engine import RowMapping
 
-from dicomnlp.errors import UsageError
 from dicomnlp.model import Outcome, is_uid
-from dicomnlp.store.cursors import decode, encode
+from dicomnlp.store.cursors import check_page, decode, place_after
 from dicomnlp.store.database import Database
 from dicomnlp.store.schema import IS_REFUSED, ledger
 from dicomnlp.store.scope import visible_ledger
@@ -75,16 +74,13 @@ def read_ledger(
     UsageError
         `after` is none of ours, or `limit` isn't within its bounds.
     """
-    if not 1 <= limit <= MAXIMUM_PAGE:
-        raise UsageError(f"a page holds 1 to {MAXIMUM_PAGE} entries")
+    check_page(limit, MAXIMUM_PAGE, "entries")
     query = sa.select(ledger).where(*_conditions(filters), *visible_ledger(database.scope))
     if after is not None:
         query = query.where(ledger.c.id < int(decode(after, "number")[0]))
     with database.read() as connection:
         rows = connection.execute(query.order_by(ledger.c.id.desc()).limit(limit + 1)).mappings().all()
-    return LedgerPage(
-        [_entry(row) for row in rows[:limit]], encode([rows[limit - 1]["id"]]) if len(rows) > limit else None
-    )
+    return LedgerPage([_entry(row) for row in rows[:limit]], place_after(rows, limit, "id"))
 
 
 def _conditions(filters: LedgerFilters) -> Iterator[sa.ColumnElement[bool] | sa.TextClause]:

@@ -1,6 +1,6 @@
 """What a report changed of the one before it: a preliminary report and its final, an amendment, a new version."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,16 +48,23 @@ class Changes:
             "later": _version_json(self.later),
             "added": [f.to_json() for f in self.added],
             "gone": [f.to_json() for f in self.gone],
-            "changed": [
-                {
-                    "fields": [name for name in FIELDS if getattr(a.finding, name) != getattr(b.finding, name)],
-                    "before": a.to_json(),
-                    "after": b.to_json(),
-                }
-                for a, b in self.changed
-            ],
+            "changed": changed_to_json(self.changed, StoredFinding.to_json),
             "unchanged": self.unchanged,
         }
+
+
+def changed_to_json(
+    changed: Iterable[tuple[StoredFinding, StoredFinding]], tell: Callable[[StoredFinding], dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Pairs of the same concept in the public form: which fields differ, and each finding as `tell` has it."""
+    return [
+        {
+            "fields": [name for name in FIELDS if getattr(a.finding, name) != getattr(b.finding, name)],
+            "before": tell(a),
+            "after": tell(b),
+        }
+        for a, b in changed
+    ]
 
 
 def _version_json(version: Version | None) -> dict[str, Any] | None:

@@ -5,6 +5,8 @@ import binascii
 import re
 from collections.abc import Sequence
 
+from sqlalchemy.engine import RowMapping
+
 from dicomnlp.errors import UsageError
 
 _KINDS = {"date": r"((?:[0-9]{8})?)", "number": r"([0-9]{1,18})"}
@@ -14,6 +16,17 @@ _KINDS = {"date": r"((?:[0-9]{8})?)", "number": r"([0-9]{1,18})"}
 def encode(place: Sequence[str | int]) -> str:
     """A place, given by the values by which the answer is ordered, as text for URLs."""
     return base64.urlsafe_b64encode(":".join(map(str, place)).encode()).decode().rstrip("=")
+
+
+def check_page(limit: int, maximum: int, of: str) -> None:
+    """Raise UsageError unless a page may hold `limit` of what `of` names."""
+    if not 1 <= limit <= maximum:
+        raise UsageError(f"a page holds 1 to {maximum} {of}")
+
+
+def place_after(rows: Sequence[RowMapping], limit: int, *names: str) -> str | None:
+    """Where the page after `limit` of `rows` begins, by the columns of its order; None when there are no more rows."""
+    return encode([rows[limit - 1][name] for name in names]) if len(rows) > limit else None
 
 
 def decode(cursor: str, *kinds: str) -> list[str]:

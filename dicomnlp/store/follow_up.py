@@ -8,9 +8,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
 
-from dicomnlp.errors import UsageError
 from dicomnlp.model import Recommendation, RecommendationKind, to_json
-from dicomnlp.store.cursors import decode, encode
+from dicomnlp.store.cursors import check_page, decode, place_after
 from dicomnlp.store.database import Database
 from dicomnlp.store.patients import is_patient
 from dicomnlp.store.prevailing import ReportStatus
@@ -93,8 +92,7 @@ def follow_up(
     UsageError
         `after` is none of ours, or `limit` isn't within its bounds.
     """
-    if not 1 <= limit <= MAXIMUM_PAGE:
-        raise UsageError(f"a page holds 1 to {MAXIMUM_PAGE} recommendations")
+    check_page(limit, MAXIMUM_PAGE, "recommendations")
     columns, held, standing = recommendation.c, sop_instance.c, report_standing.c
     query = (
         sa.select(recommendation, held.study_instance_uid, held.sop_instance_uid)
@@ -109,9 +107,7 @@ def follow_up(
         query = query.where(sa.tuple_(columns.study_date, columns.id) < sa.tuple_(sa.literal(date), int(number)))
     with database.read() as connection:
         rows = connection.execute(query.where(*_conditions(connection, filters))).mappings().all()
-    last = rows[limit - 1] if len(rows) > limit else None
-    place = encode((last["study_date"], last["id"])) if last is not None else None
-    return FollowUpPage([_follow_up(row) for row in rows[:limit]], place)
+    return FollowUpPage([_follow_up(row) for row in rows[:limit]], place_after(rows, limit, "study_date", "id"))
 
 
 def _conditions(connection: Connection, filters: FollowUpFilters) -> Iterator[sa.ColumnElement[bool]]:

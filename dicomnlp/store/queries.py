@@ -10,11 +10,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
 
-from dicomnlp.errors import NotFoundError, UsageError
+from dicomnlp.errors import NotFoundError
 from dicomnlp.model import Assertion, State, is_uid
 from dicomnlp.store.answers import ReportStanding, StoredFinding, StoredReport, StudyLink
 from dicomnlp.store.batches import batches
-from dicomnlp.store.cursors import decode, encode
+from dicomnlp.store.cursors import check_page, decode, place_after
 from dicomnlp.store.database import Database
 from dicomnlp.store.documents import BELONGS
 from dicomnlp.store.past import Known, known_at, study_links
@@ -42,6 +42,7 @@ _LINKS = sa.select(report_study.c.object_id, report_study.c.study_instance_uid, 
 MAXIMUM_PAGE = 5000
 """Findings of a study at once: more than reports of people have, and little enough to be held in memory."""
 _ORDER = (finding.c.object_id, finding.c.analysis_id, finding.c.start_offset, finding.c.id)
+_ORDER_NAMES = tuple(column.name for column in _ORDER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +113,7 @@ def page_of_study(
     UsageError
         `after` is none of ours, or `limit` isn't within its bounds.
     """
-    if not 1 <= limit <= MAXIMUM_PAGE:
-        raise UsageError(f"a page holds 1 to {MAXIMUM_PAGE} findings")
+    check_page(limit, MAXIMUM_PAGE, "findings")
     given: dict[str, Any] = {}
     if after is not None:
         place = decode(after, "number", "number", "number", "number")
@@ -128,13 +128,13 @@ def page_of_study(
             found = [
                 replace(stored_finding(row, known.links[row["object_id"]]), standing=_PREVAILED) for row in rows[:limit]
             ]
-            return StudyPage(found, _place_after(rows, limit))
+            return StudyPage(found, place_after(rows, limit, *_ORDER_NAMES))
         given["study"] = study_instance_uid
         query = _study_page_query(tuple(given), database.scope, limit, current=not all_versions)
         rows = list(connection.execute(query, given).mappings())
         if not rows:
             _require_study(connection, study_instance_uid)
-        return StudyPage(_findings(connection, rows[:limit]), _place_after(rows, limit))
+        return StudyPage(_findings(connection, rows[:limit]), place_after(rows, limit, *_ORDER_NAMES))
 
 
 @functools.lru_cache(64)
@@ -158,13 +158,6 @@ def _study_page_query(names: tuple[str, ...], scope: Scope, limit: int, *, curre
     if current:
         query = query.where(finding.c.is_current.is_(True))
     return query.limit(limit + 1)
-
-
-def _place_after(rows: Sequence[RowMapping], limit: int) -> str | None:
-    if len(rows) <= limit:
-        return None
-    last = rows[limit - 1]
-    return encode([last[column.name] for column in _ORDER])
 
 
 def findings_of_instance(database: Database, sop_instance_uid: str) -> list[StoredFinding]:

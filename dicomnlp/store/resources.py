@@ -4,7 +4,7 @@ Answers are keys in the order of rows, newest first; a page begins after the las
 """
 
 import datetime as dt
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -177,17 +177,25 @@ def objects_of_patients(database: Database, numbers: Sequence[int]) -> list[int]
 
 
 def _numbers(connection: Connection, scope: Scope, patients: Collection[Patient]) -> dict[Patient, int]:
-    holding = current_patients(connection, [p for p in patients if p[0]])
+    families = _families_of(connection, [p for p in patients if p[0]])
+    return _first_objects(connection, scope, families)
+
+
+def _families_of(connection: Connection, patients: Collection[Patient]) -> dict[Patient, set[Patient]]:
+    """For each of `patients` all identifiers that are merged with it, itself included."""
     merged = any_merged(connection)
+    holding = current_patients(connection, patients)
     families = {holds: family_of(connection, holds) if merged else {holds} for holds in set(holding.values())}
+    return {patient: families[holds] for patient, holds in holding.items()}
+
+
+def _first_objects(
+    connection: Connection, scope: Scope, families: Mapping[Patient, set[Patient]]
+) -> dict[Patient, int]:
     members = {member for family in families.values() for member in family}
     first = _objects(connection, members, sa.func.min(S.id), *visible(scope))
-    found: dict[Patient, int] = {}
-    for patient, holds in holding.items():
-        numbers = [first[member] for member in families[holds] if member in first]
-        if numbers:
-            found[patient] = min(numbers)
-    return found
+    numbers = {patient: [first[m] for m in family if m in first] for patient, family in families.items()}
+    return {patient: min(of_family) for patient, of_family in numbers.items() if of_family}
 
 
 def _objects(
@@ -212,13 +220,9 @@ def _families(connection: Connection, scope: Scope, numbers: Sequence[int]) -> d
         query = sa.select(S.id, S.patient_id, S.issuer_of_patient_id)
         rows += connection.execute(query.where(S.id.in_(batch), S.patient_id != "", *visible(scope))).all()
     patients = {r.id: (r.patient_id, r.issuer_of_patient_id) for r in rows}
-    known = _numbers(connection, scope, set(patients.values()))
-    holding = current_patients(connection, list(patients.values()))
-    return {
-        number: family_of(connection, holding[patient])
-        for number, patient in patients.items()
-        if known.get(patient) == number
-    }
+    families = _families_of(connection, set(patients.values()))
+    known = _first_objects(connection, scope, families)
+    return {number: families[patient] for number, patient in patients.items() if known.get(patient) == number}
 
 
 def _of_patients(connection: Connection, scope: Scope, numbers: Sequence[int]) -> sa.ColumnElement[bool]:

@@ -13,10 +13,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from dicomnlp.errors import UsageError
 from dicomnlp.model import Assertion
 from dicomnlp.store.answers import StoredFinding
-from dicomnlp.store.cursors import decode, encode
+from dicomnlp.store.cursors import check_page, decode, encode
 from dicomnlp.store.database import Database
 from dicomnlp.store.queries import findings_by_id
 from dicomnlp.store.search_conditions import F, few_reports, select_findings, unindexed
@@ -76,8 +75,7 @@ def search_findings(database: Database, filters: Filters, *, after: str | None =
     UsageError
         `after` is none of ours, or `limit` isn't within its bounds.
     """
-    if not 1 <= limit <= MAXIMUM_PAGE:
-        raise UsageError(f"a page holds 1 to {MAXIMUM_PAGE} findings")
+    check_page(limit, MAXIMUM_PAGE, "findings")
     start = _decode(after) if after is not None else None
     with database.read() as connection:
         keys = _keys(connection, filters, start, limit + 1)

@@ -9,10 +9,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
 
-from dicomnlp.errors import UsageError
 from dicomnlp.model import Assertion, State
 from dicomnlp.store.batches import batches
-from dicomnlp.store.cursors import decode, encode
+from dicomnlp.store.cursors import check_page, decode, place_after
 from dicomnlp.store.database import Database
 from dicomnlp.store.patients import is_patient
 from dicomnlp.store.prevailing import ReportStatus
@@ -118,8 +117,7 @@ def read_worklist(
     UsageError
         `after` is none of ours, or `limit` isn't within its bounds.
     """
-    if not 1 <= limit <= MAXIMUM_PAGE:
-        raise UsageError(f"a page holds 1 to {MAXIMUM_PAGE} reports")
+    check_page(limit, MAXIMUM_PAGE, "reports")
     columns = sop_instance.c
     query = _reports(database).order_by(columns.id.desc()).limit(limit + 1)
     if after is not None:
@@ -128,7 +126,7 @@ def read_worklist(
         rows = connection.execute(query.where(*_conditions(connection, filters))).mappings().all()
         stated, assertions = _findings(connection, [row["id"] for row in rows[:limit]])
     reports = [_report(row, stated[row["id"]], assertions[row["id"]]) for row in rows[:limit]]
-    return WorklistPage(reports, encode([rows[limit - 1]["id"]]) if len(rows) > limit else None)
+    return WorklistPage(reports, place_after(rows, limit, "id"))
 
 
 def reports_by_uid(database: Database, sop_instance_uids: Sequence[str]) -> dict[str, WorklistReport]:

@@ -9,7 +9,7 @@ from dicomnlp.config import Settings
 from dicomnlp.errors import ObjectError
 from dicomnlp.model import Processed, State
 from dicomnlp.store.answers import StoredFinding
-from dicomnlp.store.changes import FIELDS, compare
+from dicomnlp.store.changes import changed_to_json, compare
 from dicomnlp.store.database import Database
 from dicomnlp.store.exports import read_objects
 from dicomnlp.store.queries import findings_of_objects
@@ -44,14 +44,7 @@ class Difference:
             "pipeline": self.pipeline,
             "added": [_stated(f) for f in self.added],
             "gone": [_stated(f) for f in self.gone],
-            "changed": [
-                {
-                    "fields": [name for name in FIELDS if getattr(a.finding, name) != getattr(b.finding, name)],
-                    "before": _stated(a),
-                    "after": _stated(b),
-                }
-                for a, b in self.changed
-            ],
+            "changed": changed_to_json(self.changed, _stated),
             "unchanged": self.unchanged,
         }
 
