@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -67,20 +66,23 @@ def test_parts_start_as_deployed_and_a_report_goes_through_them(tmp_path):
         association = ae.associate("127.0.0.1", port, ae_title="DICOMNLP")
         assert association.send_c_store(make_report(1, "FINDINGS: Nodule of 6 mm.")).Status == 0
         association.release()
-        assert states(web_port) == ["analysed"]
+        with started(["keys", "add", "viewer", "--role", "reader"], environment, tmp_path) as adding:
+            key = adding.stdout.read().split()[-1]
+        assert states(web_port, key) == ["analysed"]
         for part in parts:
             part.send_signal(signal.SIGTERM)
         assert [part.wait(60) for part in parts] == [0, 0, 0, 0]
 
 
-def states(web_port):
+def states(web_port, key):
     """States of the report's study, when none is pending any more."""
     address = f"http://127.0.0.1:{web_port}/api/v1/studies/{ROOT_UID}.1.1/reports"
+    request = urllib.request.Request(address, headers={"Authorization": f"Bearer {key}"})
     deadline = time.monotonic() + SECONDS
     while True:
-        with contextlib.suppress(urllib.error.HTTPError), urllib.request.urlopen(address, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=30) as answer:
             found = [report["state"] for report in json.load(answer)["reports"]]
-            if "pending" not in found:
-                return found
+        if "pending" not in found:
+            return found
         assert time.monotonic() < deadline
         time.sleep(0.1)

@@ -133,7 +133,8 @@ def test_new_objects_pass_while_a_poisonous_one_is_tried(bench):
         bench.wait(bench.arrive(b"read"))
         passed += 1
         time.sleep(0.05)
-    assert passed > 10
+    # the trials are two times two seconds, and the deaths between them; without a worker left, none would pass
+    assert passed > 3
 
 
 def test_killed_workers_cost_only_repeated_work(bench):

@@ -19,6 +19,7 @@ class Leading:
     """In place of a dispatcher: who leads, and nothing else."""
 
     now: list = []  # noqa: RUF012  of the test that runs
+    began: list = []  # noqa: RUF012  every time that one began to
 
     def __init__(self, settings, database, *, check_role):
         self.name, self.check_role = database.name, check_role
@@ -26,6 +27,7 @@ class Leading:
     def run(self, stop, on_ready):
         """Lead until `stop`, looking at the role as a dispatcher does."""
         Leading.now.append(self.name)
+        Leading.began.append(self.name)
         on_ready("tls://scheduler")
         try:
             while not stop.wait(0.02):
@@ -102,18 +104,24 @@ def test_leader_whose_session_the_server_ended_gives_up_and_one_leads_again(sett
     with dispatching(settings, "one"), dispatching(settings, "two") as _:
         until(lambda: len(Leading.now) == 1)
         for _ in range(3):
-            database = Database.open(settings)
-            with database.write() as connection:
-                ended = connection.scalars(
-                    sa.text(
-                        "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted "
-                        "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-                    )
-                ).all()
-            database.close()
-            assert ended == [True]
-            until(lambda: len(Leading.now) != 1 or "role_lost" in capsys.readouterr().out)
-            until(lambda: len(Leading.now) == 1)
+            began = len(Leading.began)
+            assert end_session_of_leader(settings) == [True]
+            until(lambda began=began: len(Leading.began) > began and len(Leading.now) == 1)
+    assert capsys.readouterr().out.count("role_lost") == 3
+
+
+def end_session_of_leader(settings):
+    """What the server says of ending each session that holds the role."""
+    database = Database.open(settings)
+    with database.write() as connection:
+        ended = connection.scalars(
+            sa.text(
+                "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted "
+                "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+            )
+        ).all()
+    database.close()
+    return ended
 
 
 def test_first_start_without_a_database_server_is_told_and_not_waited_for(settings, monkeypatch):
