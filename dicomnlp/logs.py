@@ -174,6 +174,12 @@ class Event(enum.Enum):
     OVERLAY_REFUSED = ("error", ("count", "message"))
     """What the site adds to a language pack has faults, of which the message is the first: the pack is used alone."""
 
+    DUTY_FAILED = ("warning", ("component", "reason_code", "attempts", "error_type", "place"))
+    """What is done now and then could not be done, so often in a row; it is tried again after a while.
+    As "cut_off": it didn't end within ten seconds of a stop, and is done again by whoever leads next."""
+    DUTY_RESUMED = ("info", ("component", "attempts"))
+    """It is done again, after so many failures."""
+
     AUDIT_FORWARDING_FAILED = ("warning", ("component", "error_type", "place"))
     """Rows of the audit trail can't be told to audit.collector; they are kept, and told when it is there again."""
     AUDIT_FORWARDING_RESUMED = ("info", ("component", "seconds"))

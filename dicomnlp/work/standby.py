@@ -8,6 +8,7 @@ from dicomnlp.errors import AlreadyRunningError, DatabaseError, RoleLostError
 from dicomnlp.logs import Event, describe, log
 from dicomnlp.store.database import Database
 from dicomnlp.work.dispatcher import Dispatcher
+from dicomnlp.work.duties import Duties, duties_of
 
 DATABASE_SECONDS = 60.0
 """A database server that needs longer for an answer, because it is suspended, is given up, and asked again later."""
@@ -22,7 +23,7 @@ def run_dispatcher(
     """Process pending objects until `stop` is set; what is in flight then ends within ten seconds, and is saved.
 
     While another dispatcher works on this database this one stands by, and takes its place within `STANDBY_SECONDS`
-    of its end.
+    of its end. Whoever leads also does the `duties`.
 
     Parameters
     ----------
@@ -47,7 +48,8 @@ def run_dispatcher(
         try:
             with database.hold("dispatcher") as check_role:
                 stands_by, has_led = False, True
-                Dispatcher(settings, database, check_role=check_role).run(stop, on_ready)
+                with Duties(duties_of(settings, database), stop):
+                    Dispatcher(settings, database, check_role=check_role).run(stop, on_ready)
         except AlreadyRunningError:
             refused += 1
             # whoever asks whether there is a dispatcher holds its role for an instant
