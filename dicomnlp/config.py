@@ -17,6 +17,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from dicomnlp.errors import ConfigurationError
+from dicomnlp.pacs_settings import PacsSettings, ReconcileSettings
 from dicomnlp.setting_tables import AddressTable, Table, is_loopback
 from dicomnlp.setting_types import (
     UID,
@@ -250,6 +251,8 @@ class Settings(BaseSettings):
     tls: TLSSettings = Field(default_factory=TLSSettings)
     peers: list[PeerSettings] = Field(default_factory=list)
     watch: WatchSettings = Field(default_factory=WatchSettings)
+    pacs: list[PacsSettings] = Field(default_factory=list)
+    reconcile: ReconcileSettings = Field(default_factory=ReconcileSettings)
     database: DatabaseSettings = Field(default_factory=DatabaseSettings)
     work: WorkSettings = Field(default_factory=WorkSettings)
     extract: ExtractSettings = Field(default_factory=ExtractSettings)
@@ -282,6 +285,11 @@ class Settings(BaseSettings):
         titles = [p.ae_title.strip() for p in self.peers]
         if len(set(titles)) < len(titles):
             raise ValueError("peers: an ae_title is listed twice")
+        names = [p.name for p in self.pacs]
+        if len(set(names)) < len(names):
+            raise ValueError("pacs: a name is listed twice")
+        if any(p.tls and not (p.ca or self.tls.client_ca) for p in self.pacs):
+            raise ValueError("pacs: one that speaks TLS needs ca, or tls.client_ca, to be trusted by")
         if any(a.tls for a in self.listener.addresses):
             needed = ["certificate", "key", *(["client_ca"] if self.tls.require_client_certificate else [])]
             missing = [f"tls.{key}" for key in needed if not getattr(self.tls, key)]
@@ -300,6 +308,10 @@ class Settings(BaseSettings):
             return PeerSettings(ae_title="*")
         by_title = {p.ae_title.strip(): p for p in self.peers}
         return by_title.get(ae_title, by_title.get("*"))
+
+    def pacs_of(self, name: str) -> PacsSettings | None:
+        """The archive that [[pacs]] calls so, None when none is."""
+        return next((p for p in self.pacs if p.name == name), None)
 
     @property
     def file(self) -> Path | None:

@@ -12,7 +12,8 @@ from pydantic import AfterValidator, Field
 from dicomnlp.model import is_uid
 
 
-def _check_ae_title(text: str) -> str:
+def check_ae_title(text: str) -> str:
+    """`text`, if it is an application entity title (PS3.5 6.2, AE)."""
     if not 1 <= len(text) <= 16 or not text.strip() or not all(" " <= c <= "~" and c != "\\" for c in text):
         raise ValueError("1 to 16 printable ASCII characters, not only spaces, no backslash (PS3.5 6.2, AE)")
     return text
@@ -67,5 +68,5 @@ Network = Annotated[str, AfterValidator(_check_network)]
 CertificateName = Annotated[str, AfterValidator(_check_certificate_name)]
 PasscodeHash = Annotated[str, AfterValidator(_check_passcode_hash)]
 PrivateSOPClass = Annotated[str, AfterValidator(_check_private_sop_class)]
-AETitle = Annotated[str, AfterValidator(_check_ae_title)]
+AETitle = Annotated[str, AfterValidator(check_ae_title)]
 Port = Annotated[int, Field(ge=1, le=65535)]

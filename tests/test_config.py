@@ -192,6 +192,25 @@ def test_peers_and_further_addresses_are_lists_of_tables(file):
     assert (known.images, other.images) == ("refuse", "index")
 
 
+def test_archives_are_known_by_name(file):
+    """By DICOM, by DICOMweb, or both."""
+    settings = config.load(
+        file(
+            "[[pacs]]\nname = 'archive'\nae_title = 'PACS'\nhost = '10.0.0.7'\nreconcile = true\n"
+            "[[pacs]]\nname = 'web'\nqido_url = 'https://pacs/rs/'\nwado_url = 'http://[::1]:8042/rs'\n"
+        )
+    )
+    archive, web = settings.pacs_of("archive"), settings.pacs_of("web")
+    assert (archive.port, archive.retrieve, archive.reconcile) == (104, "move", True)
+    assert (web.ae_title, web.qido_url, web.wado_url, web.reconcile) == (
+        "",
+        "https://pacs/rs",
+        "http://[::1]:8042/rs",
+        False,
+    )
+    assert settings.pacs_of("nobody") is None
+
+
 def test_whoever_is_not_listed_is_nobody_once_somebody_is(file):
     """Without peers everybody is accepted."""
     assert config.load(file("")).peer_of("ANYBODY").images == "refuse"
@@ -225,6 +244,17 @@ def test_peers_can_come_from_the_environment(file, monkeypatch):
         ("[[listener.also]]\nport = 2762\nhost = '0.0.0.0'", ["listener.also.0", "allow_remote"]),
         ("[[listener.also]]\nport = 11112", ["listener.also", "listed twice"]),
         ("[[listener.also]]\nprot = 2762", ["listener.also.0.prot", "did you mean port?"]),
+        ("[[pacs]]\nae_title = 'A'\nhost = 'a'", ["pacs.0.name", "required"]),
+        ("[[pacs]]\nname = '../a'\nqido_url = 'https://a/q'", ["pacs.0.name", "letters"]),
+        ("[[pacs]]\nname = 'a'", ["pacs.0", "or a URL"]),
+        ("[[pacs]]\nname = 'a'\nae_title = 'A'", ["pacs.0", "belong together"]),
+        ("[[pacs]]\nname = 'a'\nstow_url = 'https://a/s'\nreconcile = true", ["pacs.0", "qido_url"]),
+        ("[[pacs]]\nname = 'a'\nqido_url = 'http://pacs/q'", ["pacs.0.qido_url", "https://"]),
+        ("[[pacs]]\nname = 'a'\nqido_url = 'https://me:secret@pacs/q'", ["pacs.0.qido_url", "without user"]),
+        ("[[pacs]]\nname = 'a'\nqido_url = 'https://pacs/q'\nreport_modalities = ['*']", ["pacs.0.report_modalities"]),
+        ("[[pacs]]\nname = 'a'\nae_title = 'A'\nhost = 'a'\ntls = true", ["pacs: ", "tls.client_ca"]),
+        (2 * "[[pacs]]\nname = 'a'\nqido_url = 'https://pacs/q'\n", ["pacs", "listed twice"]),
+        ("[reconcile]\nat = '24:00'", ["reconcile.at", "02:30"]),
     ],
 )
 def test_wrong_peers_and_addresses_are_named_with_their_number(file, text, words):
