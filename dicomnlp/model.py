@@ -19,6 +19,7 @@ from typing import Any
 
 from dicomnlp.plain_values import to_json as to_json
 from dicomnlp.plain_values import utc_text as utc_text
+from dicomnlp.remarks import Remarks as Remarks
 from dicomnlp.statements import (
     PIPELINE_SEPARATOR as PIPELINE_SEPARATOR,
 )
@@ -380,3 +381,5 @@ class Processed:
     """As of the `StoredObject` that was read: a result by another than is stated now is out of date."""
     modalities: tuple[str, ...] = ()
     """DICOM modalities by which the study was made, as far as the object tells; a report's own is "SR"."""
+    remarks: Remarks | None = None
+    """What a second reader would remark on it; None when nobody looked."""
