@@ -114,6 +114,13 @@ class ObjectTooLargeError(ObjectError):
     dimse_status = OUT_OF_RESOURCES
 
 
+class PacsError(DicomnlpError):
+    """An archive can't be reached, or doesn't do what it is asked for; later it may."""
+
+    reason_code = "pacs"
+    retryable = True
+
+
 class LanguagePackError(DicomnlpError):
     """A language pack's data is malformed or fails its own cases; it refuses to load."""
 

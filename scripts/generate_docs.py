@@ -12,7 +12,7 @@ import typer
 from pydantic.fields import FieldInfo
 from pydicom.datadict import dictionary_description
 
-from dicomnlp import config, config_file
+from dicomnlp import config, config_file, implementation
 from dicomnlp.cli.main import app
 from dicomnlp.extract.identity import IDENTITY_TAGS
 from dicomnlp.logs import Event
@@ -118,8 +118,8 @@ def conformance() -> str:
             ("", ""),
             [
                 ("application context", f"`{contexts.APPLICATION_CONTEXT_NAME}`"),
-                ("implementation class UID", f"`{contexts.IMPLEMENTATION_CLASS_UID}`"),
-                ("implementation version name", f"`{contexts.IMPLEMENTATION_VERSION_NAME}`"),
+                ("implementation class UID", f"`{implementation.IMPLEMENTATION_CLASS_UID}`"),
+                ("implementation version name", f"`{implementation.IMPLEMENTATION_VERSION_NAME}`"),
                 ("maximum length received", f"{contexts.MAXIMUM_LENGTH_RECEIVED} bytes"),
                 ("longest A-ASSOCIATE-RQ", f"{negotiation.MAXIMUM_REQUEST_LENGTH} bytes"),
             ],

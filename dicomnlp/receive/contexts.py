@@ -9,12 +9,6 @@ from typing import Final
 APPLICATION_CONTEXT_NAME: Final = "1.2.840.10008.3.1.1.1"
 """DICOM application context (PS3.7 A.2.1)."""
 
-IMPLEMENTATION_CLASS_UID: Final = "2.25.9831155616574538634672919936655073581"
-"""Names this implementation to its peers (PS3.7 D.3.3.2); derived from a UUID (PS3.5 B.2)."""
-
-IMPLEMENTATION_VERSION_NAME: Final = "DICOMNLP_2026_1"
-"""At most 16 characters (PS3.7 D.3.3.2)."""
-
 MAXIMUM_LENGTH_RECEIVED: Final = 131072
 """Bytes of the variable field of a P-DATA-TF PDU that a sender may use (PS3.8 D.1)."""
 

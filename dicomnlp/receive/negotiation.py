@@ -23,10 +23,9 @@ from pynetdicom.pdu_primitives import (
 )
 from pynetdicom.presentation import PresentationContext, negotiate_as_acceptor
 
+from dicomnlp.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from dicomnlp.receive.contexts import (
     APPLICATION_CONTEXT_NAME,
-    IMPLEMENTATION_CLASS_UID,
-    IMPLEMENTATION_VERSION_NAME,
     MAXIMUM_LENGTH_RECEIVED,
     STORAGE_SOP_CLASSES,
     TRANSFER_SYNTAXES,

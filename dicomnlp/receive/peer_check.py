@@ -1,11 +1,10 @@
 """What a DICOM peer would take: asked as a requestor, without sending it anything but a C-ECHO."""
 
-import contextlib
 import datetime as dt
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -17,10 +16,10 @@ from pynetdicom.association import Association
 from pynetdicom.pdu import A_ASSOCIATE_RJ
 from pynetdicom.presentation import PresentationContext
 
+from dicomnlp.export.pacs import closing_sockets
+from dicomnlp.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from dicomnlp.model import to_json
 from dicomnlp.receive.contexts import (
-    IMPLEMENTATION_CLASS_UID,
-    IMPLEMENTATION_VERSION_NAME,
     STORAGE_SOP_CLASSES,
     TRANSFER_SYNTAXES,
     VERIFICATION_SOP_CLASS,
@@ -182,7 +181,7 @@ def _associate(
     ae.implementation_class_uid = UID(IMPLEMENTATION_CLASS_UID)
     ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = ae.connection_timeout = SECONDS
-    with _closing_sockets(tls() if tls is not None else None) as context:
+    with closing_sockets(tls() if tls is not None else None) as context:
         association = ae.associate(
             host,
             port,
@@ -215,25 +214,6 @@ def _note(found: PeerFound, association: Association, kinds: dict[Any, str]) -> 
         found.contexts.append(_context(context, kinds, accepted=()))
     if association.is_established:
         association.release()
-
-
-@contextlib.contextmanager
-def _closing_sockets(context: ssl.SSLContext | None) -> Iterator[ssl.SSLContext | None]:
-    """Close what is opened with `context` in the end: pynetdicom leaves a TLS socket open that its peer has closed."""
-    opened: list[ssl.SSLSocket] = []
-
-    class Noted(ssl.SSLSocket):
-        def connect(self, addr: Any) -> None:
-            opened.append(self)
-            super().connect(addr)
-
-    if context is not None:
-        context.sslsocket_class = Noted
-    try:
-        yield context
-    finally:
-        for each in opened:
-            each.close()
 
 
 def _context(context: PresentationContext, kinds: dict[Any, str], *, accepted: tuple[str, ...]) -> ContextFound:

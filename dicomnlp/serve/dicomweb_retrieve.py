@@ -14,10 +14,9 @@ from dicomnlp.extract.charset import CharacterSets
 from dicomnlp.extract.dicom_json import JsonDataSet, JsonWriter, to_xml
 from dicomnlp.extract.elements import scan
 from dicomnlp.extract.recode import bulk_value, to_explicit, to_file
+from dicomnlp.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from dicomnlp.receive.contexts import (
     EXPLICIT_VR_LITTLE_ENDIAN,
-    IMPLEMENTATION_CLASS_UID,
-    IMPLEMENTATION_VERSION_NAME,
 )
 from dicomnlp.serve.conditional import answer_bytes, not_modified
 from dicomnlp.serve.dicomweb_query import accepted, accepts

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from pydicom.uid import UID
 
+from dicomnlp import implementation
 from dicomnlp.model import is_uid
 from dicomnlp.receive import contexts, images
 from dicomnlp.receive.reasons import Reason
@@ -47,15 +48,15 @@ def test_each_image_storage_class_of_the_dictionary_can_be_indexed():
 
 def test_identification_of_the_implementation_is_well_formed():
     """PS3.7 D.3.3.2."""
-    assert is_uid(contexts.IMPLEMENTATION_CLASS_UID)
-    assert len(contexts.IMPLEMENTATION_VERSION_NAME) <= 16
+    assert is_uid(implementation.IMPLEMENTATION_CLASS_UID)
+    assert len(implementation.IMPLEMENTATION_VERSION_NAME) <= 16
 
 
 def test_conformance_statement_lists_exactly_what_is_offered():
     """Every UID of the tables, and no other."""
     offered = {contexts.VERIFICATION_SOP_CLASS, *contexts.STORAGE_SOP_CLASSES, *contexts.TRANSFER_SYNTAXES}
     offered |= {*images.IMAGE_SOP_CLASSES, *images.IMAGE_TRANSFER_SYNTAXES}
-    own = {contexts.APPLICATION_CONTEXT_NAME, contexts.IMPLEMENTATION_CLASS_UID}
+    own = {contexts.APPLICATION_CONTEXT_NAME, implementation.IMPLEMENTATION_CLASS_UID}
     assert set(re.findall(r"`([0-9]+(?:\.[0-9]+){2,})`", STATEMENT)) == offered | own
 
 
