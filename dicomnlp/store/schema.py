@@ -14,11 +14,11 @@ from sqlalchemy import (
     text,
 )
 
-from dicomnlp.store import schema_access, schema_delivery  # noqa: F401  their tables belong to `metadata`, too
+from dicomnlp.store import schema_access, schema_delivery, schema_follow_up  # noqa: F401  their tables are of `metadata`, too
 from dicomnlp.store.columns import Bytes, CleanText, Json, RowId, UTCDateTime
 from dicomnlp.store.schema_metadata import metadata
 
-REVISION = "0009"
+REVISION = "0010"
 """The schema that this program speaks: the newest migration."""
 
 LANE_ARRIVAL = 0
