@@ -135,6 +135,7 @@ def analysis_row(processed: Processed) -> dict[str, Any]:
         "character_set_override": processed.character_set_override,
         "addendum": addendum_of(report, analysis),
         "content_sha256": content_sha256(report),
+        "modalities": list(processed.modalities),
     }
 
 

@@ -14,11 +14,11 @@ from sqlalchemy import (
     text,
 )
 
-from dicomnlp.store import schema_access, schema_delivery, schema_follow_up  # noqa: F401  their tables are of `metadata`, too
+from dicomnlp.store import schema_access, schema_delivery, schema_follow_up, schema_pipelines  # noqa: F401  of `metadata`
 from dicomnlp.store.columns import Bytes, CleanText, Json, RowId, UTCDateTime
 from dicomnlp.store.schema_metadata import metadata
 
-REVISION = "0010"
+REVISION = "0011"
 """The schema that this program speaks: the newest migration."""
 
 LANE_ARRIVAL = 0
@@ -245,6 +245,8 @@ analysis = Table(
     Column("scores", Json, nullable=False, server_default="[]"),
     Column("communications", Json, nullable=False, server_default="[]"),
     Column("demographics", Json, nullable=False, server_default="[]"),
+    # since revision 0011
+    Column("modalities", Json),
     UniqueConstraint("object_id", "pipeline"),
     Index(
         "uq_analysis_current",
