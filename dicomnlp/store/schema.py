@@ -14,11 +14,17 @@ from sqlalchemy import (
     text,
 )
 
-from dicomnlp.store import schema_access, schema_delivery, schema_follow_up, schema_pipelines  # noqa: F401  of `metadata`
+from dicomnlp.store import (  # noqa: F401  their tables belong to `metadata`, too
+    schema_access,
+    schema_delivery,
+    schema_follow_up,
+    schema_pipelines,
+    schema_write_back,
+)
 from dicomnlp.store.columns import Bytes, CleanText, Json, RowId, UTCDateTime
 from dicomnlp.store.schema_metadata import metadata
 
-REVISION = "0011"
+REVISION = "0012"
 """The schema that this program speaks: the newest migration."""
 
 LANE_ARRIVAL = 0
