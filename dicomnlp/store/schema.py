@@ -16,6 +16,7 @@ from sqlalchemy import (
 
 from dicomnlp.store import (  # noqa: F401  their tables belong to `metadata`, too
     schema_access,
+    schema_archives,
     schema_delivery,
     schema_follow_up,
     schema_pipelines,
@@ -24,7 +25,7 @@ from dicomnlp.store import (  # noqa: F401  their tables belong to `metadata`, t
 from dicomnlp.store.columns import Bytes, CleanText, Json, RowId, UTCDateTime
 from dicomnlp.store.schema_metadata import metadata
 
-REVISION = "0012"
+REVISION = "0013"
 """The schema that this program speaks: the newest migration."""
 
 LANE_ARRIVAL = 0
