@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from dicomnlp.analyse.hierarchy import expand_concept, expand_site
 from dicomnlp.analyse.language import choose_language, languages
 from dicomnlp.analyse.pack import Pack
+from dicomnlp.analyse.pipelines import Source
 from dicomnlp.analyse.public import analysis_to_json
 from dicomnlp.errors import LanguageNotSupportedError
 from dicomnlp.model import Analysis, Narrative
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Pack",
+    "Source",
     "analyse",
     "analysis_to_json",
     "choose_language",
@@ -36,6 +38,7 @@ __all__ = [
     "pipeline_name",
     "refused_overlays",
     "use_overlays",
+    "use_source",
 ]
 
 
@@ -102,9 +105,14 @@ def pipeline_name(language: str = "en") -> str:
 
 def use_overlays(folder: "Path | None") -> None:
     """Lay what the site added to the packs over them, from here on: `folder` holds a folder for each language."""
+    use_source(Source(overlays=folder))
+
+
+def use_source(source: Source) -> None:
+    """Read by these packs and overlays, from here on; whatever was loaded is loaded anew where they are others."""
     from dicomnlp.analyse import engine  # noqa: PLC0415  see above
 
-    engine.use_overlays(folder)
+    engine.use_source(source)
 
 
 def refused_overlays() -> "dict[str, tuple[Fault, ...]]":

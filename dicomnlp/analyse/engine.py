@@ -1,6 +1,5 @@
 """A report's text to its analysis: sections, sentences, and what each sentence says in its section."""
 
-import hashlib
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,10 +10,10 @@ from pathlib import Path
 from dicomnlp.analyse.details import Lead
 from dicomnlp.analyse.findings import FindingJudge
 from dicomnlp.analyse.labels import Labeller
-from dicomnlp.analyse.language import COMMON_SHARE, common_share
-from dicomnlp.analyse.library import VERSIONS
+from dicomnlp.analyse.language import COMMON_SHARE, common_share, pack_folder, use_packs
 from dicomnlp.analyse.overlay import Fault, languages_of, lay
-from dicomnlp.analyse.pack import LABELS, LANGUAGES, Pack, concept_of, read_pack
+from dicomnlp.analyse.pack import Pack, concept_of, read_pack
+from dicomnlp.analyse.pipelines import Source, name_of
 from dicomnlp.analyse.reading import SentenceReader, SentenceReading
 from dicomnlp.analyse.records import moved, moved_finding
 from dicomnlp.analyse.schema import Case
@@ -52,8 +51,7 @@ class Engine:
 
     def __init__(self, pack: Pack, *, cache: bool = True, overlay: Path | None = None) -> None:
         self.pack = pack
-        base = pack.folder.parent / pack.about.base if pack.about.base else None
-        self.pipeline = f"{pack.language}-{pack.about.version}+{digest(pack.folder, base, overlay)}"
+        self.pipeline = name_of(pack.folder, overlay)
         self._sections = SectionFinder(pack.sections)
         self._sentences = SentenceSplitter(pack.sentences, pack.about.limits.sentence_characters)
         self._reader = SentenceReader(pack, cache=cache)
@@ -214,22 +212,6 @@ def _origin(narrative: Narrative, place: int) -> Segment:
     return narrative.segments[i]
 
 
-@cache
-def digest(folder: Path, *others: Path | None) -> str:
-    """Twelve hexadecimal digits over everything that can change the answer of the pack in `folder`.
-
-    That is the pack's data, those of `others` (its base, an overlay) and the label sets', the source of analyse and
-    extract, and the versions of spaCy and medspaCy.
-    """
-    package = Path(__file__).parents[1]
-    code = [p for part in ("analyse", "extract") for p in sorted((package / part).rglob("*.py"))]
-    data = [p for of in (folder, *others) if of is not None for p in sorted(of.rglob("*.toml"))]
-    seen = hashlib.sha256(repr(sorted(VERSIONS.items())).encode())
-    for path in [*data, *sorted(LABELS.glob("*.toml")), *code]:
-        seen.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-    return seen.hexdigest()[:12]
-
-
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """The engine of a language as it is used, and why the site's overlay of it isn't."""
@@ -240,31 +222,32 @@ class Loaded:
 
 @dataclass(slots=True)
 class _Process:
-    """What holds for the life of a process."""
+    """What holds for the process."""
 
-    overlays: Path | None = None
-
-
-_PROCESS = _Process()
+    source: Source
 
 
-def use_overlays(folder: Path | None) -> None:
-    """Lay what the site added to the packs over them, from here on: `folder` holds a folder for each language."""
-    if folder != _PROCESS.overlays:
-        _PROCESS.overlays = folder
+_PROCESS = _Process(Source())
+
+
+def use_source(source: Source) -> None:
+    """Read by these packs and overlays, from here on."""
+    if source != _PROCESS.source:
+        _PROCESS.source = source
+        use_packs(source.packs)
         loaded.cache_clear()
 
 
 def refused_overlays() -> dict[str, tuple[Fault, ...]]:
     """Language -> what is wrong in the site's overlay of it; languages whose overlay is used, or none, aren't there."""
-    folder = _PROCESS.overlays
+    folder = _PROCESS.source.overlays
     if folder is None:
         return {}
     if not folder.is_dir():
         return {"": (Fault(folder.name, None, "there is no such folder"),)}
     found: dict[str, tuple[Fault, ...]] = {}
     for language in languages_of(folder):
-        if not (LANGUAGES / language / "pack.toml").exists():
+        if not (pack_folder(language) / "pack.toml").exists():
             found[language] = (Fault(language, None, "there is no language pack of that name"),)
         elif faults := loaded(language).faults:
             found[language] = faults
@@ -287,8 +270,9 @@ def load_engine(language: str) -> Engine:
 @cache
 def loaded(language: str) -> Loaded:
     """As `load_engine`, with what is wrong in the overlay."""
-    pack = read_pack(LANGUAGES / language)
-    folder = _PROCESS.overlays / language if _PROCESS.overlays is not None else None
+    pack = read_pack(pack_folder(language))
+    overlays = _PROCESS.source.overlays
+    folder = overlays / language if overlays is not None else None
     if folder is not None and folder.is_dir():
         engine, faults = overlaid(pack, folder)
         if engine is not None and not faults:

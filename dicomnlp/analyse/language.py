@@ -1,9 +1,11 @@
 """Which language a report is in: the declared one, else by its script and its commonest words."""
 
 import re
+from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
-from dicomnlp.analyse.pack import LANGUAGES, read_about
+from dicomnlp.analyse.pack import codes_in, folder_of, read_about
 from dicomnlp.analyse.schema import PackFile
 from dicomnlp.analyse.tokens import HAN
 from dicomnlp.errors import LanguageNotSupportedError
@@ -21,15 +23,41 @@ COMMON_SHARE = 0.12
 have fewer; of other languages' sentences nearly all."""
 
 
-@cache
+@dataclass(slots=True)
+class _Process:
+    """What holds for the process."""
+
+    packs: Path | None = None
+
+
+_PROCESS = _Process()
+
+
+def use_packs(folder: Path | None) -> None:
+    """Read languages that have a folder in `folder` by the pack there rather than by the program's, from here on."""
+    _PROCESS.packs = folder
+
+
+def pack_folder(language: str) -> Path:
+    """The folder of the pack that reads `language` in this process."""
+    return folder_of(language, _PROCESS.packs)
+
+
 def languages() -> tuple[str, ...]:
     """Codes of the languages that have a pack, in order."""
-    return tuple(sorted(path.parent.name for path in LANGUAGES.glob("*/pack.toml")))
+    return _codes(_PROCESS.packs)
+
+
+_codes = cache(codes_in)
+
+
+def _about(language: str) -> PackFile:
+    return _about_in(language, _PROCESS.packs)
 
 
 @cache
-def _about(language: str) -> PackFile:
-    return read_about(LANGUAGES / language)
+def _about_in(language: str, packs: Path | None) -> PackFile:
+    return read_about(folder_of(language, packs))
 
 
 def choose_language(text: str, declared: str = "", default: str = "en") -> str:
@@ -85,6 +113,10 @@ def common_share(text: str, common: frozenset[str]) -> float:
     return sum(map(common.__contains__, words)) / len(words)
 
 
-@cache
 def _commonest(language: str) -> frozenset[str]:
-    return frozenset(_about(language).common_words)
+    return _commonest_in(language, _PROCESS.packs)
+
+
+@cache
+def _commonest_in(language: str, packs: Path | None) -> frozenset[str]:
+    return frozenset(_about_in(language, packs).common_words)

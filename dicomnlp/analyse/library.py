@@ -8,21 +8,16 @@ import warnings
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
-    import medspacy
     import spacy
     from loguru import logger
     from medspacy.context import ConText, ConTextRule
     from medspacy.context.context_graph import ConTextGraph
     from medspacy.context.context_modifier import ConTextModifier
-    from spacy.about import __version__ as spacy_version
 
 logger.disable("PyRuSH")
 logger.disable("medspacy")
 
-VERSIONS = {"medspacy": str(medspacy.__version__), "spacy": spacy_version}
-
 __all__ = [
-    "VERSIONS",
     "ConText",
     "ConTextGraph",
     "ConTextModifier",

@@ -6,9 +6,10 @@ A report object says only that it is one: its Modality (0008,0060) is "SR" (PS3.
 import re
 from collections.abc import Iterable
 from functools import cache
+from pathlib import Path
 
-from dicomnlp.analyse.language import languages
-from dicomnlp.analyse.pack import LANGUAGES, read_pack
+from dicomnlp.analyse.language import languages, pack_folder
+from dicomnlp.analyse.pack import read_pack
 from dicomnlp.analyse.passages import Phrases, passage
 
 _NAMED = re.compile(r"(?<![^\W\d_])(CT|MR|US|MG|PT|NM|DX|CR|RF|XA|BMD)(?![^\W\d_])")
@@ -36,7 +37,7 @@ def exam_modalities(texts: Iterable[str], language: str) -> tuple[str, ...]:
     tuple of str
         In the order of the alphabet: ("CT", "PT"); () when nothing names one.
     """
-    words = _words(language)
+    words = _words(pack_folder(language)) if language in languages() else None
     for text in texts:
         start = text[:_CHARACTERS]
         found = set(_NAMED.findall(start))
@@ -52,11 +53,9 @@ def exam_modalities(texts: Iterable[str], language: str) -> tuple[str, ...]:
 
 
 @cache
-def _words(language: str) -> tuple[Phrases, tuple[str, ...]] | None:
-    """The words that name a modality, and the modality of each by its number."""
-    if language not in languages():
-        return None
-    rules = read_pack(LANGUAGES / language).recommendations
+def _words(folder: Path) -> tuple[Phrases, tuple[str, ...]] | None:
+    """The words of a pack that name a modality, and the modality of each by its number."""
+    rules = read_pack(folder).recommendations
     if rules is None:
         return None
     imaging = [(entry.modality, entry.terms) for entry in rules.procedures if entry.modality is not None]

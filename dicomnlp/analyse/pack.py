@@ -87,7 +87,7 @@ def read_pack(folder: Path, labels: Path = LABELS) -> Pack:
         A file is missing, isn't TOML, breaks its schema, or refers to a concept that isn't there.
     """
     about = read_about(folder)
-    base = folder.parent / about.base if about.base else None
+    base = base_of(folder, about)
     pack = Pack(
         folder=folder,
         about=about,
@@ -109,6 +109,23 @@ def read_pack(folder: Path, labels: Path = LABELS) -> Pack:
     if wrong:
         raise LanguagePackError(f"language pack {folder.name}: " + "; ".join(wrong))
     return pack
+
+
+def codes_in(packs: Path | None = None) -> tuple[str, ...]:
+    """Codes of the languages that have a pack: the program's, and those of the folder `packs`."""
+    folders = [LANGUAGES, *([packs] if packs is not None else [])]
+    return tuple(sorted({path.parent.name for folder in folders for path in folder.glob("*/pack.toml")}))
+
+
+def folder_of(language: str, packs: Path | None = None) -> Path:
+    """The folder of the pack of `language`: that of the folder `packs` where it has one, else the program's."""
+    own = packs / language if packs is not None else None
+    return own if own is not None and (own / "pack.toml").exists() else LANGUAGES / language
+
+
+def base_of(folder: Path, about: schema.PackFile) -> Path | None:
+    """The folder of the pack that the one in `folder` is based on: beside it, else the program's; None without one."""
+    return folder_of(about.base, folder.parent) if about.base else None
 
 
 def read_about(folder: Path) -> schema.PackFile:

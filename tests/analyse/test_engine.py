@@ -10,7 +10,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dicomnlp.analyse import analyse, analysis_to_json, pipeline_name
-from dicomnlp.analyse.engine import Engine, digest
+from dicomnlp.analyse.engine import Engine
+from dicomnlp.analyse.pipelines import digest
 from dicomnlp.model import Narrative, Section, SectionName, Segment, to_json
 
 WORDS = [

@@ -98,7 +98,7 @@ def _small(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     (folder / "cases.toml").write_text(cases, encoding="utf-8")
     for name in ("recommendations", "scores", "communication", "demographics"):
         (folder / f"{name}.toml").unlink()  # they take longest to load, and no overlay touches them
-    monkeypatch.setattr("dicomnlp.analyse.engine.LANGUAGES", folder.parent)
+    monkeypatch.setattr("dicomnlp.analyse.pack.LANGUAGES", folder.parent)
     monkeypatch.setattr("dicomnlp.analyse.engine.read_pack", lambda path: read_pack(path, folder.parent / "labels"))
     loaded.cache_clear()
     yield

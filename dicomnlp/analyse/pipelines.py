@@ -1,0 +1,84 @@
+"""What a pipeline is made of, and the name that tells it from every other: without loading any of it.
+
+A pipeline reads a report by the packs and overlays that are laid down in folders, those of the program and the site or
+others in their place; its name ends with a digest of all that can change what it says.
+"""
+
+import hashlib
+import importlib.metadata
+import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from dicomnlp.analyse.overlay import languages_of
+from dicomnlp.analyse.pack import LABELS, base_of, codes_in, folder_of, read_about
+from dicomnlp.model import PIPELINE_SEPARATOR
+
+VERSIONS = {name: importlib.metadata.version(name) for name in ("medspacy", "spacy")}
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What reports are read by."""
+
+    packs: Path | None = None
+    """Folder with a folder for each language whose pack is another than the program's; None where none is."""
+    overlays: Path | None = None
+    """Folder of what is laid over the packs, likewise; None for none."""
+
+
+@cache
+def digest(folder: Path, *others: Path | None) -> str:
+    """Twelve hexadecimal digits over everything that can change the answer of the pack in `folder`.
+
+    That is the pack's data, those of `others` (its base, an overlay) and the label sets', the source of analyse and
+    extract, and the versions of spaCy and medspaCy.
+    """
+    package = Path(__file__).parents[1]
+    code = [p for part in ("analyse", "extract") for p in sorted((package / part).rglob("*.py"))]
+    data = [p for of in (folder, *others) if of is not None for p in sorted(of.rglob("*.toml"))]
+    seen = hashlib.sha256(repr(sorted(VERSIONS.items())).encode())
+    for path in [*data, *sorted(LABELS.glob("*.toml")), *code]:
+        seen.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return seen.hexdigest()[:12]
+
+
+def name_of(folder: Path, overlay: Path | None = None) -> str:
+    """Pack, version and digest of the pack in `folder` with an overlay, "en-2026.1+3f9c0d21a4b7".
+
+    Raises
+    ------
+    LanguagePackError
+        There is no pack in the folder.
+    """
+    about = read_about(folder)
+    return f"{about.language}-{about.version}+{digest(folder, base_of(folder, about), overlay)}"
+
+
+def pipeline_names(source: Source) -> dict[str, str]:
+    """Language -> name of the pipeline by which `source` reads it, its overlays being taken for sound.
+
+    Raises
+    ------
+    LanguagePackError
+        A folder of `source.packs` holds no pack.
+    """
+    laid = set(languages_of(source.overlays)) if source.overlays is not None else set()
+    return {
+        code: name_of(
+            folder_of(code, source.packs), source.overlays / code if source.overlays and code in laid else None
+        )
+        for code in codes_in(source.packs)
+    }
+
+
+def combinations(names: Iterable[str]) -> list[str]:
+    """Every name that an analysis can have which only pipelines of `names` took part in, as `Analysis.pipeline` is."""
+    each = sorted(set(names))
+    return [
+        PIPELINE_SEPARATOR.join(chosen)
+        for number in range(1, len(each) + 1)
+        for chosen in itertools.combinations(each, number)
+    ]
