@@ -17,6 +17,8 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from dicomnlp.errors import ConfigurationError
+from dicomnlp.hl7_settings import HL7ReceiverSettings, HL7Settings
+from dicomnlp.hook_settings import MailSettings, WebhookSettings
 from dicomnlp.pacs_settings import PacsSettings, ReconcileSettings
 from dicomnlp.setting_tables import AddressTable, Table, is_loopback
 from dicomnlp.setting_types import (
@@ -251,6 +253,10 @@ class Settings(BaseSettings):
     tls: TLSSettings = Field(default_factory=TLSSettings)
     peers: list[PeerSettings] = Field(default_factory=list)
     watch: WatchSettings = Field(default_factory=WatchSettings)
+    hl7: HL7Settings = Field(default_factory=HL7Settings)
+    hl7_receivers: list[HL7ReceiverSettings] = Field(default_factory=list)
+    webhooks: list[WebhookSettings] = Field(default_factory=list)
+    mails: list[MailSettings] = Field(default_factory=list)
     pacs: list[PacsSettings] = Field(default_factory=list)
     reconcile: ReconcileSettings = Field(default_factory=ReconcileSettings)
     database: DatabaseSettings = Field(default_factory=DatabaseSettings)
@@ -290,17 +296,27 @@ class Settings(BaseSettings):
             raise ValueError("pacs: a name is listed twice")
         if any(p.tls and not (p.ca or self.tls.client_ca) for p in self.pacs):
             raise ValueError("pacs: one that speaks TLS needs ca, or tls.client_ca, to be trusted by")
-        if any(a.tls for a in self.listener.addresses):
+        names = [d.name for d in (*self.webhooks, *self.mails, *self.hl7_receivers)]
+        if len(set(names)) < len(names):
+            raise ValueError("webhooks, mails, hl7_receivers: a name is listed twice")
+        if self.speaks_tls:
             needed = ["certificate", "key", *(["client_ca"] if self.tls.require_client_certificate else [])]
             missing = [f"tls.{key}" for key in needed if not getattr(self.tls, key)]
             if missing:
-                raise ValueError(f"{', '.join(missing)}: must name a file: an address of the listener speaks TLS")
+                raise ValueError(
+                    f"{', '.join(missing)}: must name a file: an address of the listener or hl7 speaks TLS"
+                )
         files = (self.work.scheduler_ca, self.work.scheduler_certificate, self.work.scheduler_key)
         if any(files) and not (all(files) and self.work.scheduler.startswith("tls://")):
             raise ValueError("work: scheduler_ca, _certificate and _key go together, and with a scheduler at tls://")
-        if any(p.certificates for p in self.peers) and not self.tls.client_ca:
-            raise ValueError("peers: certificates can't be asked for without tls.client_ca to trust them by")
+        if (self.hl7.certificates or any(p.certificates for p in self.peers)) and not self.tls.client_ca:
+            raise ValueError("peers, hl7: certificates can't be asked for without tls.client_ca to trust them by")
         return self
+
+    @property
+    def speaks_tls(self) -> bool:
+        """Whether an address on which objects are taken speaks TLS."""
+        return self.hl7.tls or any(a.tls for a in self.listener.addresses)
 
     def peer_of(self, ae_title: str) -> PeerSettings | None:
         """What is said of the sender with a calling AE title (without surrounding blanks); None: it isn't accepted."""

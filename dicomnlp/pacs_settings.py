@@ -47,6 +47,7 @@ def _check_title_if_any(text: str) -> str:
     return check_ae_title(text) if text else text
 
 
+Name = Annotated[str, AfterValidator(_check_name)]
 URL = Annotated[str, AfterValidator(_check_url)]
 
 
@@ -56,9 +57,7 @@ class PacsSettings(Table):
     By DICOM (ae_title, host, port), by DICOMweb (the URLs), or both: where a URL is given, that is used.
     """
 
-    name: Annotated[str, AfterValidator(_check_name)] = Field(
-        description="What commands, pages and the audit trail call it.", examples=["archive"]
-    )
+    name: Name = Field(description="What commands, pages and the audit trail call it.", examples=["archive"])
     ae_title: Annotated[str, AfterValidator(_check_title_if_any)] = Field(
         "", description="Application entity title that it is called by; empty: it is not spoken to by DICOM."
     )

@@ -10,7 +10,7 @@ from dicomnlp.setting_tables import AddressTable, Table, is_loopback
 from dicomnlp.setting_types import Port
 
 
-def _is_safe_url(url: str) -> bool:
+def is_safe_url(url: str) -> bool:
     """Whether nobody on the way can read or change what is asked there."""
     try:
         parts = urllib.parse.urlsplit(url)
@@ -109,7 +109,7 @@ class OIDCSettings(Table):
         if missing:
             raise ValueError(f"{', '.join(missing)}: needed for a login by the provider")
         for key, url in (("issuer", self.issuer), ("public_url", self.public_url)):
-            if not _is_safe_url(url):
+            if not is_safe_url(url):
                 raise ValueError(f"{key}: must be an https:// URL; http:// only on a loopback address")
         return self
 

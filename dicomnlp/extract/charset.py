@@ -133,6 +133,31 @@ def codec_of_undeclared(value: bytes) -> str:
     return _decide((), [value], DEFAULT_FALLBACKS).codec
 
 
+def decode_document(
+    value: bytes, declared: Declared, fallbacks: Sequence[str] = DEFAULT_FALLBACKS, override: str | None = None
+) -> tuple[str, CharacterSet, tuple[str, ...]]:
+    """A document that declares its character set itself, and isn't a DICOM data set: text, what was used, warnings.
+
+    Parameters
+    ----------
+    value
+        All of it.
+    declared
+        Names of character sets; none when it declares none.
+    fallbacks, override
+        As of `CharacterSets.of`.
+
+    Raises
+    ------
+    UsageError
+        `override` names no character set.
+    """
+    if value.isascii() and b"\x1b" not in value:
+        return value.decode("ascii"), CharacterSet(declared, "ascii", 1.0), ()
+    decision = _obey(stated_codecs(override), [value]) if override else _decide(declared, [value], fallbacks)
+    return _decode(value, decision), CharacterSet(declared, decision.codec, decision.confidence), decision.warnings
+
+
 def stated_codecs(override: str) -> tuple[str, ...]:
     """The codecs that an override names: a defined term, several joined by backslash, or a Python codec.
 

@@ -55,7 +55,7 @@ def server_context(settings: Settings) -> ssl.SSLContext | None:
     ConfigurationError
         A file is missing or isn't what it should be, or others may read the key.
     """
-    if not any(address.tls for address in settings.listener.addresses):
+    if not settings.speaks_tls:
         return None
     context = strong_context()
     _load_certificate(context, settings)
