@@ -107,6 +107,8 @@ class Door(enum.StrEnum):
     WATCHED_FOLDER = "watched_folder"
     STOW = "stow"
     """DICOMweb's Store transaction (PS3.18 10.5)."""
+    RETRIEVED = "retrieved"
+    """Fetched from an archive by C-GET or WADO-RS; what it sends after a C-MOVE comes by C-STORE."""
 
 
 class Outcome(enum.StrEnum):

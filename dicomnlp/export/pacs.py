@@ -183,26 +183,61 @@ def web_client(settings: Settings, pacs: PacsSettings) -> Iterator[httpx.Client]
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         _trust(context, settings, pacs.ca, pacs)
-    with httpx.Client(
-        verify=context,
-        headers=_authorization(settings, pacs),
-        timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
-        trust_env=False,
-    ) as client:
-        try:
-            yield client
-        except httpx.ConnectError as error:
-            if isinstance(error.__context__, ssl.SSLError) or "CERTIFICATE" in str(error):
-                raise PacsError(
-                    f"{pacs.name}: its certificate is not trusted; see ca", reason_code="pacs_tls"
-                ) from None
-            message = f"{pacs.name} can't be reached; is it running, and the way open?"
-            raise PacsError(message, reason_code="pacs_unreachable") from None
-        except httpx.TimeoutException:
-            raise PacsError(f"{pacs.name} doesn't answer in time", reason_code="pacs_timeout") from None
-        except httpx.HTTPError as error:
-            message = f"{pacs.name}: the exchange failed ({type(error).__name__})"
-            raise PacsError(message, reason_code="pacs_failed") from None
+    with (
+        httpx.Client(
+            verify=context,
+            headers=_authorization(settings, pacs),
+            timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
+            trust_env=False,
+        ) as client,
+        _translated(pacs),
+    ):
+        yield client
+
+
+@contextlib.contextmanager
+def _translated(pacs: PacsSettings) -> Iterator[None]:
+    try:
+        yield
+    except httpx.ConnectError as error:
+        if isinstance(error.__context__, ssl.SSLError) or "CERTIFICATE" in str(error):
+            message = f"{pacs.name}: its certificate is not trusted; see ca"
+            raise PacsError(message, reason_code="pacs_tls") from None
+        message = f"{pacs.name} can't be reached; is it running, and the way open?"
+        raise PacsError(message, reason_code="pacs_unreachable") from None
+    except httpx.TimeoutException:
+        raise PacsError(f"{pacs.name} doesn't answer in time", reason_code="pacs_timeout") from None
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        message = f"{pacs.name}: the exchange failed ({type(error).__name__})"
+        raise PacsError(message, reason_code="pacs_failed") from None
+
+
+def read_bounded(
+    client: httpx.Client,
+    pacs: PacsSettings,
+    url: str,
+    *,
+    headers: dict[str, str],
+    maximum_bytes: int,
+    params: dict[str, str] | None = None,
+) -> httpx.Response:
+    """GET `url`, and read what is answered with success, so many bytes at the most.
+
+    Raises
+    ------
+    PacsError
+        There is no such answer.
+    """
+    content = bytearray()
+    with _translated(pacs), client.stream("GET", url, params=params, headers=headers) as response:
+        require_success(pacs, response)
+        for part in response.iter_bytes():
+            content += part
+            if len(content) > maximum_bytes:
+                raise PacsError(f"{pacs.name} answers more than can be an answer", reason_code="pacs_failed")
+    # it is decoded already: said again, that would be tried once more
+    kept = [(name, value) for name, value in response.headers.multi_items() if name.lower() != "content-encoding"]
+    return httpx.Response(response.status_code, headers=kept, content=bytes(content))
 
 
 def require_success(pacs: PacsSettings, response: httpx.Response) -> None:
@@ -212,6 +247,8 @@ def require_success(pacs: PacsSettings, response: httpx.Response) -> None:
     if response.status_code in {401, 403}:
         message = f"{pacs.name} doesn't let this service in (HTTP {response.status_code}); see authorization_file"
         raise PacsError(message, reason_code="pacs_not_authorized")
+    if response.status_code in {404, 410}:
+        raise PacsError(f"{pacs.name} has nothing there (HTTP {response.status_code})", reason_code="pacs_gone")
     if response.status_code in {429, 503}:
         raise PacsError(f"{pacs.name} is busy (HTTP {response.status_code})", reason_code="pacs_busy")
     raise PacsError(f"{pacs.name} answers HTTP {response.status_code}", reason_code="pacs_failed")

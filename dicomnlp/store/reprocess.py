@@ -278,13 +278,13 @@ def _conditions(selection: Selection) -> list[Any]:
         conditions.append(columns.state == State.FAILED.value)
     if selection.outdated_pipelines:
         other = sa.select(analysis.c.object_id).where(
-            analysis.c.is_current.is_(True), _is_by_another(selection.outdated_pipelines)
+            analysis.c.is_current.is_(True), is_by_another(selection.outdated_pipelines)
         )
         conditions.append(sa.and_(columns.is_current.is_(True), columns.id.in_(other)))
     return conditions
 
 
-def _is_by_another(pipelines: Sequence[str]) -> sa.ColumnElement[bool]:
+def is_by_another(pipelines: Sequence[str]) -> sa.ColumnElement[bool]:
     """Whether an analysis is by any pipeline but these; several may have read one report."""
     rest: sa.ColumnElement[str] = PIPELINE_SEPARATOR + analysis.c.pipeline + PIPELINE_SEPARATOR
     for pipeline in pipelines:
