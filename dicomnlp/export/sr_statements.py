@@ -1,0 +1,163 @@
+"""What of a report's findings is written, as statements.
+
+What another mention says better is dropped, and what can't be said truthfully is left out and counted.
+docs/decisions/0010-write-back.md says why.
+"""
+
+import hashlib
+import json
+import uuid
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dicomnlp.export import sr_codes
+from dicomnlp.model import Assertion, Code, Finding, Measurement, Temporality, to_json
+
+_NAMESPACE = uuid.UUID("8f0e6a34-3a51-4f0c-9b0a-4f3c7f4f8d11")
+"""Of tracking UIDs (PS3.5 B.2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """A number with what it is of."""
+
+    name: Code
+    value: float
+    unit: Code
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What a report says of one finding at one place."""
+
+    concept: Code
+    assertion: Assertion
+    site: Code | None
+    laterality: Code | None
+    modifiers: tuple[tuple[Code, Code], ...]
+    """(name, value): severity, acuity, change."""
+    quantities: tuple[Quantity, ...]
+    sentence: str
+    """Of the report, in which it stands."""
+    tracking_identifier: str
+    tracking_uid: str
+    """The same for the same finding of a study, whichever report of it says so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Statements:
+    """All that is written of one report."""
+
+    of_findings: tuple[Statement, ...]
+    left_out: dict[str, int]
+    """How many mentions aren't written, by reason: "hypothetical", "historical", "family", "subject", "restricted";
+    and how many measurements: "prior", "bound"."""
+
+    def digest(self, **circumstances: Any) -> str:
+        """SHA-256 over what is said, and over `circumstances` that a document says beside it."""
+        said = {"statements": to_json(self.of_findings), **circumstances}
+        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def statements_of(findings: Sequence[Finding], study_instance_uid: str) -> Statements:
+    """The statements of a report's findings, in the order of its text.
+
+    Parameters
+    ----------
+    findings
+        Of one report.
+    study_instance_uid
+        For tracking: see `Statement`.
+    """
+    left_out: Counter[str] = Counter()
+    written: list[Finding] = []
+    for finding in sorted(findings, key=lambda f: (f.start, f.end)):
+        reason = _reason_against(finding)
+        if reason:
+            left_out[reason] += 1
+        else:
+            written.append(finding)
+    told = [f for n, f in enumerate(written) if not _is_said_by(f, written[:n], written[n + 1 :])]
+    ordinals: Counter[str] = Counter()
+    statements = []
+    for finding in told:
+        anatomy = finding.anatomy.id if finding.anatomy else None
+        thing = " ".join(filter(None, (finding.concept.id, anatomy, finding.laterality)))
+        ordinals[thing] += 1
+        statements.append(_statement(finding, f"{thing} {ordinals[thing]}", study_instance_uid, left_out))
+    return Statements(tuple(statements), dict(sorted(left_out.items())))
+
+
+def _reason_against(finding: Finding) -> str | None:
+    """Why a mention can't be written as a statement about the patient in this study; None when it can."""
+    if finding.assertion not in sr_codes.CONTEXTS:
+        return finding.assertion.value
+    if finding.subject:
+        return "subject"
+    # "no nodule above 5 mm", "no stenosis at L4-L5": without the restriction it would deny more than the report does
+    if finding.assertion is Assertion.ABSENT and (finding.measurements or finding.levels or finding.count):
+        return "restricted"
+    return None
+
+
+def _is_said_by(finding: Finding, before: Sequence[Finding], after: Sequence[Finding]) -> bool:
+    """Whether another mention says the same, and as much or more; of equal ones the first stands."""
+    if any(_says(other, finding) for other in before):
+        return True
+    return any(_says(other, finding) and not _says(finding, other) for other in after)
+
+
+def _says(one: Finding, other: Finding) -> bool:
+    """Whether `one` says all that `other` does."""
+    if one.concept.id != other.concept.id or one.assertion is not other.assertion:
+        return False
+    pairs = list(zip(_attributes(one), _attributes(other), strict=True))
+    if other.assertion is Assertion.PRESENT:
+        return all(not theirs or mine == theirs for mine, theirs in pairs)
+    # "no acute fracture" says less than "no fracture", and a doubt about one thing says nothing of another
+    return all(mine == theirs for mine, theirs in pairs)
+
+
+def _attributes(finding: Finding) -> tuple[Any, ...]:
+    return (
+        finding.anatomy.id if finding.anatomy else None,
+        finding.laterality,
+        finding.severity,
+        finding.acuity,
+        finding.change,
+        tuple((m.kind, m.unit, m.values) for m in finding.measurements if _is_written(m)),
+    )
+
+
+def _is_written(measurement: Measurement) -> bool:
+    return measurement.temporality is not Temporality.PRIOR and measurement.comparator is None
+
+
+def _statement(finding: Finding, tracking: str, study_instance_uid: str, left_out: Counter[str]) -> Statement:
+    quantities = []
+    for measurement in finding.measurements:
+        if not _is_written(measurement):
+            left_out["prior" if measurement.temporality is Temporality.PRIOR else "bound"] += 1
+            continue
+        unit = sr_codes.unit(measurement)
+        quantities += [Quantity(name, value, unit) for name, value in sr_codes.quantities(measurement)]
+    modifiers = []
+    if finding.severity:
+        modifiers.append((sr_codes.SEVERITY, sr_codes.degree(finding.severity)))
+    if finding.acuity:
+        modifiers.append((sr_codes.ACUITY, sr_codes.acuity(finding.acuity)))
+    if finding.change:
+        modifiers.append((sr_codes.CHANGE, sr_codes.course(finding.change)))
+    return Statement(
+        concept=sr_codes.code_of(finding.concept),
+        assertion=finding.assertion,
+        site=sr_codes.code_of(finding.anatomy) if finding.anatomy else None,
+        laterality=sr_codes.side(finding.laterality) if finding.laterality else None,
+        modifiers=tuple(modifiers),
+        quantities=tuple(quantities),
+        sentence=finding.sentence.strip(),
+        tracking_identifier=tracking,
+        tracking_uid=f"2.25.{uuid.uuid5(_NAMESPACE, f'{study_instance_uid} {tracking}').int}",
+    )
