@@ -383,3 +383,5 @@ class Processed:
     """DICOM modalities by which the study was made, as far as the object tells; a report's own is "SR"."""
     remarks: Remarks | None = None
     """What a second reader would remark on it; None when nobody looked."""
+    generation: int | None = None
+    """Number of the promotion by which its pipeline counted when it was read: of an earlier one it is out of date."""

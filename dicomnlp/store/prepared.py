@@ -37,6 +37,7 @@ class Prepared:
     pipeline: str
     reason_code: str | None
     character_set_override: str
+    generation: int | None = None
     report: Report | None = None
     """Without its text and its content: what its links to studies and other documents are made of."""
     recommendations: tuple[Recommendation, ...] = ()
@@ -57,20 +58,14 @@ def prepare_rows(result: Processed) -> Prepared:
         pipeline=result.pipeline,
         reason_code=result.reason_code,
         character_set_override=result.character_set_override,
+        generation=result.generation,
     )
     if report is None:
         return prepared
     row = analysis_row(result)
     return dataclasses.replace(
         prepared,
-        report=dataclasses.replace(
-            report,
-            narrative=Narrative(""),
-            # of a rejection note these are what it rejects
-            items=tuple(item for item in report.items if item.value_type == "COMPOSITE"),
-            measurements=(),
-            coded_findings=(),
-        ),
+        report=without_content(report),
         recommendations=result.analysis.recommendations if result.analysis else (),
         modalities=result.modalities,
         content_sha256=row["content_sha256"],
@@ -80,6 +75,18 @@ def prepare_rows(result: Processed) -> Prepared:
             for values in (finding_row(f) for f in (result.analysis.findings if result.analysis else ()))
         ),
         words=" ".join(indexed_words(clean(report.narrative.text))),
+    )
+
+
+def without_content(report: Report) -> Report:
+    """`report` without its text and its content, as `Prepared` has it."""
+    return dataclasses.replace(
+        report,
+        narrative=Narrative(""),
+        # of a rejection note these are what it rejects
+        items=tuple(item for item in report.items if item.value_type == "COMPOSITE"),
+        measurements=(),
+        coded_findings=(),
     )
 
 

@@ -13,14 +13,15 @@ from sqlalchemy.engine import Connection
 
 from dicomnlp.logs import Event, log
 from dicomnlp.model import Processed, State, StoredObject
+from dicomnlp.store.current import HEADER, follow, unset_current
 from dicomnlp.store.database import Database
-from dicomnlp.store.history import begin_periods, set_aside
-from dicomnlp.store.life import save_links, settle
+from dicomnlp.store.history import set_aside
 from dicomnlp.store.originals import OriginalDamagedError, OriginalMissingError, read_original
+from dicomnlp.store.pipelines import generation_of
 from dicomnlp.store.prepared import OF_ANALYSIS, OF_FINDING, Prepared, prepare_rows
 from dicomnlp.store.rows import Loader
 from dicomnlp.store.schema import LANE_ARRIVAL, analysis, finding, original, sop_instance
-from dicomnlp.store.searchable import PROFILE_COLUMNS, date_of, index_reports
+from dicomnlp.store.searchable import date_of
 
 T = TypeVar("T")
 _ANALYSES = Loader(analysis, *OF_ANALYSIS, "analysed_at")
@@ -30,24 +31,7 @@ _FINDINGS = Loader(
     *("analysis_id", "object_id", "study_instance_uid", "sop_instance_uid"),
     *("is_current", "pipeline", "analysed_at", "study_date"),
 )
-_HEADER = tuple(
-    sop_instance.c[name]
-    for name in (
-        "id",
-        "is_current",
-        "sop_instance_uid",
-        "sop_class_uid",
-        "study_instance_uid",
-        "patient_id",
-        "issuer_of_patient_id",
-        "accession_number",
-        "study_date",
-        "content_date",
-        "content_time",
-        "character_set_override",
-        *PROFILE_COLUMNS,
-    )
-)
+_IS_CURRENT = OF_ANALYSIS.index("is_current")
 
 
 def take_pending(
@@ -204,16 +188,20 @@ def _save(connection: Connection, results: Sequence[Prepared]) -> int:
     held = {
         row.id: row
         for row in connection.execute(
-            sa.select(*_HEADER)
+            sa.select(*HEADER)
             .where(columns.id.in_([r.object_id for r in results]), columns.state != State.QUARANTINED.value)
             .order_by(columns.id)
             .with_for_update()
         )
     }
+    # after they are locked: whoever promotes a pipeline from here on finds them as they will be
+    generation = generation_of(connection)
     last = {
         r.object_id: r
         for r in results
-        if r.object_id in held and r.character_set_override == held[r.object_id].character_set_override
+        if r.object_id in held
+        and r.character_set_override == held[r.object_id].character_set_override
+        and r.generation in {None, generation}
     }
     if not last:
         return 0
@@ -227,9 +215,9 @@ def _save(connection: Connection, results: Sequence[Prepared]) -> int:
     keep = _with_reading(connection, [r for r in last.values() if r.report is not None and r.state == State.FAILED])
     read = [r for r in last.values() if r.report is not None and r.object_id not in keep]
     if read:
-        _save_analyses(connection, read, held, now)
-        referred_to = save_links(connection, read, held)
-        settle(connection, [r.object_id for r in read], referred_to)
+        unset_current(connection, [r.object_id for r in read])
+        write_analyses(connection, read, held, now, are_current=True)
+        follow(connection, read, held, now)
     return len(last)
 
 
@@ -247,29 +235,36 @@ def _with_reading(connection: Connection, failed: Sequence[Prepared]) -> set[int
     return {row.object_id for row in connection.execute(query) if row.character_set_override == stated[row.object_id]}
 
 
-def _save_analyses(connection: Connection, results: Sequence[Prepared], held: dict[int, Any], now: dt.datetime) -> None:
-    ids = [r.object_id for r in results]
+def write_analyses(
+    connection: Connection, results: Sequence[Prepared], headers: dict[int, Any], now: dt.datetime, *, are_current: bool
+) -> None:
+    """Insert analyses with their findings, in place of those by the same pipelines.
+
+    Parameters
+    ----------
+    headers
+        As of `current.follow`.
+    are_current
+        Whether they count for their objects; else nothing else changes.
+    """
     set_aside(connection, results)
     for pipeline, of_pipeline in _grouped(results, lambda r: r.pipeline).items():
         connection.execute(
             sa.delete(analysis).where(analysis.c.object_id.in_(of_pipeline), analysis.c.pipeline == pipeline)
         )
-    for table in (analysis, finding):
-        connection.execute(
-            sa.update(table).where(table.c.object_id.in_(ids), table.c.is_current).values(is_current=False)
-        )
-    analysis_ids = _ANALYSES.load_numbered(connection, [(*r.analysis, now) for r in results])
-    begin_periods(connection, {r.object_id: r.pipeline for r in results if held[r.object_id].is_current}, now)
-    rows: list[tuple[Any, ...]] = []
+    rows = [list(r.analysis) for r in results]
+    for row in rows:
+        row[_IS_CURRENT] = are_current
+    analysis_ids = _ANALYSES.load_numbered(connection, [(*row, now) for row in rows])
+    found: list[tuple[Any, ...]] = []
     for r, analysis_id in zip(results, analysis_ids, strict=True):
-        header = held[r.object_id]
+        header = headers[r.object_id]
         of_report = (
             *(analysis_id, r.object_id, header.study_instance_uid, header.sop_instance_uid),
-            *(header.is_current, r.pipeline, now, date_of(header)),
+            *(are_current and header.is_current, r.pipeline, now, date_of(header)),
         )
-        rows += [(*values, *of_report) for values in r.findings]
-    _FINDINGS.load(connection, rows)
-    index_reports(connection, results, held)
+        found += [(*values, *of_report) for values in r.findings]
+    _FINDINGS.load(connection, found)
 
 
 def _grouped(results: Iterable[Prepared], key: Callable[[Prepared], T]) -> dict[T, list[int]]:
