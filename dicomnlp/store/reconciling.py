@@ -240,7 +240,7 @@ def next_requested(database: Database, pacs: str) -> dt.date | None:
 
 
 def compared_since(database: Database, pacs: str, days: Sequence[dt.date], since: dt.datetime) -> set[dt.date]:
-    """Of `days` those that were compared, whatever came of it, at that moment or later."""
+    """Of `days` those of which the archive told anything at that moment or later."""
     columns = reconciliation.c
     named = {f"{day:%Y%m%d}": day for day in days}
     with database.read() as connection:
@@ -319,6 +319,19 @@ def note_fetched(database: Database, results: Mapping[int, str | None]) -> None:
             )
 
     database.transact(work)
+
+
+def note_hindrance(database: Database, pacs: str, reason_code: str) -> None:
+    """Keep why nothing can be fetched from an archive at present; what is wanted of it stays wanted."""
+    columns = reconciliation_item.c
+    of_archive = sa.select(reconciliation.c.id).where(reconciliation.c.pacs == pacs)
+    database.transact(
+        lambda connection: connection.execute(
+            sa.update(reconciliation_item)
+            .where(sa.text(IS_WANTED), columns.reconciliation_id.in_(of_archive))
+            .values(fetch_reason_code=reason_code)
+        )
+    )
 
 
 def held_among(database: Database, uids: Collection[str]) -> set[str]:

@@ -14,6 +14,7 @@ from dicomnlp.config import Settings
 from dicomnlp.errors import DicomnlpError
 from dicomnlp.logs import Event, describe, log
 from dicomnlp.store.database import Database
+from dicomnlp.work.reconciling import reconcilers
 
 END_SECONDS = 10.0
 """What runs under way may take to end after a stop, before they are left to end with the process."""
@@ -47,9 +48,9 @@ class Duty(Protocol):
         """
 
 
-def duties_of(settings: Settings, database: Database) -> list[Duty]:  # noqa: ARG001
+def duties_of(settings: Settings, database: Database) -> list[Duty]:
     """The duties that the configuration asks for."""
-    return []
+    return [*reconcilers(settings, database)]
 
 
 class Duties:
