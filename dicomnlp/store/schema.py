@@ -20,12 +20,13 @@ from dicomnlp.store import (  # noqa: F401  their tables belong to `metadata`, t
     schema_delivery,
     schema_follow_up,
     schema_pipelines,
+    schema_remarks,
     schema_write_back,
 )
 from dicomnlp.store.columns import Bytes, CleanText, Json, RowId, UTCDateTime
 from dicomnlp.store.schema_metadata import metadata
 
-REVISION = "0013"
+REVISION = "0014"
 """The schema that this program speaks: the newest migration."""
 
 LANE_ARRIVAL = 0
