@@ -1,0 +1,286 @@
+"""What contradictions.toml and categories.toml may hold, checked when they are loaded."""
+
+import re
+import tomllib
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from dicomnlp.model import Change, Severity
+from dicomnlp.review.case import words_pattern
+
+CONTRADICTIONS = Path(__file__).with_name("contradictions.toml")
+CATEGORIES = Path(__file__).with_name("categories.toml")
+
+Word = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
+Words = tuple[Word, ...]
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+$")]
+Confidence = Annotated[float, Field(gt=0, le=1)]
+
+
+class Rules(BaseModel):
+    """A table of rules."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, ignored_types=(cached_property,))
+
+
+class Sides(Rules):
+    """``[sides]``: words for sides."""
+
+    left: Words
+    right: Words
+    both: Words
+    compared: Words
+    """Said in a sentence that speaks of the other side only to compare."""
+
+
+class PairedPart(Rules):
+    """A part of the body of which there are two."""
+
+    words: Words
+    sites: tuple[Name, ...]
+    needs_side: bool
+    """An examination of one of them can't be understood without its side."""
+
+
+class SexRules(Rules):
+    """``[sex]``: what only one sex has."""
+
+    male_sites: tuple[Name, ...]
+    female_sites: tuple[Name, ...]
+    male_concepts: tuple[Name, ...]
+    female_concepts: tuple[Name, ...]
+    male_words: Words
+    female_words: Words
+    unless: Words
+    others: Words
+
+
+class AgeRules(Rules):
+    """``[age]``: years of difference that are an error, at the least."""
+
+    tolerance: float
+    tolerance_zh: float
+    tolerance_new_year: float
+    infant_years: float
+    tolerance_infant: float
+
+
+class AgreementRules(Rules):
+    """``[agreement]``: when two findings are the same thing, and when a denial is a narrow one."""
+
+    generic: frozenset[Name]
+    anywhere: frozenset[Name]
+    alike: tuple[frozenset[Name], ...]
+    families: tuple[Name, ...]
+    narrowing: Words
+    explained: Words
+
+    @cached_property
+    def narrowing_pattern(self) -> "re.Pattern[str]":
+        """Any of `narrowing`."""
+        return re.compile(words_pattern(self.narrowing), re.IGNORECASE)
+
+    @cached_property
+    def explained_pattern(self) -> "re.Pattern[str]":
+        """Any of `explained`."""
+        return re.compile(words_pattern(self.explained), re.IGNORECASE)
+
+
+class SizeRules(Rules):
+    """``[sizes]``: when two sizes differ."""
+
+    tolerance_mm: float
+    tolerance_fraction: float
+    stable_mm: float
+    stable_fraction: float
+
+    def differ(self, one: float, other: float) -> bool:
+        """Whether two lengths in millimetres are more apart than rounding and reading explain."""
+        apart = abs(one - other)
+        return apart > self.tolerance_mm and apart > self.tolerance_fraction * max(one, other)
+
+    def unstable(self, one: float, other: float) -> bool:
+        """Whether nobody would call it stable that one length became the other."""
+        apart = abs(one - other)
+        return apart >= self.stable_mm and apart >= self.stable_fraction * max(one, other)
+
+
+class OrderWords(Rules):
+    """``[order_words]``: how orders are put."""
+
+    ultrasound: Words
+    complete: Words
+    limited: Words
+    unless: Words
+
+
+class CompleteExamination(Rules):
+    """What a complete ultrasound must describe."""
+
+    source: Word
+    order: Words
+    sex: Annotated[str, StringConstraints(pattern="^[FM]$")] | None = None
+    elements: dict[Name, Words]
+
+    @cached_property
+    def order_pattern(self) -> "re.Pattern[str]":
+        """Any of `order`."""
+        return re.compile(words_pattern(self.order), re.IGNORECASE)
+
+    @cached_property
+    def element_patterns(self) -> dict[str, "re.Pattern[str]"]:
+        """Each element's words."""
+        return {name: re.compile(words_pattern(words), re.IGNORECASE) for name, words in self.elements.items()}
+
+
+class ContradictionRules(Rules):
+    """contradictions.toml."""
+
+    sides: Sides
+    paired_parts: dict[Name, PairedPart]
+    sex: SexRules
+    age: AgeRules
+    agreement: AgreementRules
+    sizes: SizeRules
+    order_words: OrderWords
+    complete_examinations: dict[Name, CompleteExamination]
+
+
+class Bounds(Rules):
+    """A range of numbers; each end that is given must hold."""
+
+    at_least: float | None = None
+    above: float | None = None
+    at_most: float | None = None
+    below: float | None = None
+
+    def hold(self, value: float) -> bool:
+        """Whether `value` is in the range."""
+        return (
+            (self.at_least is None or value >= self.at_least)
+            and (self.above is None or value > self.above)
+            and (self.at_most is None or value <= self.at_most)
+            and (self.below is None or value < self.below)
+        )
+
+
+class CategoryWords(Rules):
+    """What rules of categories and of numbers have in common: all that is named must hold."""
+
+    name: Name
+    confidence: Confidence
+    source: Word
+    words: Words = ()
+    """One of them is affirmed."""
+    words_too: Words = ()
+    """One of these likewise."""
+    without_words: Words = ()
+    """None of them stands anywhere."""
+    denied_words: Words = ()
+    """One of them is denied."""
+    concepts: tuple[Name, ...] = ()
+    """One of them, or of their descendants, is present."""
+
+    @cached_property
+    def patterns(self) -> dict[str, "re.Pattern[str]"]:
+        """The lists of words that there are, by name."""
+        lists = ("words", "words_too", "without_words", "denied_words", "unless_words")
+        given = {name: getattr(self, name, ()) for name in lists}
+        return {name: re.compile(words_pattern(words), re.IGNORECASE) for name, words in given.items() if words}
+
+
+class CategoryRule(CategoryWords):
+    """A category that contradicts what is described."""
+
+    systems: tuple[Word, ...]
+    categories: tuple[Word, ...]
+    sites: tuple[Name, ...] = ()
+    """The finding is there, or names no site."""
+    size_mm: Bounds | None = None
+    """Of the largest of these findings that tells one."""
+    severities: tuple[Severity, ...] = ()
+    unless_words: Words = ()
+    """None of them stands in the sentence of that finding."""
+    unless_changes: tuple[Change, ...] = ()
+    unless_other_concepts: tuple[Name, ...] = ()
+    """None of them is present anywhere."""
+    without_concepts: tuple[Name, ...] = ()
+    """As `unless_other_concepts`, possible ones included."""
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if not (self.words or self.denied_words or self.concepts):
+            raise ValueError(f"rule {self.name} describes nothing")
+        return self
+
+
+class NumberRule(CategoryWords):
+    """A number that contradicts what is described."""
+
+    system: Word
+    lowest: Bounds = Bounds()
+    """Of all numbers of the system in the report."""
+    highest: Bounds = Bounds()
+
+
+class CadRads(Rules):
+    """``[cad_rads]``: percent of stenosis by category."""
+
+    source: Word
+    confidence: Confidence
+    sites: tuple[Name, ...]
+    tolerance: float
+    ranges: dict[Word, tuple[float, float]]
+
+
+class Feature(Rules):
+    """A feature of a thyroid nodule, and what its words are worth."""
+
+    name: Name
+    words: dict[Word, int]
+
+    @cached_property
+    def pattern(self) -> "re.Pattern[str]":
+        """Any of its words."""
+        return re.compile(words_pattern(self.words), re.IGNORECASE)
+
+
+class TiRads(Rules):
+    """``[ti_rads]``: points by feature, and categories by points."""
+
+    source: Word
+    confidence: Confidence
+    levels: dict[Word, tuple[int, int]]
+    features: tuple[Feature, ...]
+
+
+class CategoryRules(Rules):
+    """categories.toml."""
+
+    rules: tuple[CategoryRule, ...]
+    numbers: tuple[NumberRule, ...]
+    cad_rads: CadRads
+    ti_rads: TiRads
+
+    @model_validator(mode="after")
+    def _names_are_single(self) -> Self:
+        names = [r.name for r in (*self.rules, *self.numbers)]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"rules of the same name: {', '.join(twice)}")
+        return self
+
+
+@cache
+def contradiction_rules() -> ContradictionRules:
+    """contradictions.toml, checked; raises pydantic's ValidationError where it is malformed."""
+    return ContradictionRules.model_validate(tomllib.loads(CONTRADICTIONS.read_text(encoding="utf-8")))
+
+
+@cache
+def category_rules() -> CategoryRules:
+    """categories.toml, checked, likewise."""
+    return CategoryRules.model_validate(tomllib.loads(CATEGORIES.read_text(encoding="utf-8")))

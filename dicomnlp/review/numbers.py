@@ -1,0 +1,185 @@
+"""Numbers that don't agree: sizes with the words for their change, and measured items with the text."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+from dicomnlp.model import Assertion, Change, CodedMeasurement, Finding, Measurement, Temporality
+from dicomnlp.remarks import Discrepancy, DiscrepancyKind, Place, PlaceKind
+from dicomnlp.review.agreement import is_slip
+from dicomnlp.review.case import HELD, Case, lengths
+from dicomnlp.review.contradiction_rules import contradiction_rules
+
+_TO_MILLIMETRES = {"mm": 1.0, "cm": 10.0, "m": 1000.0}
+_VOLUMES = {"ml": 1.0, "cm3": 1.0, "mm3": 0.001, "l": 1000.0}
+
+
+def prior_size(case: Case) -> Iterator[Discrepancy]:
+    """ "Increased" with a smaller number, "decreased" with a larger one, "stable" with quite another."""
+    seen: set[int] = set()
+    for finding in case.stated:
+        now, before = lengths(finding), lengths(finding, Temporality.PRIOR)
+        if finding.assertion not in HELD or len(now) != 1 or len(before) != 1 or now[0].start in seen:
+            continue
+        if len(now[0].values) != len(before[0].values) or not _one_change(case, finding, now[0], before[0]):
+            continue
+        rule = _contradicted(finding.change, max(now[0].values), max(before[0].values))
+        if rule is None or not _all_axes(rule, now[0], before[0]):
+            continue
+        seen.add(now[0].start)
+        start, end = min(now[0].start, before[0].start), max(now[0].end, before[0].end)
+        assert finding.change is not None
+        facts = (
+            ("change", finding.change.value),
+            ("now", f"{max(now[0].values):g} mm"),
+            ("before", f"{max(before[0].values):g} mm"),
+        )
+        words = case.place(*_change_words(case, finding, start, end))
+        yield Discrepancy(DiscrepancyKind.PRIOR_SIZE, rule, 0.85, words, case.place(start, end), facts)
+
+
+def _contradicted(change: Change | None, now: float, before: float) -> str | None:
+    sizes = contradiction_rules().sizes
+    apart = max(1.0, 0.05 * max(now, before))
+    if change is Change.INCREASED and before - now >= apart:
+        return "increased_but_smaller"
+    if change is Change.DECREASED and now - before >= apart:
+        return "decreased_but_larger"
+    if change is Change.STABLE and sizes.unstable(now, before):
+        return "stable_but_different"
+    return None
+
+
+def _all_axes(rule: str, now: Measurement, before: Measurement) -> bool:
+    """Whether no axis goes the way that the words say."""
+    pairs = list(zip(sorted(now.values), sorted(before.values), strict=True))
+    if rule == "increased_but_smaller":
+        return all(a <= b for a, b in pairs)
+    if rule == "decreased_but_larger":
+        return all(a >= b for a, b in pairs)
+    return True
+
+
+def _one_change(case: Case, finding: Finding, now: Measurement, before: Measurement) -> bool:
+    """Whether both sizes are in the finding's own sentence, and no other change is told there."""
+    first, last = case.sentence_bounds(finding.start, finding.end)
+    if not all(first <= m.start and m.end <= last for m in (now, before)):
+        return False
+    others = {f.change for f in case.stated if first <= f.start < last and f.change is not None}
+    return others <= {finding.change} and finding.change is not None
+
+
+def _change_words(case: Case, finding: Finding, start: int, end: int) -> tuple[int, int]:
+    """The sentence without what stands far from the finding: where the word for the change is."""
+    first, last = case.sentence_bounds(min(start, finding.start), max(end, finding.end))
+    while first < last and case.text[first].isspace():
+        first += 1
+    return first, last
+
+
+# --- measured items -------------------------------------------------------------------------------------------------------
+
+
+def items(case: Case) -> Iterator[Discrepancy]:
+    """A measured item has one number, the text another, and there is nothing else that either could belong to.
+
+    Lengths and volumes of this study, of the patient and of no other subject. An item whose number the text has, and
+    a number of the text that an item has, agree; what is left over is compared where it is one of each.
+    """
+    for kind, units in (("mm", _TO_MILLIMETRES), ("mL", _VOLUMES)):
+        coded = [(m, v) for m in case.report.measurements if (v := _value(m, units)) is not None]
+        told = [m for m in case.analysis.measurements if _is_told(case, m, kind)]
+        if not coded or not told:
+            continue
+        for item, value, said in _left_over(case, coded, told):
+            found = max(said.values) if kind == "mm" else said.values[0]
+            name = item.concept.meaning if item.concept else ""
+            unit = "mm" if kind == "mm" else "mL"
+            facts = (("item", f"{value:g} {unit}"), ("text", f"{found:g} {unit}"), ("name", name))
+            yield Discrepancy(
+                DiscrepancyKind.MEASUREMENT_ITEM,
+                "number",
+                0.95 if is_slip(value, found) else 0.75,
+                Place(PlaceKind.ITEM, f"{name} {value:g} {unit}".strip(), field=item.path),
+                case.place(said.start, said.end),
+                tuple(f for f in facts if f[1]),
+            )
+
+
+def _value(item: CodedMeasurement, units: dict[str, float]) -> float | None:
+    """The one number of an item in millimetres or millilitres; None where it isn't one of this study and patient."""
+    unit = item.unit.value.casefold() if item.unit else ""
+    if item.temporality is Temporality.PRIOR or item.subject or item.qualifier or len(item.values) != 1:
+        return None
+    return item.values[0] * units[unit] if unit in units else None
+
+
+def _is_told(case: Case, measurement: Measurement, unit: str) -> bool:
+    kinds = {"mm": ("mm", "size"), "mL": ("mL", "volume")}
+    return (
+        (measurement.unit, measurement.kind) == kinds[unit]
+        and measurement.temporality is Temporality.CURRENT
+        and measurement.comparator is None
+        and any(s <= measurement.start < e for s, e in case.stretches)
+        and not any(
+            f.assertion not in HELD and measurement in f.measurements and f.assertion is not Assertion.ABSENT
+            for f in case.stated
+        )
+    )
+
+
+def _left_over(
+    case: Case, coded: Sequence[tuple[CodedMeasurement, float]], told: Sequence[Measurement]
+) -> Iterator[tuple[CodedMeasurement, float, Measurement]]:
+    """What is in the items and not in the text, and the other way round, where it is one of each of a place."""
+    sizes = contradiction_rules().sizes
+
+    def agree(value: float, said: Measurement) -> bool:
+        return any(abs(value - v) <= max(0.6, 0.05 * v) for v in said.values)
+
+    alone = [(m, v) for m, v in coded if not any(agree(v, said) for said in told)]
+    unsaid = [said for said in told if not any(agree(v, said) for _, v in coded)]
+    # the same number may be said again in the impression
+    by_value: defaultdict[float, list[Measurement]] = defaultdict(list)
+    for said in unsaid:
+        by_value[max(said.values)].append(said)
+    if len(by_value) != 1:
+        pairs = [(m, v, s) for m, v in alone for s in unsaid if _at_one_site(case, m, s)]
+        named = {id(m) for m, _, _ in pairs}
+        if len(pairs) != 1 or len(named) != 1:
+            return
+        item, value, said = pairs[0]
+    else:
+        if len(alone) != 1:
+            return
+        item, value = alone[0]
+        said = next(iter(by_value.values()))[0]
+        if _elsewhere(case, item, said):
+            return
+    if sizes.differ(value, max(said.values)):
+        yield item, value, said
+
+
+def _owner(case: Case, said: Measurement) -> Finding | None:
+    return next((f for f in case.stated if any(m.start == said.start for m in f.measurements)), None)
+
+
+def _codes(item: CodedMeasurement) -> set[tuple[str, str]]:
+    return {(v.scheme, v.value) for _, v in item.modifiers}
+
+
+def _at_one_site(case: Case, item: CodedMeasurement, said: Measurement) -> bool:
+    owner = _owner(case, said)
+    if owner is None:
+        return False
+    codes = _codes(item)
+    sites = [owner.concept, *([owner.anatomy] if owner.anatomy else [])]
+    return any((c.scheme, c.code) in codes for c in sites if c.code)
+
+
+def _elsewhere(case: Case, item: CodedMeasurement, said: Measurement) -> bool:
+    """Whether the item names a site by a code that the finding's site has another of."""
+    owner = _owner(case, said)
+    sites = {v.value for n, v in item.modifiers if (n.scheme, n.value) in {("SCT", "363698007"), ("SRT", "G-C0E3")}}
+    if not sites or owner is None or owner.anatomy is None or not owner.anatomy.code:
+        return False
+    return owner.anatomy.code not in sites and owner.concept.code not in {v for _, v in _codes(item)}

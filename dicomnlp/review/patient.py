@@ -1,0 +1,146 @@
+"""Sex and age of the patient: what the header says, what the text says, and what its organs say."""
+
+import datetime as dt
+import itertools
+import re
+from collections.abc import Iterator
+from functools import cache
+
+from dicomnlp.model import Assertion, Finding, SectionName
+from dicomnlp.remarks import Discrepancy, DiscrepancyKind, Place
+from dicomnlp.review.case import Case, header_place, kinds_of, parts_of, unsided, words_pattern
+from dicomnlp.review.contradiction_rules import contradiction_rules
+
+_SEXES = {"F": "female", "M": "male"}
+_TOLD_OF_PATIENT = frozenset(
+    {SectionName.INDICATION, SectionName.HISTORY, SectionName.EXAM, SectionName.FINDINGS, SectionName.OTHER}
+)
+_OF_OTHER_TIMES = frozenset({Assertion.HISTORICAL, Assertion.FAMILY, Assertion.HYPOTHETICAL})
+OLDEST = 130
+
+
+@cache
+def _pattern(name: str) -> "re.Pattern[str]":
+    return re.compile(words_pattern(getattr(contradiction_rules().sex, name)), re.IGNORECASE)
+
+
+@cache
+def _organs() -> dict[str, tuple[frozenset[str], frozenset[str]]]:
+    """Sex -> sites and concepts that only it has."""
+    rules = contradiction_rules().sex
+    return {
+        sex: (
+            frozenset(s for site in sites for s in parts_of(site)),
+            frozenset(c for concept in concepts for c in kinds_of(concept)),
+        )
+        for sex, sites, concepts in (
+            ("M", rules.male_sites, rules.male_concepts),
+            ("F", rules.female_sites, rules.female_concepts),
+        )
+    }
+
+
+def sex_discrepancies(case: Case) -> Iterator[Discrepancy]:
+    """Sex in the header against sex in the text, and either against an organ that only the other sex has."""
+    stated = [d for d in case.analysis.demographics if d.sex in _SEXES and _is_of_patient(case, d.start)]
+    known = case.report.identity.patient_sex.strip().upper()
+    if _pattern("unless").search(case.text):
+        return
+    places: dict[str, Place] = {}
+    for statement in stated:
+        assert statement.sex is not None
+        places.setdefault(statement.sex, case.place(statement.start, statement.end))
+    if known in _SEXES:
+        other = "F" if known == "M" else "M"
+        if other in places and known not in places:
+            yield _sex("header_and_text", 0.95, header_place("PatientSex", known), places[other], known, other)
+            return
+        places = {known: header_place("PatientSex", known)}
+    elif len(places) == 2:
+        first, second = places.values()
+        yield _sex("text_and_text", 0.8, first, second, *places)
+        return
+    for sex, place in places.items():
+        organ = _organ_of_other(case, sex)
+        if organ is not None:
+            other = "F" if sex == "M" else "M"
+            yield _sex("organ", 0.85, place, case.place(organ.start, organ.end), sex, other)
+
+
+def _sex(rule: str, confidence: float, first: Place, second: Place, one: str, other: str) -> Discrepancy:
+    facts = (("first", _SEXES[one]), ("second", _SEXES[other]))
+    return Discrepancy(DiscrepancyKind.SEX, rule, confidence, first, second, facts)
+
+
+def _organ_of_other(case: Case, sex: str) -> Finding | None:
+    sites, concepts = _organs()["F" if sex == "M" else "M"]
+    own_sites, own_concepts = _organs()[sex]
+
+    def belongs(finding: Finding, at: frozenset[str], of: frozenset[str]) -> bool:
+        return finding.concept.id in of or (finding.anatomy is not None and unsided(finding.anatomy.id) in at)
+
+    found = [f for f in case.stated if belongs(f, sites, concepts) and f.assertion not in _OF_OTHER_TIMES]
+    if not found or any(belongs(f, own_sites, own_concepts) for f in case.stated):
+        # a template that names the organs of both says nothing of either
+        return None
+    for finding in found:
+        sentence = case.sentence_around(finding.start, finding.end)
+        if not _pattern("others").search(sentence) and not _names_both(sentence):
+            return finding
+    return None
+
+
+def _names_both(sentence: str) -> bool:
+    return all(_pattern(words).search(sentence) for words in ("male_words", "female_words"))
+
+
+def _is_of_patient(case: Case, start: int) -> bool:
+    return case.section_at(start) in _TOLD_OF_PATIENT and not _pattern("others").search(
+        case.sentence_around(start, start)
+    )
+
+
+def age_discrepancies(case: Case) -> Iterator[Discrepancy]:
+    """Age in the text against the age that birth date and study date give, or against another age in the text."""
+    stated = [d for d in case.analysis.demographics if d.age_years is not None and _is_of_patient(case, d.start)]
+    ages = [(d.age_years or 0.0, case.place(d.start, d.end)) for d in stated]
+    identity = case.report.identity
+    computed = _age(identity.patient_birth_date, identity.study_date or identity.content_date)
+    if computed is not None and ages and all(_differs(case, age, computed) for age, _ in ages):
+        told, place = ages[0]
+        first = header_place("PatientBirthDate", identity.patient_birth_date)
+        facts = (("computed", _years(computed)), ("stated", _years(told)))
+        confidence = 0.95 if abs(told - computed) >= 5 else 0.8
+        yield Discrepancy(DiscrepancyKind.AGE, "header_and_text", confidence, first, place, facts)
+        return
+    for (one, first), (other, second) in itertools.pairwise(ages):
+        if _differs(case, one, other):
+            facts = (("first", _years(one)), ("second", _years(other)))
+            yield Discrepancy(DiscrepancyKind.AGE, "text_and_text", 0.75, first, second, facts)
+            return
+
+
+def _differs(case: Case, told: float, other: float) -> bool:
+    """Whether no way of counting explains both ages, in years."""
+    rules = contradiction_rules().age
+    if max(told, other) < rules.infant_years:
+        return abs(told - other) >= rules.tolerance_infant
+    tolerance = rules.tolerance_zh if case.analysis.language == "zh" else rules.tolerance
+    if case.report.identity.patient_birth_date.endswith("0101"):
+        tolerance = max(tolerance, rules.tolerance_new_year)
+    return abs(int(told) - int(other)) >= tolerance
+
+
+def _age(birth_date: str, date: str) -> float | None:
+    """Years from one date to the other, both YYYYMMDD; None where one is none, or nobody is that old."""
+    try:
+        born, then = (dt.datetime.strptime(d, "%Y%m%d").date() for d in (birth_date, date))  # noqa: DTZ007  a date has no zone
+    except ValueError:
+        return None
+    years = then.year - born.year - ((then.month, then.day) < (born.month, born.day))
+    fraction = (then - born).days / 365.25 % 1
+    return years + fraction if 0 <= years <= OLDEST else None
+
+
+def _years(age: float) -> str:
+    return f"{age:.1f}" if age < 3 else str(int(age))
