@@ -20,6 +20,7 @@ from dicomnlp.cli import (
     objects,
     packs,
     queries,
+    reconciling,
     reprocessing,
     searching,
     service,
@@ -65,6 +66,7 @@ exporting.register(app)
 labelling.register(app)
 evaluation.register(app)
 reprocessing.register(app)
+reconciling.register(app)
 administration.register(app)
 packs.register(app)
 correcting.register(app)
