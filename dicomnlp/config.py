@@ -19,7 +19,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from dicomnlp.errors import ConfigurationError
 from dicomnlp.hl7_settings import HL7ReceiverSettings, HL7Settings
 from dicomnlp.hook_settings import MailSettings, WebhookSettings
-from dicomnlp.pacs_settings import PacsSettings, ReconcileSettings
+from dicomnlp.pacs_settings import PacsSettings, ReconcileSettings, WriteBackSettings
 from dicomnlp.setting_tables import AddressTable, Table, is_loopback
 from dicomnlp.setting_types import (
     UID,
@@ -259,6 +259,7 @@ class Settings(BaseSettings):
     mails: list[MailSettings] = Field(default_factory=list)
     pacs: list[PacsSettings] = Field(default_factory=list)
     reconcile: ReconcileSettings = Field(default_factory=ReconcileSettings)
+    write_back: WriteBackSettings = Field(default_factory=WriteBackSettings)
     database: DatabaseSettings = Field(default_factory=DatabaseSettings)
     work: WorkSettings = Field(default_factory=WorkSettings)
     extract: ExtractSettings = Field(default_factory=ExtractSettings)
@@ -294,9 +295,12 @@ class Settings(BaseSettings):
         names = [p.name for p in self.pacs]
         if len(set(names)) < len(names):
             raise ValueError("pacs: a name is listed twice")
+        known = {p.name for p in self.pacs if p.ae_title or p.stow_url or p.fhir_url}
+        if unknown := sorted(set(self.write_back.to) - known):
+            raise ValueError(f"write_back.to: no [[pacs]] that takes documents is named {', '.join(unknown)}")
         if any(p.tls and not (p.ca or self.tls.client_ca) for p in self.pacs):
             raise ValueError("pacs: one that speaks TLS needs ca, or tls.client_ca, to be trusted by")
-        names = [d.name for d in (*self.webhooks, *self.mails, *self.hl7_receivers)]
+        names = [w.name for w in self.webhooks] + [m.name for m in self.mails] + [r.name for r in self.hl7_receivers]
         if len(set(names)) < len(names):
             raise ValueError("webhooks, mails, hl7_receivers: a name is listed twice")
         if self.speaks_tls:

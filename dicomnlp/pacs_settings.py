@@ -80,6 +80,11 @@ class PacsSettings(Table):
     )
     wado_url: URL = Field("", description="Where reports are fetched by WADO-RS; empty: as `retrieve` says.")
     stow_url: URL = Field("", description="Where findings are sent by STOW-RS; empty: by C-STORE.")
+    fhir_url: URL = Field(
+        "",
+        description="Base URL of a FHIR R4 server that findings are sent to as transaction Bundles, beside or in place "
+        "of an archive; empty: none.",
+    )
     authorization_file: str = Field(
         "",
         description='File with the value of the Authorization header for these URLs, such as "Bearer ..."; others may '
@@ -104,7 +109,7 @@ class PacsSettings(Table):
     def _check_ways(self) -> Self:
         if bool(self.ae_title) != bool(self.host):
             raise ValueError("ae_title and host belong together: set both, or none")
-        if not (self.ae_title or self.qido_url or self.wado_url or self.stow_url):
+        if not (self.ae_title or self.qido_url or self.wado_url or self.stow_url or self.fhir_url):
             raise ValueError("needs ae_title and host, or a URL")
         if self.reconcile and not (self.ae_title or self.qido_url):
             raise ValueError("reconcile: needs ae_title and host, or qido_url")
@@ -120,4 +125,14 @@ class ReconcileSettings(Table):
         ge=1,
         le=366,
         description="Studies of so many days before are looked at each time: a report may come days after its study.",
+    )
+
+
+class WriteBackSettings(Table):
+    """Findings that are sent to archives by themselves, as documents; `dicomnlp write-back` sends those of a study."""
+
+    to: list[Name] = Field(
+        [],
+        description="Names of [[pacs]] that get what is found in each report that comes from now on; empty: none. DICOM "
+        'documents need the extra: pip install "dicomnlp[write-back]".',
     )
