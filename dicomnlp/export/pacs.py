@@ -5,6 +5,7 @@ answered.
 """
 
 import contextlib
+import socket
 import ssl
 import stat
 from collections.abc import Iterator, Sequence
@@ -120,6 +121,7 @@ def associate(
         )
         if not association.is_established:
             raise _not_established(association, settings, pacs)
+        _send_at_once(association)
         try:
             yield association
         except BaseException:
@@ -128,6 +130,14 @@ def associate(
             raise
         if association.is_established:
             association.release()
+
+
+def _send_at_once(association: Association) -> None:
+    """Have no data set wait for the acknowledgement of its command (Nagle's algorithm): that is 40 ms a message."""
+    transport = association.dul.socket.socket if association.dul.socket is not None else None
+    if transport is not None:
+        with contextlib.suppress(OSError):  # gone again already: whoever asks something finds out
+            transport.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def _not_established(association: Association, settings: Settings, pacs: PacsSettings) -> PacsError:

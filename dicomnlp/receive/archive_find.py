@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime as dt
+from collections import deque
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -43,7 +44,7 @@ Values = dict[int, str]
 @contextlib.contextmanager
 def find_session(settings: Settings, pacs: PacsSettings) -> Iterator["FindSession"]:
     """A conversation by C-FIND; raises as `export.pacs.associate`."""
-    answers: list[bytes] = []
+    answers: deque[bytes] = deque()
 
     def note(event: evt.Event) -> None:
         # as encoded: what pynetdicom makes of an answer in a character set that it doesn't know is nothing at all
@@ -67,10 +68,10 @@ class FindSession:
     association
         Established, with the study root model.
     answers
-        To which the data set of each response is added when it comes.
+        To which the data set of each response is added when it comes, before pynetdicom hands it out.
     """
 
-    def __init__(self, pacs: PacsSettings, association: Association, answers: list[bytes]) -> None:
+    def __init__(self, pacs: PacsSettings, association: Association, answers: deque[bytes]) -> None:
         self._pacs = pacs
         self._association = association
         self._answers = answers
@@ -156,9 +157,9 @@ class FindSession:
         rows: list[Values] = []
         for status, _ in self._association.send_c_find(query, StudyRootQueryRetrieveInformationModelFind):
             code: Any = status.get("Status")
+            data_set = self._answers.popleft() if self._answers else b""
             if code in _PENDING and len(rows) < MAXIMUM_MATCHES:
-                rows.append(self._values(self._answers[-1]))
-                self._answers.clear()
+                rows.append(self._values(data_set))
             elif code in _CUT:
                 return rows, True
             elif code != _SUCCESS:
