@@ -131,6 +131,11 @@ class Event(enum.Enum):
     SECURITY_ALERT = ("warning", ("reason_code", "peer_address", "calling_ae_title", "count"))
     """Somebody tried what the association policy forbids. Each address and reason is said once a minute at the most,
     `count` being how often it has happened since the last time."""
+    HL7_CONNECTION_OPENED = ("info", ("peer_address",))
+    HL7_CONNECTION_CLOSED = ("info", ("peer_address", "reason_code", "count", "bytes", "seconds"))
+    """With what ended it, and the number of messages that were accepted."""
+    HL7_MESSAGE_REFUSED = ("warning", ("peer_address", "reason_code"))
+    """A message was answered with AE or AR."""
     CONNECTION_NOT_SERVED = ("error", ("error_type", "place"))
     """The system is out of descriptors, memory or threads for a further connection."""
     INTAKE_PAUSED = ("error", ("reason_code",))
@@ -179,6 +184,11 @@ class Event(enum.Enum):
     As "cut_off": it didn't end within ten seconds of a stop, and is done again by whoever leads next."""
     DUTY_RESUMED = ("info", ("component", "attempts"))
     """It is done again, after so many failures."""
+
+    DOCUMENT_NOT_SENT = ("warning", ("sop_instance_uid", "reason_code", "attempts"))
+    """An archive did not take a document that was written back, so often in a row; `dicomnlp deliveries` shows it."""
+    DOCUMENT_NOT_WRITTEN = ("warning", ("object_id", "reason_code", "error_type", "place"))
+    """No document can be made of a report."""
 
     AUDIT_FORWARDING_FAILED = ("warning", ("component", "error_type", "place"))
     """Rows of the audit trail can't be told to audit.collector; they are kept, and told when it is there again."""

@@ -229,6 +229,8 @@ class StoredObject:
     calling_ae_title: str = ""
     character_set_override: str = ""
     """The character set that an administrator states for it, "" when its own is to be believed."""
+    is_own: bool = False
+    """Under its SOP Instance UID this installation has written a document."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,10 @@
 """The closed lists of the vocabulary: what a finding, a section, an object's state can be. Used through `model`."""
 
 import enum
+from typing import Final
+
+HL7_MESSAGE_STORAGE: Final = "2.25.145223144321017829489339634063198094512"
+"""Private SOP class of an HL7 message that is kept as an encapsulated document, under a header made of it."""
 
 
 class Assertion(enum.StrEnum):
@@ -82,7 +86,7 @@ class State(enum.StrEnum):
 
     ::
 
-        (arrival) -> PENDING -> ANALYSED | NO_TEXT | NEEDS_OCR | FAILED
+        (arrival) -> PENDING -> ANALYSED | NO_TEXT | NEEDS_OCR | OWN | FAILED
         (arrival without a usable StudyInstanceUID) -> QUARANTINED
         any but QUARANTINED -> PENDING   by reprocess or failures --retry
 
@@ -95,6 +99,8 @@ class State(enum.StrEnum):
     """Read well, but holds no narrative: a dose report, a key object selection without description."""
     NEEDS_OCR = "needs_ocr"
     """A PDF of images without a text layer."""
+    OWN = "own"
+    """Written by dicomnlp itself, and come back: kept, and not analysed."""
     FAILED = "failed"
     QUARANTINED = "quarantined"
 
@@ -107,6 +113,8 @@ class Door(enum.StrEnum):
     WATCHED_FOLDER = "watched_folder"
     STOW = "stow"
     """DICOMweb's Store transaction (PS3.18 10.5)."""
+    HL7 = "hl7"
+    """An ORU^R01 message over MLLP."""
     RETRIEVED = "retrieved"
     """Fetched from an archive by C-GET or WADO-RS; what it sends after a C-MOVE comes by C-STORE."""
 

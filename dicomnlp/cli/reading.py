@@ -109,6 +109,7 @@ _STATE_WORDS = {
     State.PENDING: "waiting for analysis",
     State.NO_TEXT: "without text (no_text)",
     State.NEEDS_OCR: "made of images without text (needs_ocr)",
+    State.OWN: "written by dicomnlp itself, and not analysed",
     State.FAILED: "failed",
     State.QUARANTINED: "in quarantine",
 }

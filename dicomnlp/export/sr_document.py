@@ -41,9 +41,8 @@ from pydicom.uid import UID, ComprehensiveSRStorage, ExplicitVRLittleEndian
 from pydicom.valuerep import validate_value
 
 from dicomnlp import __version__
-from dicomnlp.errors import DicomnlpError
 from dicomnlp.export import sr_codes
-from dicomnlp.export.sr_statements import Statement, Statements
+from dicomnlp.export.sr_statements import NotWritableError, Statement, Statements
 from dicomnlp.extract.charset import CharacterSets
 from dicomnlp.extract.dicom_json import JsonWriter
 from dicomnlp.extract.elements import scan
@@ -51,11 +50,13 @@ from dicomnlp.extract.own import MANUFACTURER, MODEL_NAME
 from dicomnlp.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from dicomnlp.model import Assertion, Code, Evidence, StoredObject, is_uid
 from dicomnlp.store.exports import ReportHeader
+from dicomnlp.terms import HL7_MESSAGE_STORAGE
 
 SERIES_NUMBER: Final = 99001
 """Of the series that holds what is written of a study: above those of modalities."""
 _DEVICE_NAMESPACE: Final = uuid.UUID("b8b0f0f4-5c3c-4a51-9a4d-6f2a3a2f6c55")
 _SERIES_NAMESPACE: Final = uuid.UUID("0b6c7a0e-6a2f-4f3e-8f0b-2f5f0a2d7b11")
+_REPORT_NAMESPACE: Final = uuid.UUID("5b0c1a64-0a7c-4c1c-9d4d-1f6f7a1e3c90")
 _COPIED: Final = frozenset(
     {
         0x00080020,  # StudyDate
@@ -85,12 +86,6 @@ _REQUIRED: Final = (
 _LANGUAGES: Final = {"en": "English", "zh": "Chinese", "de": "German"}
 _CONTROLS: Final = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f]")
 """Not in UT (PS3.5 6.1.3)."""
-
-
-class NotWritableError(DicomnlpError):
-    """No document can be made of a report."""
-
-    reason_code = "not_writable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,11 +118,6 @@ def device_uid(ae_title: str) -> str:
 def series_uid(study_instance_uid: str, ae_title: str) -> str:
     """The one series of a study that holds what an installation writes of it."""
     return f"2.25.{uuid.uuid5(_SERIES_NAMESPACE, f'{ae_title} {study_instance_uid}').int}"
-
-
-def new_uid() -> str:
-    """A UID that nothing has yet (PS3.5 B.2)."""
-    return f"2.25.{uuid.uuid4().int}"
 
 
 def write_document(
@@ -187,6 +177,7 @@ def write_document(
         language_of_content_item_and_descendants=_language(source.language),
     )
     _separate(content[0])
+    is_object = source.header.identity.sop_class_uid != HL7_MESSAGE_STORAGE
     local = at.astimezone()
     document = ComprehensiveSR(
         evidence=[patient, *_evidence(source)],
@@ -213,6 +204,8 @@ def write_document(
     for what in ("Content", "Series", "InstanceCreation"):
         setattr(document, f"{what}Date", local.strftime("%Y%m%d"))
         setattr(document, f"{what}Time", local.strftime("%H%M%S"))
+    if not is_object:
+        del document.CurrentRequestedProcedureEvidenceSequence
     document.TimezoneOffsetFromUTC = local.strftime("%z")
     if source.header.patient[1]:
         document.IssuerOfPatientID = source.header.patient[1]
@@ -257,7 +250,9 @@ def _group(statement: Statement, source: Source) -> MeasurementsAndQualitativeEv
     sentence = _CONTROLS.sub(" ", statement.sentence)
     if sentence.strip():
         children.append(TextContentItem(_coded(sr_codes.COMMENT), sentence, RelationshipTypeValues.INFERRED_FROM))
-    said.ContentSequence = ContentSequence([*children, _reference(source)])
+    children += _references(source)
+    if children:
+        said.ContentSequence = ContentSequence(children)
     return group
 
 
@@ -265,12 +260,19 @@ def _remark(value: Code, source: Source) -> MeasurementsAndQualitativeEvaluation
     """A group that says something of the report itself, where there is no finding to be said."""
     evaluation = QualitativeEvaluation(_coded(sr_codes.SOURCE_DOCUMENT), _coded(value))
     group = MeasurementsAndQualitativeEvaluations(
-        tracking_identifier=TrackingIdentifier(new_uid(), "report"),
+        tracking_identifier=TrackingIdentifier(_report_uid(source), "report"),
         algorithm_id=_algorithm(source.pipeline),
         qualitative_evaluations=[evaluation],
     )
-    group[0].ContentSequence[-1].ContentSequence = ContentSequence([_reference(source)])
+    references = _references(source)
+    if references:
+        group[0].ContentSequence[-1].ContentSequence = ContentSequence(references)
     return group
+
+
+def _report_uid(source: Source) -> str:
+    """By which a report that has nothing to be tracked is tracked itself."""
+    return f"2.25.{uuid.uuid5(_REPORT_NAMESPACE, source.header.identity.sop_instance_uid).int}"
 
 
 def _sites(statement: Statement) -> list[FindingSite] | None:
@@ -284,14 +286,13 @@ def _modifier(name: Code, value: Code) -> CodeContentItem:
     return CodeContentItem(_coded(name), _coded(value), RelationshipTypeValues.HAS_CONCEPT_MOD)
 
 
-def _reference(source: Source) -> CompositeContentItem:
+def _references(source: Source) -> list[ContentItem]:
+    """The report; none where it came as an HL7 message, which no archive has as an object."""
     header = source.header.identity
-    return CompositeContentItem(
-        _coded(sr_codes.SOURCE_DOCUMENT),
-        header.sop_class_uid,
-        header.sop_instance_uid,
-        RelationshipTypeValues.INFERRED_FROM,
-    )
+    if header.sop_class_uid == HL7_MESSAGE_STORAGE:
+        return []
+    name, inferred = _coded(sr_codes.SOURCE_DOCUMENT), RelationshipTypeValues.INFERRED_FROM
+    return [CompositeContentItem(name, header.sop_class_uid, header.sop_instance_uid, inferred)]
 
 
 def _algorithm(pipeline: str) -> AlgorithmIdentification:
@@ -333,7 +334,7 @@ def _header(source: Source, fallbacks: Sequence[str]) -> Dataset:
     copied.SOPClassUID, copied.SOPInstanceUID = header.identity.sop_class_uid, header.identity.sop_instance_uid
     copied.StudyInstanceUID = study
     copied.SeriesInstanceUID = header.identity.series_instance_uid
-    if not is_uid(copied.SeriesInstanceUID):
+    if not is_uid(copied.SeriesInstanceUID) and copied.SOPClassUID != HL7_MESSAGE_STORAGE:
         raise NotWritableError("the report has no series", reason_code="no_series")
     return copied
 

@@ -12,11 +12,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dicomnlp.errors import DicomnlpError
 from dicomnlp.export import sr_codes
 from dicomnlp.model import Assertion, Code, Finding, Measurement, Temporality, to_json
 
 _NAMESPACE = uuid.UUID("8f0e6a34-3a51-4f0c-9b0a-4f3c7f4f8d11")
 """Of tracking UIDs (PS3.5 B.2)."""
+
+
+class NotWritableError(DicomnlpError):
+    """No document can be made of a report."""
+
+    reason_code = "not_writable"
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from dicomnlp.store.pipelines import generation_of
 from dicomnlp.store.prepared import OF_ANALYSIS, OF_FINDING, Prepared, prepare_rows
 from dicomnlp.store.rows import Loader
 from dicomnlp.store.schema import LANE_ARRIVAL, analysis, finding, original, sop_instance
+from dicomnlp.store.schema_write_back import written_document
 from dicomnlp.store.searchable import date_of
 
 T = TypeVar("T")
@@ -83,6 +84,7 @@ def take_pending(
                     attempts=row.attempts,
                     calling_ae_title=row.calling_ae_title,
                     character_set_override=row.character_set_override,
+                    is_own=row.is_own,
                 )
             )
         if unreadable:
@@ -129,6 +131,7 @@ def _load(connection: Connection, ids: Sequence[int]) -> list[Any]:
             columns.calling_ae_title,
             columns.character_set_override,
             original.c.data,
+            sa.exists().where(written_document.c.document_uid == columns.sop_instance_uid).label("is_own"),
         )
         .outerjoin_from(sop_instance, original, original.c.object_id == columns.id)
         .where(columns.id.in_(ids))

@@ -234,6 +234,27 @@ def _document(row: RowMapping) -> Document:
     )
 
 
+def sent_ancestors(database: Database, documents: Sequence[Document]) -> list[Document]:
+    """These documents; in place of one that was never sent those that it would have taken the place of."""
+    columns = delivery.c
+    found: dict[str, Document] = {}
+    ahead = list(documents)
+    with database.read() as connection:
+        while ahead:
+            document = ahead.pop(0)
+            was_sent = sa.exists().where(
+                columns.key == document.document_uid,
+                columns.topic == TOPIC,
+                sa.or_(columns.state == SENT, columns.attempts > 0),
+            )
+            if connection.scalar(sa.select(was_sent)):
+                found[document.document_uid] = document
+            elif document.predecessors:
+                query = sa.select(written_document).where(D.document_uid.in_(document.predecessors))
+                ahead += [_document(row) for row in connection.execute(query.order_by(D.id)).mappings()]
+    return list(found.values())
+
+
 def keep_document(database: Database, document: Document, destinations: Collection[str]) -> bool:
     """Keep a document and note who is to get it; what nobody has yet of those whose place it takes is not sent.
 

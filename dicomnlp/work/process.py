@@ -9,6 +9,7 @@ from dicomnlp.analyse.modality import exam_modalities
 from dicomnlp.config import Settings
 from dicomnlp.errors import DicomnlpError, LanguagePackError
 from dicomnlp.extract import extract
+from dicomnlp.extract.own import is_own
 from dicomnlp.logs import Event, describe, log
 from dicomnlp.model import Analysis, Processed, Report, SectionName, State, StoredObject
 
@@ -86,6 +87,9 @@ def _process(stored: StoredObject, reading: Reading) -> Processed:
     try:
         pipeline = pipeline_name(language)
         report = extract(stored, fallbacks=reading.fallbacks, character_set=override or None)
+        if stored.is_own or is_own(report.items):
+            # nothing of it: what it says of a report would count beside the report itself
+            return Processed(stored.object_id, State.OWN, pipeline, character_set_override=override)
         if report.state is not State.PENDING:
             return Processed(stored.object_id, report.state, pipeline, report, character_set_override=override)
         analysis = analyse(report.narrative, language=report.language or None, default_language=language)

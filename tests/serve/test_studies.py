@@ -141,7 +141,7 @@ def test_empty_list_of_a_failed_report_is_no_clean_study(client, archive):
     archive.fail(archive.receive().object_id)
     failed = client.get(findings_path(archive)).json()
     assert failed["findings"] == []
-    states = {"pending", "analysed", "no_text", "needs_ocr", "failed", "quarantined"}
+    states = {"pending", "analysed", "no_text", "needs_ocr", "own", "failed", "quarantined"}
     assert failed["reports"] == dict.fromkeys(states, 0) | {"failed": 1}
     archive.add(instance=f"{archive.instance}.2")
     for query in ("", "?assertion=family", "?all_versions=true"):

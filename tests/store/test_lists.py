@@ -108,7 +108,7 @@ def test_worklist_filters_fit_together(database):
     ):
         assert numbers(read_worklist(database, filters)) == expected, filters
     assert count_states(database) == {
-        "pending": 1, "analysed": 2, "no_text": 0, "needs_ocr": 0, "failed": 1, "quarantined": 0,
+        "pending": 1, "analysed": 2, "no_text": 0, "needs_ocr": 0, "own": 0, "failed": 1, "quarantined": 0,
     }  # fmt: skip
 
 
