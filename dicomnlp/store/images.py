@@ -11,6 +11,7 @@ from sqlalchemy.engine import Connection
 from dicomnlp.errors import DATA_SET_DOES_NOT_MATCH
 from dicomnlp.model import IntakeRecord, Outcome, to_json
 from dicomnlp.store.database import Database
+from dicomnlp.store.follow_up_pending import mark_studies
 from dicomnlp.store.schema import IMAGE_COLUMNS, image
 from dicomnlp.store.scope import visible
 
@@ -90,6 +91,7 @@ def record_images(connection: Connection, records: Sequence[IntakeRecord]) -> li
             changed[uid] = _row(record)
         held[uid] = (record.sha256, record.identity.study_instance_uid)
         decisions.append(ImageDecision(Outcome.DUPLICATE if is_same else Outcome.INDEXED, record.status, None))
+    mark_studies(connection, {row["study_instance_uid"] for row in (*new.values(), *changed.values())})
     if new:
         connection.execute(sa.insert(image), list(new.values()))
     if changed:

@@ -15,6 +15,7 @@ from dicomnlp.model import State
 from dicomnlp.store import documents
 from dicomnlp.store.batches import batches, select_in
 from dicomnlp.store.facts import patient_key, read_held, related_to
+from dicomnlp.store.follow_up_pending import mark_studies
 from dicomnlp.store.patients import current_patients
 from dicomnlp.store.prepared import Prepared
 from dicomnlp.store.prevailing import Facts, ReportStatus, Standing, is_preliminary, prevail
@@ -106,6 +107,7 @@ def settle(connection: Connection, object_ids: Collection[int], uids: Collection
     standings = prevail(held)
     _write_standings(connection, standings)
     _write_derived_links(connection, held, standings)
+    mark_studies(connection, {f.study_instance_uid for f in held})
 
 
 def _write_standings(connection: Connection, standings: dict[int, Standing]) -> None:

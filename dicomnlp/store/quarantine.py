@@ -15,6 +15,7 @@ from sqlalchemy.engine import Connection
 from dicomnlp.errors import NotFoundError, UsageError
 from dicomnlp.model import State, is_uid, to_json
 from dicomnlp.store.database import Database
+from dicomnlp.store.follow_up_pending import mark_studies
 from dicomnlp.store.history import ENDED_BY_ASSIGNMENT, begin_periods, end_periods
 from dicomnlp.store.intake import lock_instances
 from dicomnlp.store.life import drop_links, settle
@@ -211,6 +212,7 @@ def undo_assignment(database: Database, sop_instance_uid: str) -> int:
         if replaced:
             _stand_again(connection, others[-1].id, now)
         settle(connection, [v.id for v in others], touched | {sop_instance_uid})
+        mark_studies(connection, [assignment.study_instance_uid])
         object_id: int = chosen.id
         return object_id
 

@@ -14,6 +14,7 @@ from dicomnlp.config import Settings
 from dicomnlp.errors import DicomnlpError
 from dicomnlp.logs import Event, describe, log
 from dicomnlp.store.database import Database
+from dicomnlp.work.follow_up import FollowUpDuty
 from dicomnlp.work.reconciling import reconcilers
 
 END_SECONDS = 10.0
@@ -50,7 +51,7 @@ class Duty(Protocol):
 
 def duties_of(settings: Settings, database: Database) -> list[Duty]:
     """The duties that the configuration asks for."""
-    return [*reconcilers(settings, database)]
+    return [FollowUpDuty(database), *reconcilers(settings, database)]
 
 
 class Duties:

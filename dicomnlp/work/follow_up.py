@@ -1,0 +1,100 @@
+"""Keeps items of follow-up true: whatever changed since is looked at again, patient by patient."""
+
+import time
+from typing import Any
+
+from dicomnlp.model import to_json
+from dicomnlp.review.follow_up import items_of
+from dicomnlp.review.follow_up_items import Item
+from dicomnlp.store.database import Database
+from dicomnlp.store.follow_up_pending import marked_studies
+from dicomnlp.store.follow_up_refresh import Refresh
+
+SECONDS = 2.0
+"""Between two looks for what changed: part of the time after which a report's items are known."""
+RUN_SECONDS = 5.0
+"""What one run of the duty may take before it lets others stop it."""
+STUDIES_AT_ONCE = 50
+
+
+class FollowUpDuty:
+    """Looks at what changed, a batch of studies at a time.
+
+    Parameters
+    ----------
+    database
+        Whose.
+    """
+
+    name = "follow_up"
+    seconds = SECONDS
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._after = ""
+
+    def run(self) -> bool:
+        """Work off marks for some seconds; true where more wait."""
+        until = time.monotonic() + RUN_SECONDS
+        while time.monotonic() < until:
+            marks = marked_studies(self._database, self._after, STUDIES_AT_ONCE)
+            if not marks and not self._after:
+                return False
+            # round and round in the order of UIDs, so that what changes again and again keeps nothing else waiting
+            self._after = max(marks, default="") if len(marks) == STUDIES_AT_ONCE else ""
+            if marks:
+                refresh(self._database, marks)
+        return True
+
+
+def refresh_all(database: Database) -> int:
+    """Work off all marks there are; how many studies were looked at."""
+    looked_at, after = 0, ""
+    while marks := marked_studies(database, after, STUDIES_AT_ONCE):
+        refresh(database, marks)
+        after = max(marks)
+        looked_at += len(marks)
+    return looked_at
+
+
+def refresh(database: Database, marks: dict[str, int]) -> None:
+    """Write the items of all patients of marked studies anew, and take the marks off.
+
+    Raises
+    ------
+    DatabaseError
+        What was written is complete, and what wasn't is still marked.
+    """
+    pending = Refresh(database, marks)
+    for course in pending.courses():
+        pending.write(course, [_row(item) for item in items_of(course.course)])
+    pending.finish()
+
+
+def _row(item: Item) -> dict[str, Any]:
+    answer = item.answer
+    return {
+        "study_instance_uid": item.study_instance_uid,
+        "key": item.key,
+        "object_id": item.object_id,
+        "study_date": item.study_date,
+        "category": item.category,
+        "modalities": "\\".join(item.modalities),
+        "procedure": item.recommendation.procedure,
+        "anatomy_id": item.sites[0] if item.sites else None,
+        "laterality": item.laterality.value if item.laterality else None,
+        "kind": item.recommendation.kind.value,
+        "conditional": item.recommendation.conditional,
+        "due_from": item.due_from,
+        "due_to": item.due_to,
+        "overdue_on": item.overdue_on,
+        "status": "done" if answer else "waiting",
+        "done_study_instance_uid": answer.study_instance_uid if answer else None,
+        "done_on": answer.study_date if answer else None,
+        "statement": to_json(item.recommendation),
+        "explanation": {
+            "asked": to_json(item.parts),
+            "mentions": to_json(item.mentions),
+            "examinations": to_json(item.judged),
+        },
+    }
