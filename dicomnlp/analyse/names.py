@@ -38,6 +38,11 @@ def states_normality(identifier: str) -> bool:
     return identifier in _normal()
 
 
+def site_words() -> Mapping[str, tuple[str, ...]]:
+    """All sites by their id, with all that each is called in any pack, folded."""
+    return _words("anatomy")
+
+
 def find_concepts(words: str, language: str, limit: int = 20) -> list[Named]:
     """Concepts that are called by `words`, in any language or by their id; those most like it first.
 
