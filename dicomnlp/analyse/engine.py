@@ -12,7 +12,7 @@ from dicomnlp.analyse.findings import FindingJudge
 from dicomnlp.analyse.labels import Labeller
 from dicomnlp.analyse.language import COMMON_SHARE, common_share, pack_folder, use_packs
 from dicomnlp.analyse.overlay import Fault, languages_of, lay
-from dicomnlp.analyse.pack import Pack, concept_of, read_pack
+from dicomnlp.analyse.pack import Pack, concept_of, folder_of, read_pack
 from dicomnlp.analyse.pipelines import Source, name_of
 from dicomnlp.analyse.reading import SentenceReader, SentenceReading
 from dicomnlp.analyse.records import moved, moved_finding
@@ -225,17 +225,26 @@ class _Process:
     """What holds for the process."""
 
     source: Source
+    known: tuple[Source, ...]
+    """Those whose engines may be loaded."""
 
 
-_PROCESS = _Process(Source())
+_PROCESS = _Process(Source(), (Source(),))
+_KNOWN = 2
+"""A pipeline and another beside it, in turn, are each loaded once."""
 
 
 def use_source(source: Source) -> None:
     """Read by these packs and overlays, from here on."""
-    if source != _PROCESS.source:
-        _PROCESS.source = source
-        use_packs(source.packs)
-        loaded.cache_clear()
+    if source == _PROCESS.source:
+        return
+    if source not in _PROCESS.known and len(_PROCESS.known) >= _KNOWN:
+        loaded_by.cache_clear()
+        _PROCESS.known = ()
+    if source not in _PROCESS.known:
+        _PROCESS.known += (source,)
+    _PROCESS.source = source
+    use_packs(source.packs)
 
 
 def refused_overlays() -> dict[str, tuple[Fault, ...]]:
@@ -267,12 +276,16 @@ def load_engine(language: str) -> Engine:
     return loaded(language).engine
 
 
-@cache
 def loaded(language: str) -> Loaded:
     """As `load_engine`, with what is wrong in the overlay."""
-    pack = read_pack(pack_folder(language))
-    overlays = _PROCESS.source.overlays
-    folder = overlays / language if overlays is not None else None
+    return loaded_by(language, _PROCESS.source)
+
+
+@cache
+def loaded_by(language: str, source: Source) -> Loaded:
+    """As `loaded`, of what `source` is made of, which must be what the process reads by."""
+    pack = read_pack(folder_of(language, source.packs))
+    folder = source.overlays / language if source.overlays is not None else None
     if folder is not None and folder.is_dir():
         engine, faults = overlaid(pack, folder)
         if engine is not None and not faults:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -17,6 +17,9 @@ from dicomnlp.store.scope import scope_of, visible
 
 FIELDS = ("assertion", "laterality")
 """What makes two mentions of a concept differ in meaning."""
+Meaning = tuple[str, str, str | None]
+"""Concept, assertion and laterality: mentions that agree in these say the same."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,29 +143,40 @@ def compare(
     """(added, gone, changed, how many are unchanged), each in the order of the text."""
     old, new = _distinct(before), _distinct(after)
     unchanged = old.keys() & new.keys()
-    gone = [f for key, f in old.items() if key not in unchanged]
-    added = [f for key, f in new.items() if key not in unchanged]
-    changed: list[tuple[StoredFinding, StoredFinding]] = []
-    # another assertion of the same side is a likelier pair than another side
-    for fields in (("laterality",), ("assertion",), ()):
-        for f in list(gone):
-            match = next((g for g in added if _agree(f, g, fields)), None)
-            if match is not None:
-                changed.append((f, match))
-                gone.remove(f)
-                added.remove(match)
+    added, gone, changed = pair(
+        [f for key, f in old.items() if key not in unchanged],
+        [f for key, f in new.items() if key not in unchanged],
+        _meaning,
+    )
     changed.sort(key=lambda pair: pair[1].finding.start)
     return added, gone, changed, len(unchanged)
 
 
-def _distinct(findings: Iterable[StoredFinding]) -> dict[tuple[Any, ...], StoredFinding]:
-    found: dict[tuple[Any, ...], StoredFinding] = {}
+def pair(
+    gone: Sequence[T], added: Sequence[T], meaning: Callable[[T], Meaning]
+) -> tuple[list[T], list[T], list[tuple[T, T]]]:
+    """Of what only one side says: (added, gone, pairs that are the same concept judged otherwise)."""
+    gone, added = list(gone), list(added)
+    changed: list[tuple[T, T]] = []
+    # another assertion of the same side is a likelier pair than another side
+    for fields in ((0, 2), (0, 1), (0,)):
+        for f in list(gone):
+            told = meaning(f)
+            match = next((g for g in added if all(meaning(g)[n] == told[n] for n in fields)), None)
+            if match is not None:
+                changed.append((f, match))
+                gone.remove(f)
+                added.remove(match)
+    return added, gone, changed
+
+
+def _distinct(findings: Iterable[StoredFinding]) -> dict[Meaning, StoredFinding]:
+    found: dict[Meaning, StoredFinding] = {}
     for f in findings:
-        found.setdefault((f.finding.concept.id, *(getattr(f.finding, name) for name in FIELDS)), f)
+        found.setdefault(_meaning(f), f)
     return found
 
 
-def _agree(one: StoredFinding, other: StoredFinding, fields: Sequence[str]) -> bool:
-    return one.finding.concept.id == other.finding.concept.id and all(
-        getattr(one.finding, name) == getattr(other.finding, name) for name in fields
-    )
+def _meaning(stored: StoredFinding) -> Meaning:
+    f = stored.finding
+    return f.concept.id, f.assertion, f.laterality

@@ -17,9 +17,9 @@ import math
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from distributed import KilledWorker
 
@@ -29,10 +29,11 @@ from dicomnlp.logs import Event, describe, log
 from dicomnlp.model import Processed, State, StoredObject
 from dicomnlp.store.database import Database
 from dicomnlp.store.prepared import Prepared
-from dicomnlp.store.queue import take_pending
 from dicomnlp.store.reprocess import Run, read_run
+from dicomnlp.work.archive import ReadBy
 from dicomnlp.work.engine import ANSWER_SECONDS, Engine, EngineError, Function
 from dicomnlp.work.pace import BATCH_SECONDS, Pace, Pause, divide
+from dicomnlp.work.pending import Pending
 from dicomnlp.work.process import process, readings
 from dicomnlp.work.saving import Saver
 
@@ -105,6 +106,22 @@ def work_through(
         )
 
 
+class Queue(Protocol):
+    """Where objects come from and results go: `Pending`, or what is done beside it."""
+
+    @property
+    def saver(self) -> Saver:
+        """Where results go."""
+
+    def take(
+        self, *, maximum_objects: int, maximum_bytes: int, exclude: Collection[int], arrivals_only: bool
+    ) -> list[StoredObject]:
+        """The next objects, see `store.queue.take_pending`."""
+
+    def read_by(self) -> ReadBy:
+        """What they are to be read by."""
+
+
 class Dispatcher:
     """The loop, and all that is known only while it runs.
 
@@ -116,6 +133,8 @@ class Dispatcher:
         What a worker does to objects; by default `process` with what the settings say.
     check_role
         Raises when another process may have become the dispatcher.
+    queue
+        Where objects come from; by default those that are pending in the database.
     """
 
     def __init__(
@@ -124,10 +143,13 @@ class Dispatcher:
         database: Database,
         function: Function | None = None,
         check_role: Callable[[], None] = lambda: None,
+        queue: Queue | None = None,
     ) -> None:
         self._settings = settings
         self._check_role = check_role
-        self._database = database
+        self._queue = queue or Pending(database, settings.work.maximum_attempts)
+        self._read_by: ReadBy | None = None
+        """What the engine's workers are known to be able to read by."""
         self._function = function or functools.partial(
             process,
             fallbacks=tuple(settings.extract.character_set_fallbacks),
@@ -149,7 +171,7 @@ class Dispatcher:
         self._suspects: deque[StoredObject] = deque()
         """Objects to be run alone."""
         self._suspect_last = False
-        self._saver = Saver(database, settings.work.maximum_attempts)
+        self._saver = self._queue.saver
         self._settled = threading.Event()
         """A task is done."""
         self._watched = self._enough_workers = 0.0
@@ -210,10 +232,18 @@ class Dispatcher:
             return
         self._suspects += self._saver.save()
         if self._engine is not None:
+            self._look_up(self._engine)
             self._place_suspects(self._engine)
             self._place_batches(self._engine)
             self._place_slow(self._engine)
         self._database_pause.reset()
+
+    def _look_up(self, engine: Engine) -> None:
+        """See what objects are to be read by, and whether the workers can."""
+        read_by = self._queue.read_by()
+        if read_by != self._read_by:
+            engine.check_pack(read_by)
+            self._read_by = read_by
 
     def _wait(self) -> None:
         """Until a task is done, or for `POLL_SECONDS`.
@@ -241,7 +271,7 @@ class Dispatcher:
             log(Event.ENGINE_RESTARTED, reason_code=error.reason_code)
         if self._engine is not None:
             self._engine.close()
-        self._engine = None
+        self._engine, self._read_by = None, None
         self._workers, self._retired, self._ended = set(), set(), set()
         for task in self._tasks:
             self._again(task)
@@ -361,8 +391,7 @@ class Dispatcher:
             return False
         work = self._settings.work
         maximum_objects, maximum_bytes = self._pace.limits(work.batch_objects, work.batch_bytes)
-        objects = take_pending(
-            self._database,
+        objects = self._queue.take(
             maximum_objects=batches * maximum_objects,
             maximum_bytes=batches * maximum_bytes,
             exclude=self._held(),
@@ -389,7 +418,8 @@ class Dispatcher:
         self, engine: Engine, address: str, batch: list[StoredObject], *, alone: bool, is_slow: bool = False
     ) -> None:
         started = None if any(task.address == address for task in self._tasks) else time.monotonic()
-        task = _Task(batch, address, alone, engine.submit(batch, address), is_slow, started)
+        assert self._read_by is not None
+        task = _Task(batch, address, alone, engine.submit(batch, address, self._read_by), is_slow, started)
         self._tasks.append(task)
         task.future.add_done_callback(lambda _future: self._settled.set())
 

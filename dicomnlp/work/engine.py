@@ -25,6 +25,7 @@ from dicomnlp.config import Settings
 from dicomnlp.errors import ConfigurationError, DicomnlpError, LanguagePackError
 from dicomnlp.model import Processed, StoredObject
 from dicomnlp.work import preload
+from dicomnlp.work.archive import ReadBy
 
 Function = Callable[[Sequence[StoredObject]], list[Processed]]
 """What a task does to one or more objects, see `process.process`; picklable, pure, and never raising."""
@@ -124,7 +125,7 @@ class Engine:
         try:
             with self._given_up_on_stop():
                 self._start()
-                self._check_pack()
+                self.check_pack(ReadBy())
         except BaseException:
             self.close()
             raise
@@ -193,13 +194,23 @@ class Engine:
         self._stack.callback(self._close_cluster)
         return self._cluster, security
 
-    def _check_pack(self) -> None:
+    def check_pack(self, read_by: ReadBy) -> None:
+        """Have a worker try whether it can read by a pipeline.
+
+        Raises
+        ------
+        EngineError
+            No worker answers.
+        LanguagePackError
+            The pack of the default language can't be used.
+        """
         try:
             refusal = self._client.submit(
-                preload.prepare,
+                preload.check,
                 self._settings.logs.level,
                 self._settings.analyse.language,
                 str(self._settings.overlays or ""),
+                read_by,
                 pure=False,
             ).result(timeout=START_SECONDS)
         except Exception as error:  # noqa: BLE001  whatever it is, nothing can be done with these workers
@@ -233,9 +244,11 @@ class Engine:
             if w["status"] == "running"
         }
 
-    def submit(self, batch: Sequence[StoredObject], address: str) -> Any:
+    def submit(self, batch: Sequence[StoredObject], address: str, read_by: ReadBy) -> Any:
         """Send `batch` to the worker at `address`; the Dask future of a `preload.Done`."""
-        return self._client.submit(self._task, list(batch), workers=[address], allow_other_workers=False, pure=False)
+        return self._client.submit(
+            self._task, list(batch), read_by, workers=[address], allow_other_workers=False, pure=False
+        )
 
     def end_worker(self, address: str) -> None:
         """Kill the worker process at `address`, whatever it is doing; its nanny starts another."""

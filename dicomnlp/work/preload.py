@@ -8,18 +8,22 @@ import logging
 import os
 import resource
 import signal
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from distributed import get_worker
+
 from dicomnlp import logs
-from dicomnlp.analyse import load_pack, refused_overlays, use_overlays
+from dicomnlp.analyse import Source, load_pack, refused_overlays, use_source
 from dicomnlp.errors import LanguageNotSupportedError, LanguagePackError
 from dicomnlp.model import Processed, StoredObject
 from dicomnlp.store.prepared import Prepared, prepare_rows
+from dicomnlp.work.archive import ReadBy, Unpacked
 
 _ONE_AT_A_TIME = threading.Lock()
 """The timer that bounds an object is the process's only one, and a language pack's pipeline is not made for threads."""
@@ -66,7 +70,11 @@ def prepare(level: str, language: str, overlays: str = "") -> str | None:
     """
     logs.configure(level, part="worker")
     silence_distributed()
-    use_overlays(Path(overlays) if overlays else None)
+    return _load(Source(overlays=Path(overlays) if overlays else None), language)
+
+
+def _load(source: Source, language: str) -> str | None:
+    use_source(source)
     try:
         load_pack(language)
         for faults in refused_overlays().values():
@@ -78,6 +86,31 @@ def prepare(level: str, language: str, overlays: str = "") -> str | None:
         logs.take_over()  # libraries that the pack imports bring log handlers of their own
         silence_distributed()
     return None
+
+
+def check(level: str, language: str, overlays: str, read_by: ReadBy) -> str | None:
+    """As `prepare`, for a pipeline: why its pack of `language` can't be used; None when it can."""
+    refusal = prepare(level, language, overlays)
+    if not read_by.archive:
+        return refusal
+    with _ONE_AT_A_TIME:
+        return _load(_source(read_by, overlays), language)
+
+
+def _source(read_by: ReadBy, overlays: str) -> Source:
+    if not read_by.archive:
+        return Source(overlays=Path(overlays) if overlays else None)
+    return _unpacked().source_of(read_by.sha256, read_by.archive)
+
+
+@functools.cache
+def _unpacked() -> Unpacked:
+    """What this process has been sent, in the folder that goes with its worker."""
+    try:
+        folder = Path(get_worker().local_directory)
+    except ValueError:  # it is none
+        return Unpacked()
+    return Unpacked(Path(tempfile.mkdtemp(prefix="pipelines-", dir=folder)))
 
 
 def dask_setup(worker: Any) -> None:
@@ -112,13 +145,16 @@ def _bound_memory(limit: int | None) -> None:
 def run(
     function: Callable[[Sequence[StoredObject]], list[Processed]],
     batch: Sequence[StoredObject],
+    read_by: ReadBy,
     *,
     timeout_seconds: float,
     level: str,
     language: str,
     overlays: str = "",
 ) -> Done:
-    """Apply `function` to each object of `batch`; the process is ended if one takes longer than `timeout_seconds`.
+    """Apply `function` to each object of `batch`, reading by `read_by`.
+
+    The process is ended if one takes longer than `timeout_seconds`.
 
     It is also ended if one needs more memory than the process may have: others may have filled it before, so whose
     fault it was is to be found out in an empty one.
@@ -130,10 +166,11 @@ def run(
     results: list[Processed | Prepared] = []
     started = time.monotonic()
     with _ONE_AT_A_TIME:
+        use_source(_source(read_by, overlays))
         for stored in batch:
             signal.setitimer(signal.ITIMER_REAL, timeout_seconds)
             try:
-                results += [_prepared(result) for result in function([stored])]
+                results += [_prepared(replace(r, generation=read_by.generation)) for r in function([stored])]
             except MemoryError:
                 os.kill(os.getpid(), signal.SIGKILL)
             finally:

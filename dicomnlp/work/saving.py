@@ -1,6 +1,7 @@
 """Results and losses on their way into the database: none is dropped while the database fails."""
 
 from collections import deque
+from collections.abc import Sequence
 
 from dicomnlp.errors import DatabaseError
 from dicomnlp.logs import Event, describe, log
@@ -59,7 +60,7 @@ class Saver:
         again = []
         while self.losses:
             stored, reason_code = self.losses[0]
-            ended = record_lost(self._database, [stored.object_id], reason_code, self._maximum_attempts)
+            ended = self._lose(stored, reason_code)
             self.losses.popleft()
             if ended:
                 log(
@@ -76,7 +77,7 @@ class Saver:
     def _save_first(self) -> None:
         batch = self.results[0]
         try:
-            save_processed(self._database, batch)
+            self._write(batch)
         except Exception as error:
             if isinstance(error, DatabaseError) and error.reason_code != _UNSPECIFIC:
                 raise
@@ -88,6 +89,7 @@ class Saver:
                 self._save_substitute(batch[0])
         else:
             self.results.popleft()
+            self._settled(batch)
 
     def _save_substitute(self, result: Processed | Prepared) -> None:
         """Save in place of `result` that it can't be saved; if that fails too, it is the database's fault."""
@@ -97,10 +99,23 @@ class Saver:
             result.pipeline,
             reason_code="not_storable",
             character_set_override=result.character_set_override,
+            generation=result.generation,
         )
-        save_processed(self._database, [substitute])
+        self._write([substitute])
         try:
-            save_processed(self._database, [result])
+            self._write([result])
         except Exception as error:  # noqa: BLE001  the object stays as the substitute says
             log(Event.OBJECT_CRASHED, object_id=result.object_id, **describe(error))
         self.results.popleft()
+        self._settled([result])
+
+    def _write(self, results: Sequence[Processed | Prepared]) -> None:
+        """Save results, in one transaction."""
+        save_processed(self._database, results)
+
+    def _settled(self, results: Sequence[Processed | Prepared]) -> None:
+        """Nothing of these is left to be done."""
+
+    def _lose(self, stored: StoredObject, reason_code: str) -> bool:
+        """Count an attempt that ended with the loss of its worker; whether it was the last."""
+        return bool(record_lost(self._database, [stored.object_id], reason_code, self._maximum_attempts))

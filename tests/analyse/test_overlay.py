@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dicomnlp.analyse import analyse, load_pack, pipeline_name, refused_overlays, use_overlays
-from dicomnlp.analyse.engine import loaded
+from dicomnlp.analyse.engine import loaded, loaded_by
 from dicomnlp.analyse.overlay import lay
 from dicomnlp.analyse.pack import read_pack
 from dicomnlp.model import Assertion, Narrative, SectionName
@@ -100,10 +100,10 @@ def _small(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         (folder / f"{name}.toml").unlink()  # they take longest to load, and no overlay touches them
     monkeypatch.setattr("dicomnlp.analyse.pack.LANGUAGES", folder.parent)
     monkeypatch.setattr("dicomnlp.analyse.engine.read_pack", lambda path: read_pack(path, folder.parent / "labels"))
-    loaded.cache_clear()
+    loaded_by.cache_clear()
     yield
     use_overlays(None)
-    loaded.cache_clear()
+    loaded_by.cache_clear()
 
 
 def test_an_overlay_adds_terms_cues_headings_and_concepts(tmp_path: Path) -> None:
