@@ -148,10 +148,11 @@ class Year:
             [exam] = chance.choices(able, weights)
             day = author.day(1, 364)
             kind, planting = near_miss(author, exam, day) if chance.random() < NEAR else ("", Planting())
-            document = author.report(exam, day, planting)
+            sides = author.pen.side()
+            document = author.report(exam, day, planting, sides=sides)
             if kind:
                 said = " | ".join([*planting.parts.values(), *planting.say, *planting.advice, planting.indication])
-                author.plant(kind, document, fill(said, planting.places), near=True)
+                author.plant(kind, document, said, sides=sides, places=planting.places, near=True)
 
 
 def near_miss(author: Author, exam: str, day: dt.date) -> tuple[str, Planting]:
@@ -184,4 +185,3 @@ def near_miss(author: Author, exam: str, day: dt.date) -> tuple[str, Planting]:
 def group(exam: str) -> str:
     """What examinations it could be taken for."""
     return GROUPS.get(exam, exam)
-

@@ -75,9 +75,7 @@ def _add_header(dataset: Dataset, document: Document) -> None:
     dataset.StudyDate = dataset.ContentDate = f"{document.day:%Y%m%d}"
     dataset.StudyTime = "060000"
     dataset.ContentTime = f"{document.minutes // 60 % 24:02}{document.minutes % 60:02}00"
-    dataset.Modality = (
-        exam["modality"] if document.is_image else "DOC" if document.route == "damaged" else "SR"
-    )
+    dataset.Modality = exam["modality"] if document.is_image else "DOC" if document.route == "damaged" else "SR"
     dataset.SeriesNumber, dataset.InstanceNumber = document.number, 1
     dataset.Manufacturer, dataset.InstitutionName = "dicomnlp", "YEAR HOSPITAL"
     dataset.BodyPartExamined = exam["body_part"]

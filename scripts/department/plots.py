@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from department.records import Course, Document, Planted
-from department.wording import Pen, Planting, exams, fill
+from department.wording import Pen, Planting, exams, fill, side_places
 
 Wording = TypeVar("Wording")
 LAYOUTS = ("items", "containers", "one")
@@ -105,9 +105,18 @@ class Author:
         return document
 
     def plant(
-        self, kind: str, document: Document, wording: str, *, near: bool = False, allowed: Sequence[str] = (), **facts: Any
+        self,
+        kind: str,
+        document: Document,
+        wording: str,
+        *,
+        near: bool = False,
+        allowed: Sequence[str] = (),
+        sides: tuple[str, str] | None = None,
+        places: Mapping[str, str] | None = None,
+        **facts: Any,
     ) -> None:
-        """Note what was planted."""
+        """Note what was planted; places in `wording` are filled."""
         self.course.planted.append(
             Planted(
                 kind=kind,
@@ -115,7 +124,7 @@ class Author:
                 sop_instance_uid=document.sop_instance_uid,
                 patient_id=document.patient.patient_id,
                 language=document.patient.language,
-                wording=wording,
+                wording=fill(wording, {**side_places(*sides), **(places or {})} if sides else places or {}),
                 near=near,
                 facts={"exam": document.exam, "day": f"{document.day:%Y-%m-%d}", **facts},
                 allowed=tuple(allowed),
@@ -149,7 +158,11 @@ def follow_up(author: Author, *, state: str, how: str = "report") -> None:
     }[state]()
     size, size_words = author.lesion(variant)
     sides = pen.side()
-    places = {"size": size_words, "procedure": fill(chance.choice(variant["procedure"]), {"side": sides[0]}), "when": when}
+    places = {
+        "size": size_words,
+        "procedure": fill(chance.choice(variant["procedure"]), {"side": sides[0]}),
+        "when": when,
+    }
     places["Procedure"] = places["procedure"][0].upper() + places["procedure"][1:]
     advice = fill(author.turned(pen.stories["advice"]["firm"]), places)
     document = author.report(
@@ -184,7 +197,11 @@ def follow_up(author: Author, *, state: str, how: str = "report") -> None:
     elif how == "unrelated":
         later = day + dt.timedelta(days=chance.randint(least, most))
         # not what was asked for: another region, or the same by another modality
-        other = "ct_head" if variant["close"] not in {"ct_head", "mr_brain"} and variant["exam"] != "ct_head" else "xr_chest"
+        other = (
+            "ct_head"
+            if variant["close"] not in {"ct_head", "mr_brain"} and variant["exam"] != "ct_head"
+            else "xr_chest"
+        )
         author.report(other, later, Planting(), quiet=True)
     author.plant("follow_up", document, advice, allowed=variant.get("allowed", ()), **facts)
 
@@ -225,7 +242,8 @@ def critical(author: Author, *, documented: bool) -> None:
     author.plant(
         "critical",
         document,
-        fill(say, {"Side": sides[0].capitalize(), "side": sides[0]}),
+        say,
+        sides=sides,
         concept=variant["concept"],
         category=variant["category"],
         documented=documented,
@@ -254,7 +272,7 @@ def laterality_order(author: Author, *, by_image: bool = False) -> None:
         sided = "L" if sides[0] in {"left", "左"} else "R"
         author.image(variant["exam"], document.day, study=document.study, sided=sided, description=document.description)
     kind = "laterality_image" if by_image else "laterality_order"
-    author.plant(kind, document, fill(say, {"Other": sides[1].capitalize(), "other": sides[1]}), side=sides[0])
+    author.plant(kind, document, say, sides=sides)
 
 
 def variant_description(pen: Pen, exam: str, *, ordered: bool) -> str:
@@ -273,7 +291,9 @@ def laterality_missing(author: Author) -> None:
     document = author.report(
         variant["exam"],
         author.day(3, 360),
-        Planting(parts=parts, say=[say], technique=chance.choice(variant["technique"]), description=variant["description"]),
+        Planting(
+            parts=parts, say=[say], technique=chance.choice(variant["technique"]), description=variant["description"]
+        ),
     )
     author.plant("laterality_missing", document, say)
 
@@ -295,7 +315,8 @@ def laterality_sections(author: Author) -> None:
     author.plant(
         "laterality_sections",
         document,
-        fill(say, {"Other": sides[1].capitalize(), "other": sides[1]}),
+        say,
+        sides=sides,
         # what is found is found, whichever the side
         allowed=["guidance"] if variant["exam"] == "ct_chest" and index == 0 else [],
     )
@@ -346,7 +367,8 @@ def sections(author: Author) -> None:
     author.plant(
         "sections",
         document,
-        f"{find} | {fill(say, {'Side': sides[0].capitalize(), 'side': sides[0]})}",
+        f"{find} | {say}",
+        sides=sides,
         allowed=["critical"] if "pneumothorax" in say or "气胸" in say else [],
     )
 
@@ -356,16 +378,25 @@ def coded(author: Author) -> None:
     pen, chance = author.pen, author.chance
     variant = author.variant("coded")
     size, size_words = author.lesion(variant)
+    sides, places = pen.side(), {"size": size_words}
     stated = size + chance.choice([-1, 1]) * max(4, round(size * chance.uniform(0.3, 0.6)))
     find = author.turned(variant["find"])
     document = author.report(
         variant["exam"],
         author.day(3, 360),
-        Planting(parts={variant["part"]: find}, say=[chance.choice(variant["say"])], places={"size": size_words}),
+        Planting(parts={variant["part"]: find}, say=[chance.choice(variant["say"])], places=places),
+        sides=sides,
         coded=((tuple(variant["coded"]), float(stated)),),
     )
     author.plant(
-        "coded", document, fill(find, {"size": size_words}), allowed=variant["allowed"], text=size, tree=stated
+        "coded",
+        document,
+        find,
+        sides=sides,
+        places=places,
+        allowed=variant["allowed"],
+        text=size,
+        tree=stated,
     )
 
 
@@ -377,7 +408,7 @@ def category(author: Author) -> None:
     document = author.report(
         "mammogram", author.day(3, 360), Planting(parts={variant["part"]: find}, say=[say]), sides=sides
     )
-    author.plant("category", document, f"{find} | {say}", allowed=variant["allowed"])
+    author.plant("category", document, f"{find} | {say}", sides=sides, allowed=variant["allowed"])
 
 
 def order_complete(author: Author) -> None:
@@ -385,7 +416,10 @@ def order_complete(author: Author) -> None:
     variant = author.variant("order_complete")
     say = author.turned(variant["say"])
     document = author.report(
-        variant["exam"], author.day(3, 360), Planting(say=[say], keep=variant["keep"], technique=_plain(author, variant)), quiet=True
+        variant["exam"],
+        author.day(3, 360),
+        Planting(say=[say], keep=variant["keep"], technique=_plain(author, variant)),
+        quiet=True,
     )
     author.plant("order_complete", document, " / ".join(variant["keep"]))
 
@@ -397,7 +431,11 @@ def order_limited(author: Author) -> None:
     document = author.report(
         variant["exam"],
         author.day(3, 360),
-        Planting(say=[say], described_as=variant["as"], technique=author.pen.one(author.pen.words["exams"][variant["as"]]["technique"])),
+        Planting(
+            say=[say],
+            described_as=variant["as"],
+            technique=author.pen.one(author.pen.words["exams"][variant["as"]]["technique"]),
+        ),
     )
     author.plant("order_limited", document, say)
 
@@ -412,7 +450,7 @@ def size(author: Author) -> None:
     variant = author.variant("size")
     now, _ = author.lesion(variant)
     before, style = now + chance.randint(3, 9), pen.style()
-    places = {"size": pen.size(now, style=style), "was": pen.size(before, style=style)}
+    sides, places = pen.side(), {"size": pen.size(now, style=style), "was": pen.size(before, style=style)}
     find = author.turned(variant["find"])
     document = author.report(
         variant["exam"],
@@ -423,8 +461,9 @@ def size(author: Author) -> None:
             places=places,
             compared=author.day(400, 700),
         ),
+        sides=sides,
     )
-    author.plant("size", document, fill(find, places), allowed=variant["allowed"], now=now, before=before)
+    author.plant("size", document, find, sides=sides, places=places, allowed=variant["allowed"], now=now, before=before)
 
 
 def preliminary(author: Author) -> None:
@@ -435,12 +474,15 @@ def preliminary(author: Author) -> None:
     first = author.report(
         variant["exam"],
         day,
-        Planting(parts={variant["part"]: chance.choice(variant["preliminary"])}, say=[chance.choice(variant["preliminary_say"])]),
+        Planting(
+            parts={variant["part"]: chance.choice(variant["preliminary"])},
+            say=[chance.choice(variant["preliminary_say"])],
+        ),
         sides=sides,
         preliminary=True,
         minutes=minutes,
     )
-    find, say = chance.choice(variant["find"]), chance.choice(variant["say"])
+    find, say = chance.choice(list(zip(variant["find"], variant["paired"], strict=True)))
     document = author.report(
         variant["exam"],
         day,
@@ -453,7 +495,8 @@ def preliminary(author: Author) -> None:
     author.plant(
         "preliminary",
         document,
-        fill(f"{find} | {say}", {"side": sides[0], "Side": sides[0].capitalize()}),
+        f"{find} | {say}",
+        sides=sides,
         allowed=variant.get("allowed", ()),
         preliminary=first.sop_instance_uid,
     )
@@ -468,13 +511,15 @@ def guidance(author: Author) -> None:
     variant = author.variant("guidance")
     millimetres, size_words = author.lesion(variant)
     find, say = author.turned(variant["find"]), chance.choice(variant["say"])
+    sides, places = author.pen.side(), {"size": size_words}
     document = author.report(
         variant["exam"],
         author.day(3, 360),
-        Planting(parts={variant["part"]: find}, say=[say], places={"size": size_words}),
+        Planting(parts={variant["part"]: find}, say=[say], places=places),
+        sides=sides,
     )
     author.plant(
-        "guidance", document, fill(find, {"size": size_words}), guideline=variant["guideline"], size=millimetres
+        "guidance", document, find, sides=sides, places=places, guideline=variant["guideline"], size=millimetres
     )
 
 

@@ -122,12 +122,12 @@ class Pen:
         own = self.words["exams"][exam]
         described = self.words["exams"][planting.described_as or exam]
         side, other = sides
-        places = {**_sides(side, other), **planting.places}
+        places = {**side_places(side, other), **planting.places}
         parts, say, close = dict(planting.parts), list(planting.say), self._closing(own)
         if not parts and not say and not quiet and self.chance.random() < ASIDE:
             aside = self.chance.choice(own["aside"])
             # of an examination without a side, any
-            aside_places = places if own.get("sided") else {**places, **_sides(*self.side())}
+            aside_places = places if own.get("sided") else {**places, **side_places(*self.side())}
             parts = {aside["part"]: fill(aside["find"], aside_places)}
             say = [fill(aside["say"], aside_places)]
             close = aside.get("close", close)
@@ -158,9 +158,7 @@ class Pen:
         plain = self.one(exam["indication"])
         if self.chance.random() > AGED:
             return plain
-        return fill(
-            self.one(self.words["aged"]), {"indication": plain, "age": str(age), "person": self.person(sex)}
-        )
+        return fill(self.one(self.words["aged"]), {"indication": plain, "age": str(age), "person": self.person(sex)})
 
     def _comparison(self, day: dt.date | None) -> str:
         if day is None:
@@ -184,7 +182,8 @@ def fill(pattern: str, places: Mapping[str, str]) -> str:
     return pattern
 
 
-def _sides(side: str, other: str) -> dict[str, str]:
+def side_places(side: str, other: str) -> dict[str, str]:
+    """What fills the places that name a side."""
     return {
         "side": side,
         "Side": side.capitalize(),
