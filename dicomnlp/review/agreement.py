@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from dicomnlp.model import Acuity, Assertion, Change, Finding, Laterality, SectionName, Severity
 from dicomnlp.remarks import Discrepancy, DiscrepancyKind
-from dicomnlp.review.case import HELD, Case, kinds_of, lengths, one_side, opposite, same_site
+from dicomnlp.review.case import HELD, Case, kinds_of, lengths, one_side, opposite, same_site, sites_meet
 from dicomnlp.review.contradiction_rules import contradiction_rules
 from dicomnlp.review.orders import sides_in
 
@@ -96,11 +96,10 @@ def _denies(case: Case, denial: Finding, stated: Finding) -> bool:
         return False
     if denial.severity is not None or denial.change is not None or denial.measurements:
         return False
-    at_one_site = same_site(denial, stated)
-    if at_one_site is False or (at_one_site is None and denial.anatomy is not None and stated.anatomy is None):
-        return False
-    if at_one_site is None and not _has_own_site(stated):
-        return False
+    if not (same_site(denial, stated) or (_has_own_site(stated) and _near(denial, stated))):
+        # of one that names no site, a denial in general is about it only if its kind is of one place
+        if denial.anatomy is not None or not _has_own_site(stated):
+            return False
     if denial.laterality not in {None, Laterality.BILATERAL, stated.laterality}:
         return False
     if len(sides_in(case.sentence_around(denial.start, denial.end))) == 1 and denial.laterality is None:
@@ -109,6 +108,17 @@ def _denies(case: Case, denial: Finding, stated: Finding) -> bool:
     first = min([denial.start, *(c.start for c in denial.cues if c.start > denial.start - 80)])
     last = max([denial.end, *(c.end for c in denial.cues if c.end < denial.end + 80)])
     return not contradiction_rules().agreement.narrowing_pattern.search(case.text, first, last)
+
+
+def _near(one: Finding, other: Finding) -> bool:
+    """Whether the rules say that one thing may be said to be at either site."""
+    if one.anatomy is None or other.anatomy is None:
+        return False
+    a, b = one.anatomy.id, other.anatomy.id
+    for group in contradiction_rules().agreement.near_sites:
+        if all(any(sites_meet(site, of) for of in group) for site in (a, b)):
+            return True
+    return False
 
 
 def _has_own_site(finding: Finding) -> bool:

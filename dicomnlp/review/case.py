@@ -147,8 +147,13 @@ def same_site(one: Finding, other: Finding) -> bool | None:
     """Whether two findings are of one site, or of a site and its part, sides aside; None where one names none."""
     if one.anatomy is None or other.anatomy is None:
         return None if (one.anatomy is None) != (other.anatomy is None) else True
-    a, b = one.anatomy.id, other.anatomy.id
-    return unsided(b) in parts_of(a) or unsided(a) in parts_of(b)
+    return sites_meet(one.anatomy.id, other.anatomy.id)
+
+
+@functools.lru_cache(8192)
+def sites_meet(one: str, other: str) -> bool:
+    """Whether one site is the other or a part of it, sides aside."""
+    return unsided(other) in parts_of(one) or unsided(one) in parts_of(other)
 
 
 def lengths(finding: Finding, temporality: Temporality = Temporality.CURRENT) -> list[Measurement]:

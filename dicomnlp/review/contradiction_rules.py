@@ -73,6 +73,7 @@ class AgreementRules(Rules):
 
     generic: frozenset[Name]
     anywhere: frozenset[Name]
+    near_sites: tuple[frozenset[Name], ...]
     alike: tuple[frozenset[Name], ...]
     families: tuple[Name, ...]
     narrowing: Words
@@ -87,6 +88,20 @@ class AgreementRules(Rules):
     def explained_pattern(self) -> "re.Pattern[str]":
         """Any of `explained`."""
         return re.compile(words_pattern(self.explained), re.IGNORECASE)
+
+
+class ChangeWords(Rules):
+    """``[change_words]``: how a change of size is put."""
+
+    increased: Words
+    decreased: Words
+    stable: Words
+
+    @cached_property
+    def patterns(self) -> dict[Change, "re.Pattern[str]"]:
+        """The words of each change."""
+        words = {Change.INCREASED: self.increased, Change.DECREASED: self.decreased, Change.STABLE: self.stable}
+        return {change: re.compile(words_pattern(w), re.IGNORECASE) for change, w in words.items()}
 
 
 class SizeRules(Rules):
@@ -132,8 +147,9 @@ class CompleteExamination(Rules):
 
     @cached_property
     def element_patterns(self) -> dict[str, "re.Pattern[str]"]:
-        """Each element's words."""
-        return {name: re.compile(words_pattern(words), re.IGNORECASE) for name, words in self.elements.items()}
+        """Each element's words, Latin ones in the plural, too."""
+        plural = {name: [*words, *(f"{w}s" for w in words if w.isascii())] for name, words in self.elements.items()}
+        return {name: re.compile(words_pattern(words), re.IGNORECASE) for name, words in plural.items()}
 
 
 class ContradictionRules(Rules):
@@ -144,6 +160,7 @@ class ContradictionRules(Rules):
     sex: SexRules
     age: AgeRules
     agreement: AgreementRules
+    change_words: ChangeWords
     sizes: SizeRules
     order_words: OrderWords
     complete_examinations: dict[Name, CompleteExamination]

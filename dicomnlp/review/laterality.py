@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 
+from dicomnlp.analyse.names import find_concepts, states_normality
 from dicomnlp.model import Assertion, CodedFinding, CodedMeasurement, Finding, Laterality, Temporality
 from dicomnlp.remarks import Discrepancy, DiscrepancyKind, Place, PlaceKind
-from dicomnlp.review.case import HELD, Case, one_side, opposite, parts_of, unsided, within, words_pattern
+from dicomnlp.review.case import HELD, Case, kinds_of, one_side, opposite, parts_of, unsided, within, words_pattern
 from dicomnlp.review.contradiction_rules import contradiction_rules
 from dicomnlp.review.orders import Order, any_side, exam_statements, orders, parts_in, sides_in
 
@@ -103,6 +104,7 @@ def missing_side(case: Case) -> Iterator[Discrepancy]:
         for f in case.stated
         if f.assertion is Assertion.PRESENT
         and f.laterality is None
+        and not states_normality(f.concept.id)
         and (f.anatomy is None or unsided(f.anatomy.id) in sites)
         and (f.critical or f.measurements or f.anatomy is not None)
     ]
@@ -141,10 +143,20 @@ def _side_of(item: CodedFinding | CodedMeasurement) -> Laterality | None:
 
 def _is_named(finding: Finding, item: CodedFinding | CodedMeasurement) -> bool:
     """Whether the item is about what the finding is about: by the finding's code, or that of its site."""
-    codes = {(v.scheme, v.value) for _, v in item.modifiers}
     if isinstance(item, CodedFinding):
-        return (finding.concept.scheme, finding.concept.code) == (item.value.scheme, item.value.value)
+        named = _concept_called(item.value.meaning)
+        return (finding.concept.scheme, finding.concept.code) == (item.value.scheme, item.value.value) or (
+            named is not None and finding.concept.id in kinds_of(named)
+        )
+    codes = {(v.scheme, v.value) for _, v in item.modifiers}
     return bool(finding.anatomy and (finding.anatomy.scheme, finding.anatomy.code) in codes and finding.measurements)
+
+
+@lru_cache(1024)
+def _concept_called(meaning: str) -> str | None:
+    """The concept that a pack calls so in any language; None where none is called exactly so."""
+    found = next(iter(find_concepts(meaning, "en", 1)), None)
+    return found.id if found is not None and " ".join(meaning.casefold().split()) in found.words else None
 
 
 def _meaning(item: CodedFinding | CodedMeasurement) -> str:

@@ -1,5 +1,6 @@
 """Numbers that don't agree: sizes with the words for their change, and measured items with the text."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
@@ -8,6 +9,7 @@ from dicomnlp.remarks import Discrepancy, DiscrepancyKind, Place, PlaceKind
 from dicomnlp.review.agreement import is_slip
 from dicomnlp.review.case import HELD, Case, lengths
 from dicomnlp.review.contradiction_rules import contradiction_rules
+from dicomnlp.review.denial import is_denied
 
 _TO_MILLIMETRES = {"mm": 1.0, "cm": 10.0, "m": 1000.0}
 _VOLUMES = {"ml": 1.0, "cm3": 1.0, "mm3": 0.001, "l": 1000.0}
@@ -74,6 +76,38 @@ def _change_words(case: Case, finding: Finding, start: int, end: int) -> tuple[i
     while first < last and case.text[first].isspace():
         first += 1
     return first, last
+
+
+def prior_size_of_others(case: Case) -> Iterator[Discrepancy]:
+    """As `prior_size`, of what no finding is made: both sizes and one word for a change in a sentence."""
+    owned = {m.start for f in case.analysis.findings for m in f.measurements}
+    free = [m for m in case.analysis.measurements if m.kind == "size" and m.unit == "mm" and m.start not in owned]
+    for before in (m for m in free if m.temporality is Temporality.PRIOR):
+        first, last = case.sentence_bounds(before.start, before.end)
+        sizes = [m for m in case.analysis.measurements if m.unit == "mm" and first <= m.start < last]
+        now = [m for m in sizes if m.temporality is Temporality.CURRENT and m in free]
+        changes = {c: found for c, p in _changes().items() if (found := p.search(case.text, first, last))}
+        if len(sizes) != 2 or len(now) != 1 or len(changes) != 1 or len(now[0].values) != len(before.values):
+            continue
+        if not any(s <= before.start < e for s, e in case.stretches):
+            continue
+        change, word = next(iter(changes.items()))
+        rule = _contradicted(change, max(now[0].values), max(before.values))
+        if rule is None or not _all_axes(rule, now[0], before) or is_denied(case, *word.span()):
+            continue
+        facts = (
+            ("change", change.value),
+            ("now", f"{max(now[0].values):g} mm"),
+            ("before", f"{max(before.values):g} mm"),
+        )
+        start, end = min(now[0].start, before.start), max(now[0].end, before.end)
+        yield Discrepancy(
+            DiscrepancyKind.PRIOR_SIZE, rule, 0.75, case.place(*word.span()), case.place(start, end), facts
+        )
+
+
+def _changes() -> dict[Change, "re.Pattern[str]"]:
+    return contradiction_rules().change_words.patterns
 
 
 # --- measured items -------------------------------------------------------------------------------------------------------
