@@ -34,6 +34,7 @@ LIVE_LISTENER_KEYS = frozenset(
 """Of [listener], what can change while it runs."""
 WORK_TABLES = frozenset({"work", "extract", "analyse", "peers", "logs"})
 WATCH_TABLES = frozenset({"watch", "listener", "logs"})
+HL7_TABLES = frozenset({"hl7", "tls", "listener", "logs"})
 WEB_TABLES = frozenset({"web", "oidc", "audit", "tls", "logs"})
 """What counts for these parts: when a key of such a table changes, they drain and start afresh."""
 
@@ -48,12 +49,13 @@ def register(app: typer.Typer) -> None:
     app.command()(serve)
     app.command()(listen)
     app.command()(watch)
+    app.command()(hl7)
     app.command()(work)
     app.command()(web)
 
 
 def serve(context: typer.Context) -> None:
-    """Run everything: DICOM listener, watched folder, analysis and web under one supervisor.
+    """Run everything: DICOM listener, watched folder, HL7 port, analysis and web under one supervisor.
 
     Prints one line "ready ..." when associations and requests are taken. SIGTERM drains and ends with 0.
 
@@ -66,7 +68,8 @@ def serve(context: typer.Context) -> None:
     database = database_of(settings)
     with database.hold("service"):
         watched = ["watch"] if settings.watch_folder else []
-        parts = ["listen"] * settings.listener.processes + [*watched, "work", "web"]
+        messages = ["hl7"] if settings.hl7.port else []
+        parts = ["listen"] * settings.listener.processes + [*watched, *messages, "work", "web"]
         with _in_trail(database, "serve"):
             exit_code = supervise(settings, parts, on_ready=write_line)
     database.close()
@@ -132,6 +135,25 @@ def watch(context: typer.Context, supervised: Supervised = False) -> None:
         database.close()
 
     _run_part(settings, "watch", run, supervised=supervised, restart_tables=WATCH_TABLES)
+
+
+def hl7(context: typer.Context, supervised: Supervised = False) -> None:
+    """Run the HL7 port alone: reports in ORU^R01 messages over MLLP.
+
+    Example: dicomnlp hl7
+    """
+    from dicomnlp.receive.hl7_listener import run_hl7
+
+    settings = settings_of(context)
+    if not settings.hl7.port:
+        raise ConfigurationError("hl7.port: is 0, so there is no port to listen on")
+
+    def run(stop: threading.Event) -> None:
+        database = database_of(settings)
+        run_hl7(settings, database, on_ready=_announce("hl7"), stop=stop)
+        database.close()
+
+    _run_part(settings, "hl7", run, supervised=supervised, restart_tables=HL7_TABLES)
 
 
 def work(context: typer.Context, supervised: Supervised = False) -> None:

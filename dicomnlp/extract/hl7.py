@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from dicomnlp.errors import UnreadableObjectError
+from dicomnlp.extract.character_terms import codec_of
 from dicomnlp.extract.charset import DEFAULT_FALLBACKS, decode_document
 from dicomnlp.model import CharacterSet
 
@@ -235,7 +236,7 @@ def read_separators(data: bytes) -> tuple[Separators, bytes]:
     if not (1 <= len(characters) <= 5 and is_usable):
         raise UnreadableObjectError("The message names no separators (MSH-1, MSH-2).", reason_code="not_hl7")
     # those left out can't come up
-    component, repetition, escape, subcomponent, truncation = characters.ljust(5, "\0")
+    component, repetition, escape, subcomponent, truncation = list(characters.ljust(5, "\0"))
     return Separators(field, component, repetition, escape.strip("\0"), subcomponent, truncation.strip("\0")), data
 
 
@@ -265,9 +266,13 @@ def parse_message(
     """
     separators, data = read_separators(data)
     data = _DESIGNATION.sub(lambda match: b"\x1b" + bytes.fromhex(match[1].decode("ascii")), data)
-    text, used, warnings = decode_document(data, declared_in(data), fallbacks, character_set)
+    declared = declared_in(data)
+    text, used, warnings = decode_document(data, declared, fallbacks, character_set)
     lines, further = _lines(text, separators)
-    codec = used.used if "iso2022" not in used.used else "latin_1"
+    codec = used.used
+    if codec in {"ascii", "iso2022"}:
+        # of what is written as hexadecimal digits the message may hold nothing else by which to tell
+        codec = next((c for c in map(codec_of, declared) if c not in {None, "ascii"}), None) or "utf_8"
     segments = tuple(Segment(line[:3], line, separators, codec) for line in lines)
     return Message(segments, separators, used, tuple(dict.fromkeys((*warnings, *further))))
 

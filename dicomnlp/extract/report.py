@@ -24,6 +24,7 @@ from dicomnlp.model import (
     StoredObject,
     to_json,
 )
+from dicomnlp.terms import HL7_MESSAGE_STORAGE
 
 MAX_WARNINGS = 100
 
@@ -88,7 +89,9 @@ def extract(
     scanned = scan(stored.data, stored.transfer_syntax_uid, max_inflated=max_inflated)
     elements = scanned.elements
     warnings = list(dict.fromkeys(scanned.warnings))
-    character_sets = CharacterSets.of(elements, fallbacks, character_set)
+    # the header of an HL7 message is ours, and in what it declares
+    is_hl7 = stored.sop_class_uid == HL7_MESSAGE_STORAGE
+    character_sets = CharacterSets.of(elements, fallbacks, None if is_hl7 else character_set)
     warnings.extend(character_sets.warnings)
     reader = Reader(character_sets, big_endian=scanned.big_endian)
     warnings.extend(invalid_values(elements, reader))
@@ -102,9 +105,16 @@ def extract(
     measurements: tuple[CodedMeasurement, ...] = ()
     findings: tuple[CodedFinding, ...] = ()
     narrative, state, title, language = Narrative(""), State.NO_TEXT, "", ""
-    document = read_document(elements, sop_class_uid, big_endian=scanned.big_endian, warnings=warnings)
+    document = read_document(
+        elements,
+        sop_class_uid,
+        big_endian=scanned.big_endian,
+        warnings=warnings,
+        fallbacks=fallbacks,
+        character_set=character_set,
+    )
     if document is not None:
-        narrative, state, title, language = document
+        narrative, state, title, language = document[:4]
     elif any(tag in elements for tag in _SR_ROOT_TAGS):
         nodes = walk(elements, reader, warnings)
         studies = {identity.study_instance_uid} | {e.study_instance_uid for e in evidence if e.kind != "pertinent"}
@@ -133,7 +143,7 @@ def extract(
         verification_flag=reader.word(elements, _VERIFICATION_FLAG),
         preliminary_flag=reader.word(elements, _PRELIMINARY_FLAG),
         language=language,
-        character_set=character_sets.summary,
+        character_set=(document and document.character_set) or character_sets.summary,
         items=tuple(node.item for node in nodes),
         measurements=measurements,
         coded_findings=findings,

@@ -27,6 +27,7 @@ from dicomnlp.receive.reasons import Reason
 from dicomnlp.store.database import Database
 from dicomnlp.store.intake import record_arrivals
 from dicomnlp.store.pressure import read_hindrance
+from dicomnlp.terms import HL7_MESSAGE_STORAGE
 
 MAXIMUM_GROUP_OBJECTS: Final = 256
 MAXIMUM_GROUP_BYTES: Final = 67108864
@@ -86,7 +87,8 @@ class Intake:
     def __init__(self, settings: Settings, database: Database) -> None:
         self.maximum_object_bytes = settings.listener.maximum_object_bytes
         """Larger objects are refused."""
-        self._sop_classes = STORAGE_SOP_CLASSES.keys() | set(settings.listener.private_sop_classes)
+        private = {HL7_MESSAGE_STORAGE, *settings.listener.private_sop_classes}
+        self._sop_classes = STORAGE_SOP_CLASSES.keys() | private
         self._database = database
         self._waiting: deque[_Ticket] = deque()
         self._lock = threading.Lock()

@@ -116,6 +116,26 @@ def bind(settings: ListenerSettings, number: int = 0) -> socket.socket:
     """
     host, port = settings.addresses[number].host, settings.addresses[number].port
     table = f"listener.also.{number - 1}" if number else "listener"
+    if settings.processes > 1 and not hasattr(socket, "SO_REUSEPORT"):
+        raise ConfigurationError("listener.processes: several processes can't share a port on this system; set it to 1")
+    return bind_address(host, port, table, is_shared=settings.processes > 1)
+
+
+def bind_address(host: str, port: int, table: str, *, is_shared: bool = False) -> socket.socket:
+    """A socket that listens on an address.
+
+    Parameters
+    ----------
+    table
+        Of the configuration, that names the address: for messages.
+    is_shared
+        Whether other processes of this service listen there, too.
+
+    Raises
+    ------
+    PortInUseError, ConfigurationError
+        As `bind` raises.
+    """
     listening: socket.socket | None = None
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
@@ -123,11 +143,7 @@ def bind(settings: ListenerSettings, number: int = 0) -> socket.socket:
         )[0]
         listening = socket.socket(family, kind, protocol)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if settings.processes > 1:
-            if not hasattr(socket, "SO_REUSEPORT"):
-                raise ConfigurationError(
-                    "listener.processes: several processes can't share a port on this system; set it to 1"
-                )
+        if is_shared:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listening.bind(address)
         listening.listen(_BACKLOG)

@@ -29,6 +29,7 @@ from dicomnlp.store.schema import (
     report_study,
     sop_instance,
 )
+from dicomnlp.terms import HL7_MESSAGE_STORAGE
 
 _LINKS = {t: Inserter(t) for t in (report_study, report_reference, report_accession, report_standing)}
 
@@ -52,6 +53,8 @@ def save_links(connection: Connection, results: Sequence[Prepared], headers: dic
         header, report = headers[r.object_id], r.report
         assert report is not None
         key = {"object_id": r.object_id}
+        # an HL7 message seldom tells its study: its accession number links it to the one that has it
+        own = [] if header.sop_class_uid == HL7_MESSAGE_STORAGE else [header.accession_number]
         rows[report_study] += [
             {**key, "study_instance_uid": uid, "kind": kind}
             for uid, kind in documents.study_links(report, header.study_instance_uid).items()
@@ -62,8 +65,7 @@ def save_links(connection: Connection, results: Sequence[Prepared], headers: dic
             if uid != header.sop_instance_uid
         ]
         rows[report_accession] += [
-            {**key, "accession_number": number}
-            for number in sorted({*report.accession_numbers} - {"", header.accession_number})
+            {**key, "accession_number": number} for number in sorted({*report.accession_numbers} - {"", *own})
         ]
         rows[report_standing].append(
             {
