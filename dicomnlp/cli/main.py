@@ -24,6 +24,7 @@ from dicomnlp.cli import (
     reprocessing,
     searching,
     service,
+    write_back,
 )
 from dicomnlp.cli.context import Context, err
 from dicomnlp.errors import DicomnlpError, UsageError
@@ -63,6 +64,7 @@ objects.register(app)
 queries.register(app)
 searching.register(app)
 exporting.register(app)
+write_back.register(app)
 labelling.register(app)
 evaluation.register(app)
 reprocessing.register(app)

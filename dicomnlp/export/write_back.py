@@ -10,7 +10,7 @@ import datetime as dt
 import enum
 import urllib.parse
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -278,7 +278,7 @@ def send_due(
     *,
     principal: str = SERVICE,
     studies: Sequence[str] = (),
-    go_on: Callable[[], bool] = lambda: True,
+    but: Collection[int] = (),
 ) -> list[Sent]:
     """Send what is due to each archive, some documents of each.
 
@@ -288,8 +288,8 @@ def send_due(
         On whose behalf, for the audit trail.
     studies
         Only documents of these, due or not; none: all that are due.
-    go_on
-        Asked between two archives.
+    but
+        Without these deliveries: what wasn't taken is due at once for who names studies.
 
     Raises
     ------
@@ -299,9 +299,7 @@ def send_due(
     with database.hold(ROLE):
         found: list[Sent] = []
         for archive in archives:
-            if not go_on():
-                break
-            waiting = due(database, [archive.name], AT_ONCE, studies)
+            waiting = due(database, [archive.name], AT_ONCE, studies, but)
             for form in (SR, FHIR):
                 of_form = [d for d in waiting if d.document.form == form]
                 if of_form:

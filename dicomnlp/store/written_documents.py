@@ -325,10 +325,12 @@ def order(database: Database, document: Document, destinations: Collection[str])
 
 def _order(connection: Connection, document: Document, destinations: Collection[str], now: dt.datetime) -> int:
     columns = delivery.c
-    held = set(
-        connection.scalars(
-            sa.select(columns.destination).where(columns.key == document.document_uid, columns.topic == TOPIC)
-        )
+    of_document = (columns.key == document.document_uid, columns.topic == TOPIC)
+    held = set(connection.scalars(sa.select(columns.destination).where(*of_document)))
+    # what was given up is tried again for who asks again
+    again = (*of_document, columns.destination.in_(sorted(destinations)), columns.state == DEAD)
+    connection.execute(
+        sa.update(delivery).where(*again).values(state=WAITING, attempts=0, created_at=now, due_at=now, changed_at=now)
     )
     new = [name for name in destinations if name not in held]
     if new and document.object_id is not None:
@@ -359,7 +361,13 @@ def _order(connection: Connection, document: Document, destinations: Collection[
 # --- who is still to get it
 
 
-def due(database: Database, destinations: Collection[str], limit: int, studies: Collection[str] = ()) -> list[Due]:
+def due(
+    database: Database,
+    destinations: Collection[str],
+    limit: int,
+    studies: Collection[str] = (),
+    but: Collection[int] = (),
+) -> list[Due]:
     """Documents that are to be sent now, in the order in which they were written.
 
     Parameters
@@ -370,6 +378,8 @@ def due(database: Database, destinations: Collection[str], limit: int, studies: 
         So many at the most.
     studies
         Of these only, whenever their next attempt is; none: of all, when it is due.
+    but
+        Without these deliveries.
     """
     columns = delivery.c
     query = (
@@ -381,6 +391,7 @@ def due(database: Database, destinations: Collection[str], limit: int, studies: 
     )
     if studies:
         query = query.where(columns.study_instance_uid.in_(sorted(studies)))
+        query = query.where(columns.id.not_in(sorted(but)))
     else:
         query = query.where(columns.due_at <= dt.datetime.now(dt.UTC))
     with database.read() as connection:
