@@ -124,6 +124,10 @@ class Event(enum.Enum):
         ("calling_ae_title", "called_ae_title", "peer_address", "reason_code", "contexts", "count", "bytes", "seconds"),
     )
     """Likewise, with what ended it; also a connection that never became an association."""
+    STORAGE_COMMITMENT = ("info", ("calling_ae_title", "status", "count"))
+    """A sender asked that instances be kept: what it was answered, and how many aren't held."""
+    STORAGE_COMMITMENT_NOT_TOLD = ("warning", ("calling_ae_title", "reason_code"))
+    """The requestor couldn't be told which instances are kept; it is tried again after a while."""
     TRAFFIC_LOST = ("warning", ("count",))
     """The database didn't take so many of the metrics' sums before the listener ended; ledger and objects are whole."""
     ASSOCIATION_ROWS_LOST = ("error", ("component", "count"))

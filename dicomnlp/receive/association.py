@@ -24,13 +24,19 @@ from dicomnlp.config import PeerSettings
 from dicomnlp.errors import DUPLICATE_INVOCATION, SOP_CLASS_NOT_SUPPORTED, SUCCESS, UNRECOGNIZED_OPERATION
 from dicomnlp.model import Arrival, Door, is_uid
 from dicomnlp.receive.association_log import AssociationLog
-from dicomnlp.receive.contexts import MAXIMUM_LENGTH_RECEIVED, VERIFICATION_SOP_CLASS
+from dicomnlp.receive.contexts import (
+    MAXIMUM_LENGTH_RECEIVED,
+    STORAGE_COMMITMENT_SOP_CLASS,
+    STORAGE_COMMITMENT_SOP_INSTANCE,
+    VERIFICATION_SOP_CLASS,
+)
 from dicomnlp.receive.dimse import (
     Assembler,
     Command,
     CommandField,
     Message,
     encode_command_pdus,
+    encode_data_pdus,
     encode_response,
 )
 from dicomnlp.receive.house import House
@@ -276,6 +282,9 @@ class Association:
         assert self._request is not None
         self._contexts = acceptance.contexts
         self.state = AssociationState.ESTABLISHED
+        self._commitments = self._house.commitments.on_association(
+            self._request.calling_ae_title, self._request.called_ae_title
+        )
         self._log.accepted(acceptance)
         self._connection.send(acceptance.encoded)
 
@@ -340,6 +349,8 @@ class Association:
         is_verification = context.sop_class_uid == VERIFICATION_SOP_CLASS
         if command.command_field == CommandField.C_CANCEL_RQ:
             return  # has no response, and nothing here can be under way (PS3.7 9.3.2.3)
+        if command.command_field == CommandField.N_EVENT_REPORT_RSP and self._commitments.takes(message):
+            return
         if self._is_pending(message, command):
             self._respond(message.context_id, command, DUPLICATE_INVOCATION, None)
         elif command.command_field == CommandField.C_STORE_RQ and not is_verification:
@@ -347,6 +358,10 @@ class Association:
         elif command.command_field == CommandField.C_ECHO_RQ and is_verification:
             matches = command.affected_sop_class_uid == context.sop_class_uid
             self._respond(message.context_id, command, SUCCESS if matches else SOP_CLASS_NOT_SUPPORTED, None)
+        elif (
+            command.command_field == CommandField.N_ACTION_RQ and context.sop_class_uid == STORAGE_COMMITMENT_SOP_CLASS
+        ):
+            self._commit(message, command, context)
         elif command.command_field & 0x8000:
             raise AssociationError(AbortReason.SERVICE_USER, "unexpected_response")
         else:
@@ -385,6 +400,26 @@ class Association:
             receipt = self._intake.accept(arrival)
         self._respond(message.context_id, command, receipt.status, receipt.reason_code)
         self._log.answered(receipt, time.monotonic() - began)
+
+    def _commit(self, message: Message, command: Command, context: AcceptedContext) -> None:
+        """N-ACTION of storage commitment: answer it, and report if that is to be here (PS3.4 J.3.2, J.3.3)."""
+        assert self._request is not None
+        status, commitment = self._commitments.act(
+            bytes(message.command_set), self._take_data_set(message) if message.is_complete else b"", context
+        )
+        of_instance = dataclasses.replace(
+            command,
+            affected_sop_class_uid=STORAGE_COMMITMENT_SOP_CLASS,
+            affected_sop_instance_uid=STORAGE_COMMITMENT_SOP_INSTANCE,
+        )
+        self._respond(message.context_id, of_instance, status, None)
+        if commitment is not None:
+            command_set, data_set = self._commitments.report(commitment, context)
+            length = self._request.maximum_length
+            self._connection.send(
+                encode_command_pdus(message.context_id, command_set, length)
+                + encode_data_pdus(message.context_id, data_set, length)
+            )
 
     def _refusal(self, message: Message, command: Command, context: AcceptedContext) -> tuple[int, str] | None:
         """The status and reason code for a request that can be judged without looking into its data set."""

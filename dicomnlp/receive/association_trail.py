@@ -31,7 +31,7 @@ class AssociationTrail:
     """
 
     def __init__(self, database: Database) -> None:
-        self._database = database
+        self.database = database
         self._lock = threading.Lock()
         self._ended: list[AuditEvent] = []
         self._refused: Counter[tuple[Kind, str, str, str, str]] = Counter()
@@ -109,7 +109,7 @@ class AssociationTrail:
             ),
         ]
         try:
-            record(self._database, *events)
+            record(self.database, *events)
         except DatabaseError:
             # intake says in the log what is wrong with the database
             with self._lock:

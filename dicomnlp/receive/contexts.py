@@ -14,6 +14,11 @@ MAXIMUM_LENGTH_RECEIVED: Final = 131072
 
 VERIFICATION_SOP_CLASS: Final = "1.2.840.10008.1.1"
 
+STORAGE_COMMITMENT_SOP_CLASS: Final = "1.2.840.10008.1.20.1"
+"""Storage Commitment Push Model (PS3.4 J.3)."""
+STORAGE_COMMITMENT_SOP_INSTANCE: Final = "1.2.840.10008.1.20.1.1"
+"""Its well-known instance (PS3.4 J.3.5)."""
+
 STRUCTURED_REPORT_SOP_CLASSES: Final[dict[str, str]] = {
     "1.2.840.10008.5.1.4.1.1.88.1": "Text SR Storage - Trial (retired)",
     "1.2.840.10008.5.1.4.1.1.88.2": "Audio SR Storage - Trial (retired)",

@@ -6,7 +6,7 @@ C-ECHO provider, so no general data set decoder is involved.
 
 import enum
 import struct
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -19,6 +19,9 @@ NO_DATA_SET: Final = 0x0101
 
 MAXIMUM_COMMAND_BYTES: Final = 65536
 """A C-STORE-RQ takes some 200."""
+
+MAXIMUM_LENGTH_SENT: Final = 131072
+"""Bytes of a PDU to a peer that takes any number."""
 
 _RESPONSE: Final = 0x8000
 _IS_COMMAND: Final = 0x01
@@ -40,6 +43,9 @@ class CommandField(enum.IntEnum):
 
     C_STORE_RQ = 0x0001
     C_ECHO_RQ = 0x0030
+    N_EVENT_REPORT_RQ = 0x0100
+    N_EVENT_REPORT_RSP = 0x8100
+    N_ACTION_RQ = 0x0130
     C_CANCEL_RQ = 0x0FFF
 
 
@@ -47,6 +53,7 @@ class Element(enum.IntEnum):
     """Element numbers of group 0000 (PS3.7 E.1)."""
 
     AFFECTED_SOP_CLASS_UID = 0x0002
+    REQUESTED_SOP_CLASS_UID = 0x0003
     COMMAND_FIELD = 0x0100
     MESSAGE_ID = 0x0110
     MESSAGE_ID_BEING_RESPONDED_TO = 0x0120
@@ -54,6 +61,9 @@ class Element(enum.IntEnum):
     STATUS = 0x0900
     ERROR_COMMENT = 0x0902
     AFFECTED_SOP_INSTANCE_UID = 0x1000
+    REQUESTED_SOP_INSTANCE_UID = 0x1001
+    EVENT_TYPE_ID = 0x1002
+    ACTION_TYPE_ID = 0x1008
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +79,13 @@ class Command:
     """Likewise."""
 
 
-def decode_command(encoded: bytes) -> Command:
-    """Parse a command set.
+def elements_of(encoded: bytes) -> dict[int, bytes]:
+    """The elements of a command set, by their number.
 
     Raises
     ------
     AssociationError
-        It isn't a command set, or an element that each request needs is missing: such a message can't be answered.
+        It isn't a command set.
     """
     elements: dict[int, bytes] = {}
     position, size = 0, len(encoded)
@@ -88,6 +98,18 @@ def decode_command(encoded: bytes) -> Command:
         if group != 0 or position > size:
             raise _malformed()
         elements[number] = encoded[begin:position]
+    return elements
+
+
+def decode_command(encoded: bytes) -> Command:
+    """Parse a command set.
+
+    Raises
+    ------
+    AssociationError
+        It isn't a command set, or an element that each request needs is missing: such a message can't be answered.
+    """
+    elements = elements_of(encoded)
     command_field = _unsigned_short(elements, Element.COMMAND_FIELD)
     # a response and a C-CANCEL carry the message ID of the request they belong to
     is_about_other = command_field & _RESPONSE or command_field == CommandField.C_CANCEL_RQ
@@ -154,16 +176,37 @@ def _text(number: Element, value: str, padding: str) -> bytes:
     return _ELEMENT.pack(0, number, len(encoded)) + encoded
 
 
+def encode_command(values: Mapping[Element, int | str]) -> bytes:
+    """A command set of these elements, in their order: numbers are of VR US, texts UIDs."""
+    parts = []
+    for number, value in values.items():
+        if isinstance(value, str):
+            parts.append(_text(number, value, "\0"))
+        else:
+            parts.append(_ELEMENT.pack(0, number, 2) + value.to_bytes(2, "little"))
+    body = b"".join(parts)
+    return _GROUP_LENGTH.pack(0, 0, 4, len(body)) + body
+
+
 def encode_command_pdus(context_id: int, command_set: bytes, maximum_length: int) -> bytes:
     """`command_set` as P-DATA-TF PDUs (PS3.8 9.3.5) with at most `maximum_length` bytes after the header (0: any)."""
-    size = len(command_set)
+    return _pdus(context_id, command_set, maximum_length, _IS_COMMAND)
+
+
+def encode_data_pdus(context_id: int, data_set: bytes, maximum_length: int) -> bytes:
+    """`data_set` likewise."""
+    return _pdus(context_id, data_set, maximum_length or MAXIMUM_LENGTH_SENT, 0)
+
+
+def _pdus(context_id: int, encoded: bytes, maximum_length: int, kind: int) -> bytes:
+    size = len(encoded)
     if maximum_length:
         # fragments are of even length (PS3.8 F); a limit too small for one pair of bytes is not obeyed
         size = max(2, (maximum_length - PDV_HEADER.size) & ~1)
     pdus = []
-    for begin in range(0, len(command_set), size):
-        fragment = command_set[begin : begin + size]
-        control = _IS_COMMAND | (_IS_LAST if begin + size >= len(command_set) else 0)
+    for begin in range(0, len(encoded), size):
+        fragment = encoded[begin : begin + size]
+        control = kind | (_IS_LAST if begin + size >= len(encoded) else 0)
         pdus.append(
             HEADER.pack(PDUType.P_DATA_TF, PDV_HEADER.size + len(fragment))
             + PDV_HEADER.pack(2 + len(fragment), context_id, control)

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Final
 
 from dicomnlp.config import Settings
 from dicomnlp.receive.association_trail import AssociationTrail
+from dicomnlp.receive.commitment import Commitments
 from dicomnlp.receive.intake import Intake
 from dicomnlp.receive.places import FREE_BYTES, Allowance, Places, give_back_large_blocks
 from dicomnlp.receive.policy import AlertLog, Policy
@@ -64,6 +65,7 @@ class House:
         tls = server_context(settings)
         self.settings = settings
         self.policy = Policy(settings)
+        self.commitments = Commitments(self.trail.database, settings)
         # addresses stay as they were bound: where none is to speak TLS any more, those that do go on as they were
         self.tls = tls or self.tls
         self.places.reconfigure(settings.listener)

@@ -27,6 +27,7 @@ from dicomnlp.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VER
 from dicomnlp.receive.contexts import (
     APPLICATION_CONTEXT_NAME,
     MAXIMUM_LENGTH_RECEIVED,
+    STORAGE_COMMITMENT_SOP_CLASS,
     STORAGE_SOP_CLASSES,
     TRANSFER_SYNTAXES,
     VERIFICATION_SOP_CLASS,
@@ -137,7 +138,7 @@ class Acceptance:
 @functools.cache
 def _supported_contexts(storage_sop_classes: frozenset[str]) -> list[PresentationContext]:
     contexts = []
-    for sop_class_uid in (VERIFICATION_SOP_CLASS, *sorted(storage_sop_classes)):
+    for sop_class_uid in (VERIFICATION_SOP_CLASS, STORAGE_COMMITMENT_SOP_CLASS, *sorted(storage_sop_classes)):
         is_image = sop_class_uid in IMAGE_SOP_CLASSES
         context = build_context(sop_class_uid, list(IMAGE_TRANSFER_SYNTAXES if is_image else TRANSFER_SYNTAXES))
         # of the roles that a requestor proposes: it may be the SCU, it may not be the SCP (PS3.7 D.3.3.4)
@@ -290,7 +291,7 @@ def _notable_refusals(
     storage_sop_classes: frozenset[str],
 ) -> tuple[RefusedContext, ...]:
     accepted = {context.sop_class_uid for context in contexts.values()}
-    stores = accepted - {VERIFICATION_SOP_CLASS}
+    stores = accepted - {VERIFICATION_SOP_CLASS, STORAGE_COMMITMENT_SOP_CLASS}
     refused: dict[str, RefusedContext] = {}
     for context in request.primitive.presentation_context_definition_list:
         sop_class_uid = str(context.abstract_syntax)
