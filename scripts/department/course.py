@@ -9,7 +9,7 @@ import random
 from dataclasses import dataclass
 from functools import partial
 
-from department import plots
+from department import plots, slips
 from department.plots import Author, Plot
 from department.records import Course, Patient
 from department.wording import LANGUAGES, Planting, exams, fill, stories
@@ -44,19 +44,21 @@ PLOTS: tuple[tuple[str, Plot, int], ...] = (
     ("follow_up_open", partial(plots.follow_up, state="open"), 60),
     ("critical_told", partial(plots.critical, documented=True), 80),
     ("critical_untold", partial(plots.critical, documented=False), 100),
-    ("laterality_order", plots.laterality_order, 60),
-    ("laterality_image", partial(plots.laterality_order, by_image=True), 30),
-    ("laterality_sections", plots.laterality_sections, 60),
-    ("laterality_missing", plots.laterality_missing, 60),
-    ("sex", plots.sex, 60),
-    ("age", plots.age, 60),
-    ("sections", plots.sections, 60),
-    ("coded", plots.coded, 60),
-    ("category", plots.category, 50),
-    ("order_complete", plots.order_complete, 40),
-    ("order_limited", plots.order_limited, 40),
-    ("size", plots.size, 60),
-    ("preliminary", plots.preliminary, 60),
+    ("laterality_order", slips.laterality_order, 60),
+    ("laterality_image", partial(slips.laterality_order, by_image=True), 30),
+    ("laterality_sections", slips.laterality_sections, 60),
+    ("laterality_missing", slips.laterality_missing, 60),
+    ("sex", slips.sex, 60),
+    ("age", slips.age, 60),
+    ("sections", slips.sections, 60),
+    ("coded", slips.coded, 60),
+    ("coded_agrees", partial(slips.coded, agrees=True), 30),
+    ("category", slips.category, 50),
+    ("order_complete", slips.order_complete, 40),
+    ("order_limited", slips.order_limited, 40),
+    ("size", slips.size, 60),
+    ("preliminary", slips.preliminary, 60),
+    ("preliminary_agrees", partial(slips.preliminary, agrees=True), 30),
     ("guidance", plots.guidance, 120),
     ("timeline", plots.timeline, 60),
     ("corrected", plots.corrected, 60),

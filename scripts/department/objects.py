@@ -1,4 +1,4 @@
-"""Documents as DICOM objects: Basic Text and Enhanced SR, images of two by two pixels, and a document that is damaged."""
+"""Documents as DICOM objects: Basic Text and Enhanced SR, images of two by two pixels, and one that is damaged."""
 
 import io
 from functools import cache

@@ -5,9 +5,9 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from department.records import Document, Planted
+from department.records import Planted
 from department.runs import Service
-from department.scores import Flag, Kind
+from department.scores import Flag
 
 PAGE = "500"
 MOST_ADVICE_DAYS = 3

@@ -94,9 +94,7 @@ class Kind:
     """Whether flags on other studies are judged here; a kind that is scored in several ways is judged once."""
 
 
-def score(
-    kinds: Iterable[Kind], ledger: Collection[Planted], flags: Collection[Flag], reports: int
-) -> list[Score]:
+def score(kinds: Iterable[Kind], ledger: Collection[Planted], flags: Collection[Flag], reports: int) -> list[Score]:
     """Each kind's score.
 
     Parameters
@@ -114,10 +112,8 @@ def score(
     allowed: dict[str, set[str]] = collections.defaultdict(set)
     near: dict[str, set[str]] = collections.defaultdict(set)
     for row in ledger:
-        if row.near:
-            near[row.study_instance_uid].add(row.kind)
-        else:
-            allowed[row.study_instance_uid] |= {row.kind, *row.allowed}
+        allowed[row.study_instance_uid] |= set(row.allowed)
+        (near if row.near else allowed)[row.study_instance_uid].add(row.kind)
     scores = []
     for kind in kinds:
         of_kind = Score(kind.name, reports=reports)
