@@ -4,6 +4,7 @@ import hashlib
 import io
 import tempfile
 import zipfile
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from dicomnlp.analyse.pipelines import Source, pipeline_names
@@ -63,6 +64,7 @@ def unpack_archive(archive: bytes, folder: Path) -> Source:
     return Source(packs, overlays)
 
 
+@lru_cache(16)
 def names_of(archive: bytes | None, overlays: Path | None) -> dict[str, str]:
     """Language -> name of the pipeline by which it is read.
 

@@ -6,15 +6,12 @@ others in their place; its name ends with a digest of all that can change what i
 
 import hashlib
 import importlib.metadata
-import itertools
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from dicomnlp.analyse.overlay import languages_of
 from dicomnlp.analyse.pack import LABELS, base_of, codes_in, folder_of, read_about
-from dicomnlp.model import PIPELINE_SEPARATOR
 
 VERSIONS = {name: importlib.metadata.version(name) for name in ("medspacy", "spacy")}
 
@@ -72,13 +69,3 @@ def pipeline_names(source: Source) -> dict[str, str]:
         )
         for code in codes_in(source.packs)
     }
-
-
-def combinations(names: Iterable[str]) -> list[str]:
-    """Every name that an analysis can have which only pipelines of `names` took part in, as `Analysis.pipeline` is."""
-    each = sorted(set(names))
-    return [
-        PIPELINE_SEPARATOR.join(chosen)
-        for number in range(1, len(each) + 1)
-        for chosen in itertools.combinations(each, number)
-    ]

@@ -1,7 +1,8 @@
 """The pipelines that a site has added, and which of them counts: by it new reports are read from its promotion on."""
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from dicomnlp.errors import NotFoundError, UsageError
+from dicomnlp.model import PIPELINE_SEPARATOR
 from dicomnlp.store.batches import batches
 from dicomnlp.store.database import Database
 from dicomnlp.store.schema import analysis, analysis_period, sop_instance
@@ -36,6 +38,8 @@ class Registered:
 
     name: str
     sha256: str
+    names: dict[str, str]
+    """By language, how it names itself in analyses, by the version of the program that used it last."""
     added_at: dt.datetime
     added_by: str
 
@@ -93,7 +97,67 @@ def generation_of(connection: Connection) -> int:
     return connection.scalar(sa.select(sa.func.max(promotion.c.id))) or 0
 
 
-def add_pipeline(database: Database, name: str, archive: bytes, sha256: str, added_by: str) -> bool:
+def combinations(names: Iterable[str]) -> list[str]:
+    """Every name that an analysis can have in which only pipelines of `names` took part, see `Analysis.pipeline`."""
+    each = sorted(set(names))
+    return [
+        PIPELINE_SEPARATOR.join(chosen)
+        for number in range(1, len(each) + 1)
+        for chosen in itertools.combinations(each, number)
+    ]
+
+
+def analyses_by(connection: Connection, text: str) -> list[str]:
+    """Every name of an analysis by a pipeline.
+
+    Parameters
+    ----------
+    text
+        The name under which it was added, `CONFIGURED`, or how it names itself in findings.
+
+    Raises
+    ------
+    NotFoundError
+        Neither was ever heard of.
+    """
+    names = connection.scalar(sa.select(pipeline.c.names).where(pipeline.c.name == text))
+    if names is None:
+        of_promotions = sa.select(promotion.c.names).where(promotion.c.pipeline == text)
+        names = connection.scalar(of_promotions.order_by(promotion.c.id.desc()).limit(1))
+    if names is not None:
+        return combinations(names.values())
+    if connection.scalar(sa.select(sa.exists().where(analysis.c.is_current, analysis.c.pipeline == text))):
+        return [text]
+    if connection.scalar(sa.select(sa.exists().where(analysis.c.is_current.is_(False), analysis.c.pipeline == text))):
+        return [text]
+    raise NotFoundError("no pipeline of this name has read a report; see `dicomnlp pipelines list`")
+
+
+def note_names(database: Database, name: str, names: Mapping[str, str]) -> None:
+    """Keep how a pipeline names itself with this version of the program."""
+
+    def work(connection: Connection) -> None:
+        connection.execute(sa.update(pipeline).where(pipeline.c.name == name).values(names=dict(names)))
+
+    database.transact(work)
+
+
+def count_analyses(database: Database, pipelines: Sequence[str]) -> tuple[int, int]:
+    """How many reports count by analyses of these names, and how many others have one."""
+    columns = analysis.c
+    counts = []
+    with database.read() as connection:
+        for is_current in (True, False):
+            query = sa.select(sa.func.count()).where(
+                columns.is_current.is_(is_current), columns.pipeline.in_(pipelines)
+            )
+            counts.append(connection.scalar(query) or 0)
+    return counts[0], counts[1]
+
+
+def add_pipeline(
+    database: Database, name: str, archive: bytes, sha256: str, names: Mapping[str, str], added_by: str
+) -> bool:
     """Keep a pipeline under `name`; false where the same is kept under it already.
 
     Raises
@@ -111,7 +175,12 @@ def add_pipeline(database: Database, name: str, archive: bytes, sha256: str, add
         if held is None:
             connection.execute(
                 sa.insert(pipeline).values(
-                    name=name, archive=archive, sha256=sha256, added_at=dt.datetime.now(dt.UTC), added_by=added_by
+                    name=name,
+                    archive=archive,
+                    sha256=sha256,
+                    names=dict(names),
+                    added_at=dt.datetime.now(dt.UTC),
+                    added_by=added_by,
                 )
             )
         return held is None
@@ -124,7 +193,7 @@ def read_pipelines(database: Database) -> list[Registered]:
     columns = pipeline.c
     with database.read() as connection:
         rows = connection.execute(
-            sa.select(columns.name, columns.sha256, columns.added_at, columns.added_by).order_by(
+            sa.select(columns.name, columns.sha256, columns.names, columns.added_at, columns.added_by).order_by(
                 columns.added_at, columns.name
             )
         )
@@ -214,7 +283,8 @@ def promote(
     """
 
     def work(connection: Connection) -> int:
-        if name != CONFIGURED and not connection.scalar(sa.select(sa.exists().where(pipeline.c.name == name))):
+        known = sa.update(pipeline).where(pipeline.c.name == name).values(names=dict(names))
+        if name != CONFIGURED and not connection.execute(known).rowcount:
             raise NotFoundError("there is no pipeline of this name; see `dicomnlp pipelines list`")
         if connection.dialect.name == "postgresql":
             # of two promotions at a time one is the later

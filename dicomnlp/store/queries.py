@@ -18,6 +18,7 @@ from dicomnlp.store.cursors import check_page, decode, place_after
 from dicomnlp.store.database import Database
 from dicomnlp.store.documents import BELONGS
 from dicomnlp.store.past import Known, known_at, study_links
+from dicomnlp.store.pipelines import analyses_by
 from dicomnlp.store.prevailing import ReportStatus
 from dicomnlp.store.records import stored_finding, stored_report
 from dicomnlp.store.schema import analysis, finding, report_standing, report_study, sop_instance
@@ -62,6 +63,7 @@ def findings_of_study(
     concept: str | None = None,
     all_versions: bool = False,
     as_of: dt.datetime | None = None,
+    pipeline: str | None = None,
 ) -> list[StoredFinding]:
     """All that `page_of_study` gives, page by page; raises as it."""
     asked: dict[str, Any] = {
@@ -69,6 +71,7 @@ def findings_of_study(
         "concept": concept,
         "all_versions": all_versions,
         "as_of": as_of,
+        "pipeline": pipeline,
     }
     page = page_of_study(database, study_instance_uid, **asked)
     found = page.findings
@@ -86,6 +89,7 @@ def page_of_study(
     concept: str | None = None,
     all_versions: bool = False,
     as_of: dt.datetime | None = None,
+    pipeline: str | None = None,
     after: str | None = None,
     limit: int = MAXIMUM_PAGE,
 ) -> StudyPage:
@@ -101,6 +105,8 @@ def page_of_study(
         Also those of superseded and withdrawn reports, of replaced objects, and of earlier analyses.
     as_of
         What this would have answered at that moment; not with `all_versions`.
+    pipeline
+        What this pipeline says, whether or not it counts, see `pipelines.analyses_by`; with neither of these.
     after
         `StudyPage.next` of the page before.
     limit
@@ -109,7 +115,8 @@ def page_of_study(
     Raises
     ------
     NotFoundError
-        Nothing is held under this study, or was at that moment (as against: held, and without findings).
+        Nothing is held under this study, or was at that moment (as against: held, and without findings); or nothing
+        is known of the pipeline.
     UsageError
         `after` is none of ours, or `limit` isn't within its bounds.
     """
@@ -130,6 +137,8 @@ def page_of_study(
             ]
             return StudyPage(found, place_after(rows, limit, *_ORDER_NAMES))
         given["study"] = study_instance_uid
+        if pipeline is not None:
+            given["pipelines"] = analyses_by(connection, pipeline)
         query = _study_page_query(tuple(given), database.scope, limit, current=not all_versions)
         rows = list(connection.execute(query, given).mappings())
         if not rows:
@@ -155,7 +164,13 @@ def _page_query(names: tuple[str, ...], scope: Scope) -> sa.Select[Any]:
 def _study_page_query(names: tuple[str, ...], scope: Scope, limit: int, *, current: bool) -> sa.Select[Any]:
     """The same of one study."""
     query = _page_query(names, scope).where(finding.c.object_id.in_(_belonging(sa.bindparam("study"))))
-    if current:
+    if "pipelines" in names:
+        query = query.where(
+            finding.c.pipeline.in_(sa.bindparam("pipelines", expanding=True)),
+            sop_instance.c.is_current,
+            report_standing.c.status == ReportStatus.PREVAILING,
+        )
+    elif current:
         query = query.where(finding.c.is_current.is_(True))
     return query.limit(limit + 1)
 

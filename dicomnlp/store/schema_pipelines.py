@@ -11,6 +11,7 @@ pipeline = Table(
     Column("name", CleanText, primary_key=True),
     Column("archive", LargeBinary, nullable=False),
     Column("sha256", CleanText, nullable=False),
+    Column("names", Json, nullable=False),
     Column("added_at", UTCDateTime, nullable=False),
     Column("added_by", CleanText, nullable=False),
 )

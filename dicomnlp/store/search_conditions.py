@@ -15,8 +15,9 @@ from sqlalchemy.engine import Connection
 from dicomnlp.store.documents import BELONGS
 from dicomnlp.store.fulltext import with_words
 from dicomnlp.store.patients import any_merged, is_patient, merged_families
+from dicomnlp.store.pipelines import analyses_by
 from dicomnlp.store.prevailing import ReportStatus
-from dicomnlp.store.schema import finding, image, report_profile, report_standing, report_study, sop_instance
+from dicomnlp.store.schema import analysis, finding, image, report_profile, report_standing, report_study, sop_instance
 from dicomnlp.store.scope import Scope, scope_of, visible
 from dicomnlp.store.search_filters import STATED, Filters
 
@@ -64,9 +65,25 @@ def unindexed(connection: Connection, column: sa.ColumnElement[Any]) -> sa.Colum
     return sa.sql.elements.UnaryExpression(column, operator=plus, type_=column.type)
 
 
-def _of_findings(filters: Filters) -> Iterator[sa.ColumnElement[bool] | sa.TextClause]:
+def _that_count(connection: Connection, filters: Filters) -> Iterator[sa.ColumnElement[bool] | sa.TextClause]:
+    """Findings that count; or, of reports that prevail, those of the pipeline asked for."""
+    if filters.pipeline is None:
+        yield CURRENT
+        return
+    columns, standing = analysis.c, report_standing.c
+    named = columns.pipeline.in_(analyses_by(connection, filters.pipeline))
+    yield F.analysis_id.in_(sa.select(sa.func.max(columns.id)).where(named).group_by(columns.object_id))
+    prevailing = (
+        sa.select(standing.object_id)
+        .join_from(report_standing, sop_instance, S.id == standing.object_id)
+        .where(standing.status == ReportStatus.PREVAILING, S.is_current)
+    )
+    yield F.object_id.in_(prevailing.correlate(None))
+
+
+def _of_findings(connection: Connection, filters: Filters) -> Iterator[sa.ColumnElement[bool] | sa.TextClause]:
     """Conditions on the findings themselves, but for concepts and sites."""
-    yield CURRENT
+    yield from _that_count(connection, filters)
     if filters.assertions:
         yield F.assertion.in_(sorted({a.value for a in filters.assertions}))
     equal = {
@@ -100,7 +117,7 @@ def select_findings(
         is the beginning of another order.
     """
     source: sa.FromClause = finding
-    conditions = list(_of_findings(filters))
+    conditions = list(_of_findings(connection, filters))
     for column, values in ((F.concept_id, filters.concepts), (F.anatomy_id, filters.anatomy)):
         if values:
             by_index = not in_order and few is None
@@ -119,7 +136,7 @@ def select_findings(
 
 OF_FINDINGS = (
     "concepts", "assertions", "laterality", "anatomy", "minimum_size", "maximum_size", "severity", "change", "section",
-    "critical", "language",
+    "critical", "language", "pipeline",
 )  # fmt: skip
 """Fields of `Filters` that say something of a finding rather than of its report."""
 
@@ -139,7 +156,7 @@ def select_reports(connection: Connection, scope: Scope, filters: Filters, *colu
             if values:
                 # by the report, not by all findings of the concept
                 fitting = fitting.where(unindexed(connection, column).in_(sorted(set(values))))
-        conditions.append(sa.exists(fitting.where(*_of_findings(filters)).correlate(report_profile)))
+        conditions.append(sa.exists(fitting.where(*_of_findings(connection, filters)).correlate(report_profile)))
     source = report_profile.join(sop_instance, S.id == P.object_id).join(
         report_standing, standing.object_id == P.object_id
     )

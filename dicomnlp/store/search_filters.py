@@ -56,6 +56,8 @@ class Filters:
     """Reports that belong to this study, see `queries.findings_of_study`."""
     without: tuple[str, ...] = ()
     """Concept ids: patients of whom no prevailing report states any of these, see `STATED`."""
+    pipeline: str | None = None
+    """What this pipeline says rather than what counts, see `pipelines.analyses_by`."""
 
     def __post_init__(self) -> None:
         """Refuse what could fit nothing by mistake.
@@ -116,6 +118,7 @@ PUBLIC_NAMES = {
         for name in (
             "laterality", "anatomy", "severity", "change", "section", "critical", "language", "modality", "body_part",
             "station", "institution", "calling_ae_title", "text", "patient_id", "study_instance_uid", "without",
+            "pipeline",
         )
     },
 }  # fmt: skip

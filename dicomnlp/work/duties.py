@@ -14,7 +14,9 @@ from dicomnlp.config import Settings
 from dicomnlp.errors import DicomnlpError
 from dicomnlp.logs import Event, describe, log
 from dicomnlp.store.database import Database
+from dicomnlp.work.committing import commitment_reporters
 from dicomnlp.work.follow_up import FollowUpDuty
+from dicomnlp.work.promoting import PromotionDuty
 from dicomnlp.work.reconciling import reconcilers
 
 END_SECONDS = 10.0
@@ -51,7 +53,12 @@ class Duty(Protocol):
 
 def duties_of(settings: Settings, database: Database) -> list[Duty]:
     """The duties that the configuration asks for."""
-    return [FollowUpDuty(database), *reconcilers(settings, database)]
+    return [
+        PromotionDuty(database),
+        FollowUpDuty(database),
+        *reconcilers(settings, database),
+        *commitment_reporters(settings, database),
+    ]
 
 
 class Duties:

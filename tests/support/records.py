@@ -156,7 +156,8 @@ def make_analysis(pipeline, findings):
     )
 
 
-def make_processed(object_id, pipeline="en-1", findings=None, text=TEXT):
+def make_processed(object_id, pipeline="en-1", findings=None, text=TEXT, **more):
     """An object that was analysed."""
     findings = (make_finding(),) if findings is None else findings
-    return Processed(object_id, State.ANALYSED, pipeline, make_report(text), make_analysis(pipeline, findings))
+    report, analysis = make_report(text), make_analysis(pipeline, findings)
+    return Processed(object_id, State.ANALYSED, pipeline, report, analysis, **more)

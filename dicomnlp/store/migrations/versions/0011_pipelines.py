@@ -18,6 +18,7 @@ def upgrade() -> None:
         sa.Column("name", CleanText(), nullable=False),
         sa.Column("archive", sa.LargeBinary(), nullable=False),
         sa.Column("sha256", CleanText(), nullable=False),
+        sa.Column("names", Json(), nullable=False),
         sa.Column("added_at", UTCDateTime(), nullable=False),
         sa.Column("added_by", CleanText(), nullable=False),
         sa.PrimaryKeyConstraint("name", name="pk_pipeline"),
