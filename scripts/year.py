@@ -23,7 +23,8 @@ from pathlib import Path
 
 from department.archive import Orthanc
 from department.course import FULL, Year
-from department.observing import KINDS, observe
+from department.kinds import KINDS
+from department.observing import observe
 from department.records import read_ledger, write_ledger
 from department.runs import AE_TITLE, ARCHIVE, Service, feed, free_ports, today
 from department.scores import NOT_PLANTED, as_table, score
@@ -67,7 +68,6 @@ def main() -> int:
                 lambda what, done, total: progress.update(task, description=what, completed=done, total=total),
             )
         progress.add_task("what is remarked", total=None)
-        service.wait_until_settled()
         flags = observe(service, ledger, year.last_day - dt.timedelta(days=366), year.last_day)
     reports = sum(not document.is_image for document in documents)
     scores = score(KINDS, ledger, flags, reports)

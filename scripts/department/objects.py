@@ -33,10 +33,10 @@ def encoded(document: Document) -> bytes:
 def _dataset(document: Document) -> FileDataset:
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = sop_class_uid(document)
-    meta.MediaStorageSOPInstanceUID = document.sop_instance_uid
+    meta.MediaStorageSOPInstanceUID = uid.UID(document.sop_instance_uid)
     meta.TransferSyntaxUID = uid.ExplicitVRLittleEndian
     # pydicom's own would change the bytes with its version
-    meta.ImplementationClassUID = ROOT_UID
+    meta.ImplementationClassUID = uid.UID(ROOT_UID)
     meta.ImplementationVersionName = "DICOMNLP_YEAR"
     dataset = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128, is_implicit_VR=False)
     _add_header(dataset, document)

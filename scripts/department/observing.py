@@ -2,16 +2,16 @@
 
 import datetime as dt
 import json
+import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from department.records import Planted
-from department.runs import Service
+from department.runs import RunError, Service
 from department.scores import Flag
 
 PAGE = "500"
-MOST_ADVICE_DAYS = 3
-"""Half a year has 182 or 183 days by one count, 180 by another."""
+SETTLE_SECONDS = 900.0
 
 
 def pages(service: Service, path: str, key: str, **parameters: str) -> Iterator[Any]:
@@ -40,9 +40,14 @@ def observe(service: Service, ledger: Iterable[Planted], first: dt.date, last: d
 
 
 def follow_up(service: Service) -> Iterator[Flag]:
-    """Open items and closed ones."""
+    """Open items and closed ones, once everything that came was looked at."""
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while not service.get("/api/v1/follow-up", limit="1")["complete"]:
+        if time.monotonic() > deadline:
+            raise RunError("follow-up is not complete")
+        time.sleep(0.2)
     for item in pages(service, "/api/v1/follow-up", "items"):
-        yield Flag("follow_up", item["study_instance_uid"], item["recommendation"]["text"], item)
+        yield Flag("follow_up", item["study_instance_uid"], item["text"], item)
 
 
 def critical(service: Service) -> Iterator[Flag]:

@@ -42,7 +42,7 @@ class Author:
 
     def variant(self, kind: str, exam: str | None = None) -> Mapping[str, Any]:
         """A way to tell this kind; an `exam` leaves those of this examination."""
-        several = [v for v in self.pen.stories[kind] if exam is None or v["exam"] == exam]
+        several: list[Mapping[str, Any]] = [v for v in self.pen.stories[kind] if exam is None or v["exam"] == exam]
         return several[self.turn % len(several)]
 
     def turned(self, several: Sequence[Wording]) -> Wording:
@@ -207,7 +207,7 @@ def follow_up(author: Author, *, state: str, how: str = "report") -> None:
 
 
 def _possible(state: str, when: Sequence[Any]) -> bool:
-    _, least, most = when
+    least, most = int(when[1]), int(when[2])
     return {
         "done": most <= 300,
         "overdue": most + most // 2 + 61 <= 362,

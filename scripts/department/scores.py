@@ -1,7 +1,7 @@
 """What the service noticed against what was planted: precision and recall of each kind, and every row of the ledger."""
 
 import collections
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -86,9 +86,9 @@ class Kind:
     """Kind of the ledger."""
     flagged: str
     """Kind of the flags."""
-    fits: Any = None
+    fits: Callable[[Planted, Flag], bool] | None = None
     """Whether a flag on its study is what was planted, as a function of the row and the flag; None: any is."""
-    of: Any = None
+    of: Callable[[Planted], bool] | None = None
     """Whether a row of the ledger counts, as a function of it; None: all do."""
     counts_elsewhere: bool = True
     """Whether flags on other studies are judged here; a kind that is scored in several ways is judged once."""

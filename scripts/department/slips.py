@@ -132,7 +132,7 @@ def coded(author: Author, *, agrees: bool = False) -> None:
     variant = author.variant("coded")
     size, size_words = author.lesion(variant)
     sides, places = pen.side(), {"size": size_words}
-    stated = size + chance.choice([-1, 1]) * max(4, round(size * chance.uniform(0.3, 0.6)))
+    stated: float = size + chance.choice([-1, 1]) * max(4, round(size * chance.uniform(0.3, 0.6)))
     if agrees:
         stated = size + chance.choice([-0.4, 0, 0.4])
     find = author.turned(variant["find"])
