@@ -11,6 +11,7 @@ from dicomnlp.serve import (
     documentation,
     error_pages,
     pages_operation,
+    pages_reconciliation,
     pages_search,
     pages_study,
     pages_worklist,
@@ -28,4 +29,5 @@ def register(app: FastAPI, settings: Settings, connection: Connection, shown: Sh
     pages_study.register(app, connection, shown)
     pages_search.register(app, connection, shown)
     pages_operation.register(app, settings, connection)
+    pages_reconciliation.register(app, settings, connection)
     error_pages.install(app)

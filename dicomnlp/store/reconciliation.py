@@ -118,6 +118,7 @@ class Comparison:
         gaps, fetches = values.pop("gaps"), values.pop("fetches")
         return {
             **values,
+            "study_date": dt.date.fromisoformat(self.study_date).isoformat(),
             **{kind.value: gaps.get(kind, 0) for kind in Gap},
             "fetch": {state.value: fetches.get(state, 0) for state in FetchState},
         }
