@@ -90,6 +90,9 @@ _OPTIONS: dict[str, Any] = {
     "without": _option(
         list[str] | None, "Patients of whom no report states this; may be repeated.", "--without", **_CONCEPT
     ),
+    "pipeline": _option(
+        str | None, "What this pipeline says (pipelines list), whether or not it counts.", metavar="NAME"
+    ),
 }
 _LISTS = ("concepts", "assertions", "anatomy", "without")
 
