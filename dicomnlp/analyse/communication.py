@@ -34,7 +34,9 @@ class CommunicationReader:
         entries = [(kind, 0, getattr(rules, kind)) for kind in kinds]
         self._phrases = Phrases("communication.toml", entries, needed=_TOLD)
         self.signs = self._phrases.signs
-        # apart from the verbs, whose gaps reach over them: "communicated by secure message to"
+        # apart from the verbs, whose gaps reach over them: "communicated by secure message to", "已与王医生沟通"
+        people = ("titles", "roles", "credentials")
+        self._people = Phrases("communication.toml", [(kind, 0, getattr(rules, kind)) for kind in people])
         self._methods = Phrases("communication.toml", [("methods", 0, rules.methods)])
         self._not_names = frozenset(rules.not_names)
         self._agents = frozenset(rules.agents)
@@ -49,6 +51,9 @@ class CommunicationReader:
         if kinds.isdisjoint(_TOLD) or "not_of" in kinds:
             return ()
         verbs = [h for h in hits if h.kind in ("tells", "fails", "intends")]
+        around = [v for v in verbs if v.end - v.start > 2]
+        within = [p for p in self._people.find(passage.words) if any(v.start < p.start < v.end for v in around)]
+        hits = [*hits, *(p for p in within if not any(h.kind == p.kind and h.start == p.start for h in hits))]
         recipient = self._recipient(passage, hits, verbs)
         times = [m for m in self._time.finditer(passage.text) if m.group().strip()]
         acknowledged = "acknowledges" in kinds

@@ -249,3 +249,20 @@ def test_lines_of_a_printer_are_one_sentence_and_items_are_not() -> None:
     assert found["异常密度影"] == "absent"
     items = read("诊断：\n1.未见骨折\n2.关节积液\n3.骨质疏松")
     assert [f.assertion.value for f in items.findings] == ["absent", "present", "present"]
+
+
+@pytest.mark.parametrize(
+    ("sentence", "recipient", "completed"),
+    [
+        ("以上情况已与王医生沟通。", "王医生", True),
+        ("已与急诊科李主任电话沟通。", "急诊科李主任", True),
+        ("已于10:20与临床沟通。", "临床", True),
+        ("已向病房值班医师报告。", "病房值班医师", True),
+        ("建议与临床医生沟通。", "临床医生", False),  # nobody was told yet
+        ("请与主管医生沟通后复查。", "主管医生", False),
+    ],
+)
+def test_who_was_spoken_to_stands_within_the_verb(sentence: str, recipient: str, completed: bool) -> None:
+    """The verb goes around whom."""
+    [told] = read(f"影像诊断：右侧气胸。{sentence}").communications
+    assert (told.recipient, told.completed) == (recipient, completed)
