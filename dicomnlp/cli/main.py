@@ -14,6 +14,7 @@ from dicomnlp.cli import (
     correcting,
     evaluation,
     exporting,
+    following,
     helping,
     keys,
     labelling,
@@ -63,6 +64,7 @@ service.register(app)
 objects.register(app)
 queries.register(app)
 searching.register(app)
+following.register(app)
 exporting.register(app)
 write_back.register(app)
 labelling.register(app)

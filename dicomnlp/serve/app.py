@@ -14,14 +14,17 @@ from dicomnlp.serve import (
     error_pages,
     fhir,
     fhir_outcome,
+    follow_up,
     login,
     operation,
     pages,
     problems,
+    reconciliation,
     reprocessing,
     schemas,
     search,
     studies,
+    timeline,
 )
 from dicomnlp.serve.access_control import AccessControl
 from dicomnlp.serve.access_identities import Shown
@@ -86,7 +89,10 @@ def create_app(settings: Settings, open_database: Callable[[], Database]) -> Fas
     shown = Shown(connection)
     studies.register(app, connection, shown)
     search.register(app, connection, shown)
-    reprocessing.register(app, connection)
+    follow_up.register(app, connection)
+    timeline.register(app, connection)
+    reprocessing.register(app, settings, connection)
+    reconciliation.register(app, settings, connection)
     dicomweb.register(app, connection, door)
     fhir.register(app, connection)
     operation.register(app, settings, connection, metrics)

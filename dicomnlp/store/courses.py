@@ -13,9 +13,11 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
 
 from dicomnlp.courses import Course, CourseReport, Examination, Stated
+from dicomnlp.errors import NotFoundError
 from dicomnlp.model import Assertion, Change, Concept, Laterality, Measurement, Recommendation, SectionName, State
 from dicomnlp.store import documents
 from dicomnlp.store.batches import batches
+from dicomnlp.store.database import Database
 from dicomnlp.store.patients import Patient, current_patients, family_of
 from dicomnlp.store.prevailing import ReportStatus
 from dicomnlp.store.records import from_json
@@ -50,7 +52,8 @@ class HeldCourse:
 def families_of(connection: Connection, study_instance_uids: Collection[str]) -> dict[str, frozenset[Patient]]:
     """Study -> the identifiers of its patients; those of a study of which nothing tells a patient are none."""
     named: defaultdict[str, set[Patient]] = defaultdict(set)
-    for table, current in ((sop_instance, [sop_instance.c.is_current]), (image_study, [])):
+    reports = [sop_instance.c.is_current, *visible(scope_of(connection))]
+    for table, current in ((sop_instance, reports), (image_study, _visible_images(connection))):
         columns = table.c
         for batch in batches(study_instance_uids):
             query = (
@@ -134,14 +137,37 @@ def read_course(
     )
 
 
-def _alone(connection: Connection, study_instance_uid: str) -> HeldCourse:
-    columns = sop_instance.c
+def course_of_study(database: Database, study_instance_uid: str) -> Course:
+    """The course of a study's patient with all that reports state; of the study alone where nothing tells a patient.
+
+    Raises
+    ------
+    NotFoundError
+        No prevailing report and no image of the study is held, or none within the scope.
+    """
+    with database.read() as connection:
+        family = families_of(connection, [study_instance_uid])[study_instance_uid]
+        held = read_course(connection, family, with_findings=True) if family else None
+        course = held.course if held else _alone(connection, study_instance_uid, with_findings=True).course
+    if study_instance_uid not in {e.study_instance_uid for e in course.examinations}:
+        raise NotFoundError(f"nothing that counts is held of study {study_instance_uid}")
+    return course
+
+
+def _alone(connection: Connection, study_instance_uid: str, *, with_findings: bool = False) -> HeldCourse:
+    columns, scope = sop_instance.c, scope_of(connection)
     rows = connection.execute(
-        _objects().where(columns.study_instance_uid == study_instance_uid, columns.is_current).limit(MAXIMUM_OBJECTS)
+        _objects()
+        .where(columns.study_instance_uid == study_instance_uid, columns.is_current, *visible(scope))
+        .limit(MAXIMUM_OBJECTS)
     )
     objects = [row for row in rows.mappings() if row["state"] != State.QUARANTINED]
-    own = connection.execute(sa.select(image_study).where(image_study.c.study_instance_uid == study_instance_uid))
-    course = _course(connection, objects, own.mappings().all(), with_findings=False)
+    own = connection.execute(
+        sa.select(image_study).where(
+            image_study.c.study_instance_uid == study_instance_uid, *_visible_images(connection)
+        )
+    )
+    course = _course(connection, objects, own.mappings().all(), with_findings=with_findings)
     return HeldCourse(course, frozenset({study_instance_uid}))
 
 

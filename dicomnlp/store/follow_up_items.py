@@ -1,4 +1,4 @@
-"""Items of follow-up: written when a patient's course changes, listed by state, closed by hand and opened again."""
+"""Items of follow-up: written when a patient's course changes, and listed by where they stand."""
 
 import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -244,7 +244,7 @@ def read_item(database: Database, item_id: int, *, today: dt.date) -> StoredItem
         There is none of this number, or it isn't within the scope.
     """
     with database.read() as connection:
-        row = _row_of(connection, item_id)
+        row = row_of(connection, item_id)
         named = {row["done_study_instance_uid"], *(j["study_instance_uid"] for j in row["explanation"]["examinations"])}
         seen = _visible_studies(connection, named - {None})
         columns = follow_up_decision.c
@@ -263,7 +263,8 @@ def _items() -> sa.Select[Any]:
     )
 
 
-def _row_of(connection: Connection, item_id: int) -> RowMapping:
+def row_of(connection: Connection, item_id: int) -> RowMapping:
+    """The row of one item, with whose it is; raises as `read_item`."""
     query = _items().where(follow_up_item.c.id == item_id, *visible(scope_of(connection)))
     row = connection.execute(query).mappings().first()
     if row is None:
@@ -377,89 +378,4 @@ def _item(row: RowMapping, today: dt.date, seen: set[str] | None, decisions: Seq
 def _decision(row: RowMapping) -> Decision:
     return Decision(
         row["reason"], row["note"], row["decided_at"], row["decided_by"], row["undone_at"], row["undone_by"]
-    )
-
-
-# --- deciding --------------------------------------------------------------------------------------------------------
-
-
-def dismiss_item(database: Database, item_id: int, *, reason: str, note: str, by: str) -> None:
-    """Close an item by hand. One that is dismissed already is so for this reason from now on.
-
-    Raises
-    ------
-    NotFoundError
-        As `read_item`.
-    UsageError
-        It is done: there is nothing to dismiss.
-    """
-
-    def work(connection: Connection) -> None:
-        row = _locked(connection, item_id)
-        if row["status"] == "done":
-            raise UsageError("this item is done; nothing is to be dismissed")
-        now = dt.datetime.now(dt.UTC)
-        _undo(connection, row, now, by)
-        connection.execute(
-            sa.insert(follow_up_decision).values(
-                study_instance_uid=row["study_instance_uid"],
-                key=row["key"],
-                reason=reason,
-                note=note,
-                decided_at=now,
-                decided_by=by,
-            )
-        )
-        _set_status(connection, item_id, "dismissed", now)
-
-    database.transact(work)
-
-
-def reopen_item(database: Database, item_id: int, *, by: str) -> None:
-    """Undo a dismissal: the item waits again, or is done if an examination answers it.
-
-    Raises
-    ------
-    NotFoundError
-        As `read_item`.
-    UsageError
-        It isn't dismissed.
-    """
-
-    def work(connection: Connection) -> None:
-        row = _locked(connection, item_id)
-        if row["status"] != "dismissed":
-            raise UsageError("this item isn't dismissed")
-        now = dt.datetime.now(dt.UTC)
-        _undo(connection, row, now, by)
-        _set_status(connection, item_id, "done" if row["done_on"] else "waiting", now)
-
-    database.transact(work)
-
-
-def _locked(connection: Connection, item_id: int) -> RowMapping:
-    _row_of(connection, item_id)
-    query = sa.select(follow_up_item).where(follow_up_item.c.id == item_id).with_for_update()
-    row = connection.execute(query).mappings().first()
-    if row is None:
-        raise NotFoundError("there is no item of follow-up of this number")
-    return row
-
-
-def _undo(connection: Connection, row: RowMapping, now: dt.datetime, by: str) -> None:
-    columns = follow_up_decision.c
-    connection.execute(
-        sa.update(follow_up_decision)
-        .where(
-            columns.study_instance_uid == row["study_instance_uid"],
-            columns.key == row["key"],
-            columns.undone_at.is_(None),
-        )
-        .values(undone_at=now, undone_by=by)
-    )
-
-
-def _set_status(connection: Connection, item_id: int, status: str, now: dt.datetime) -> None:
-    connection.execute(
-        sa.update(follow_up_item).where(follow_up_item.c.id == item_id).values(status=status, changed_at=now)
     )

@@ -8,13 +8,12 @@ from support.patients import Visit, come, study_uid
 
 from dicomnlp.errors import NotFoundError, UsageError
 from dicomnlp.store import courses
+from dicomnlp.store.follow_up_decisions import dismiss_item, reopen_item
 from dicomnlp.store.follow_up_items import (
     ItemFilters,
     count_items,
-    dismiss_item,
     list_items,
     read_item,
-    reopen_item,
 )
 from dicomnlp.store.follow_up_pending import any_marked, mark_studies, marked_studies
 from dicomnlp.store.follow_up_refresh import Refresh
