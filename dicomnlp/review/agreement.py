@@ -51,18 +51,19 @@ def presence(case: Case) -> Iterator[Discrepancy]:
 
 def _denied_in(case: Case, stated: Finding) -> Finding | None:
     """The denial in the findings of what is stated; None where the findings hold anything like it."""
-    if stated.concept.id in contradiction_rules().agreement.generic or _explained(case, stated):
+    if stated.concept.id in contradiction_rules().agreement.generic:
         return None
     alike = [f for f in case.described if same_thing(f.concept.id, stated.concept.id)]
     if any(f.assertion is not Assertion.ABSENT and _may_be_one(f, stated) for f in alike):
         return None
-    denials = [f for f in alike if f.assertion in _GONE and _denies(case, f, stated)]
-    return denials[0] if denials else None
+    denials = [f for f in alike if f.assertion in _GONE and f.cues and _denies(case, f, stated)]
+    return denials[0] if denials and not _explained(case, stated) else None
 
 
 def _stated_in(case: Case, denial: Finding) -> Finding | None:
     """The statement in the findings of what is denied; None where the findings deny it, too."""
-    if denial.concept.id in contradiction_rules().agreement.generic or _explained(case, denial):
+    # what is "clear" or "normal" without a word of denial passes over more than it says
+    if denial.concept.id in contradiction_rules().agreement.generic or not denial.cues:
         return None
     alike = [f for f in case.described if f.concept.id in kinds_of(denial.concept.id)]
     if any(f.assertion is not Assertion.PRESENT and _may_be_one(f, denial) for f in alike):
@@ -74,7 +75,7 @@ def _stated_in(case: Case, denial: Finding) -> Finding | None:
     ):
         return None
     stated = [f for f in alike if _denies(case, denial, f) and _is_definite(case, f)]
-    return stated[0] if stated else None
+    return stated[0] if stated and not _explained(case, denial) else None
 
 
 def _is_definite(case: Case, finding: Finding) -> bool:
@@ -96,10 +97,11 @@ def _denies(case: Case, denial: Finding, stated: Finding) -> bool:
         return False
     if denial.severity is not None or denial.change is not None or denial.measurements:
         return False
-    if not (same_site(denial, stated) or (_has_own_site(stated) and _near(denial, stated))):
-        # of one that names no site, a denial in general is about it only if its kind is of one place
-        if denial.anatomy is not None or not _has_own_site(stated):
-            return False
+    of_one_place = _has_own_site(stated)
+    at_one_site = same_site(denial, stated) or (of_one_place and _near(denial, stated))
+    # of what names no site, a denial in general is about it only if its kind is of one place
+    if not at_one_site and (denial.anatomy is not None or not of_one_place):
+        return False
     if denial.laterality not in {None, Laterality.BILATERAL, stated.laterality}:
         return False
     if len(sides_in(case.sentence_around(denial.start, denial.end))) == 1 and denial.laterality is None:
@@ -153,9 +155,10 @@ def side(case: Case) -> Iterator[Discrepancy]:
         # whatever is on that side too, or on none that is told, may be what is meant
         if not alike or any(one_side(f) is not opposite(at) or len(_sides_around(case, f)) > 1 for f in alike):
             continue
-        if _both_in_impression(case, concluded):
+        definite = [f for f in alike if f.assertion is Assertion.PRESENT]
+        if not definite or _both_in_impression(case, concluded) or _something_there(case, concluded):
             continue
-        found = _best(alike, concluded)
+        found = _best(definite, concluded)
         confidence = 0.9 if same_site(found, concluded) else 0.75
         yield Discrepancy(
             DiscrepancyKind.LATERALITY_TEXT,
@@ -170,6 +173,21 @@ def side(case: Case) -> Iterator[Discrepancy]:
 
 def _sides_around(case: Case, finding: Finding) -> frozenset[Laterality]:
     return sides_in(case.sentence_around(finding.start, finding.end))
+
+
+def _something_there(case: Case, concluded: Finding) -> bool:
+    """Whether the findings have something else at that site and side that the impression may mean by another word."""
+    for family in contradiction_rules().agreement.broad_families:
+        kinds = kinds_of(family)
+        if concluded.concept.id in kinds and any(
+            f.concept.id in kinds
+            and f.assertion in HELD
+            and f.laterality is concluded.laterality
+            and same_site(f, concluded) is not False
+            for f in case.described
+        ):
+            return True
+    return False
 
 
 def _both_in_impression(case: Case, concluded: Finding) -> bool:

@@ -2,9 +2,7 @@
 
 import functools
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Iterable
 
 from dicomnlp.analyse.hierarchy import expand_concept, expand_site
 from dicomnlp.errors import UsageError
@@ -30,43 +28,38 @@ _SENTENCE_END = re.compile(r"[。；;！？\n]|[.!?](?=\s|$)")
 _SIDED = re.compile(r"(?:^|_)(?:left|right)(?=_|$)")
 
 
-@dataclass(frozen=True)
 class Case:
     """A report and its analysis, and what is drawn from them once for all rules."""
 
-    report: Report
-    analysis: Analysis
+    __slots__ = (
+        "__weakref__",
+        "analysis",
+        "concluded",
+        "described",
+        "has_prior_sizes",
+        "report",
+        "stated",
+        "stretches",
+        "text",
+    )
 
-    @property
-    def text(self) -> str:
-        """The narrative."""
-        return self.report.narrative.text
-
-    @cached_property
-    def described(self) -> tuple[Finding, ...]:
-        """Of the patient, in the part that describes."""
-        return tuple(f for f in self._own if f.section in {SectionName.FINDINGS, SectionName.OTHER})
-
-    @cached_property
-    def concluded(self) -> tuple[Finding, ...]:
-        """Of the patient, in the part that concludes."""
-        return tuple(f for f in self._own if f.section is SectionName.IMPRESSION)
-
-    @cached_property
-    def stated(self) -> tuple[Finding, ...]:
+    def __init__(self, report: Report, analysis: Analysis) -> None:
+        self.report = report
+        self.analysis = analysis
+        self.text = report.narrative.text
+        own = [f for f in analysis.findings if f.section not in _ASIDE and not f.subject]
+        self.concluded = tuple(f for f in own if f.section is SectionName.IMPRESSION)
+        """Findings of the patient in the part that concludes."""
+        self.described = tuple(f for f in own if f.section is not SectionName.IMPRESSION)
+        """Findings of the patient in the part that describes."""
+        self.stated = self.described + self.concluded
         """Both."""
-        return self.described + self.concluded
-
-    @cached_property
-    def _own(self) -> tuple[Finding, ...]:
-        return tuple(f for f in self.analysis.findings if not f.subject and f.section not in _ASIDE)
-
-    @cached_property
-    def stretches(self) -> tuple[tuple[int, int], ...]:
+        self.has_prior_sizes = any(m.temporality is Temporality.PRIOR for m in analysis.measurements)
+        """Whether any measurement is of an earlier study: most reports have none."""
+        self.stretches = tuple((s.body_start, s.end) for s in analysis.sections if s.name not in _ASIDE)
         """Where the text describes or concludes: [start, end) without headings."""
-        if not self.analysis.sections:
-            return ((0, len(self.text)),) if self.text else ()
-        return tuple((s.body_start, s.end) for s in self.analysis.sections if s.name not in _ASIDE)
+        if not analysis.sections and self.text:
+            self.stretches = ((0, len(self.text)),)
 
     def stretches_of(self, *names: SectionName) -> tuple[tuple[int, int], ...]:
         """Where sections of these names are, headings included."""
@@ -173,19 +166,3 @@ def one_side(finding: Finding) -> Laterality | None:
 def opposite(side: Laterality) -> Laterality:
     """The other of LEFT and RIGHT."""
     return Laterality.RIGHT if side is Laterality.LEFT else Laterality.LEFT
-
-
-def words_pattern(words: Iterable[str]) -> str:
-    """A pattern of any of these words: Latin ones whole and in any case, Chinese ones anywhere."""
-    return "|".join(_one(w) for w in sorted(words, key=len, reverse=True))
-
-
-def _one(word: str) -> str:
-    quoted = r"[\s-]+".join(re.escape(part) for part in word.split())
-    return rf"(?<![A-Za-z0-9]){quoted}(?![A-Za-z0-9])" if word.isascii() else quoted
-
-
-def within(pattern: "re.Pattern[str]", text: str, stretches: Iterable[tuple[int, int]]) -> Iterator["re.Match[str]"]:
-    """Matches of `pattern` inside of any of the stretches."""
-    for start, end in stretches:
-        yield from pattern.finditer(text, start, end)

@@ -45,12 +45,13 @@ def _window(case: Case, score: Score, scores: list[Score]) -> Stretches:
     recommending = case.stretches_of(SectionName.RECOMMENDATION)
     if len({s.category for s in same}) == 1:
         return (*case.stretches, *recommending)
+    clause = max(case.text.rfind(mark, 0, score.start) + 1 for mark in ";；")
     before = max((s.end for s in same if s.end <= score.start), default=0)
     section = next((s for s, e in case.stretches if s <= score.start < e), 0)
     line = case.text.rfind("\n", 0, score.start) + 1
     after = min((s.start for s in same if s.start >= score.end), default=len(case.text))
     end = case.text.find("\n", score.end)
-    start = max(before, section, line if score.scope == "lesion" and line < score.start - 20 else 0)
+    start = max(before, section, clause, line if score.scope == "lesion" and line < score.start - 20 else 0)
     return ((start, min(after, end if end >= 0 else len(case.text))),)
 
 
@@ -97,7 +98,7 @@ def _words_place(case: Case, rule: CategoryWords, window: Stretches) -> Place | 
     patterns = rule.patterns
     if "without_words" in patterns and any(patterns["without_words"].search(case.text, s, e) for s, e in window):
         return None
-    match: "re.Match[str] | None" = None
+    match: re.Match[str] | None = None
     for name in ("words", "words_too", "denied_words"):
         if name in patterns:
             read = denied if name == "denied_words" else affirmed

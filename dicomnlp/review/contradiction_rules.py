@@ -1,6 +1,5 @@
 """What contradictions.toml and categories.toml may hold, checked when they are loaded."""
 
-import re
 import tomllib
 from functools import cache, cached_property
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from dicomnlp.model import Change, Severity
-from dicomnlp.review.case import words_pattern
+from dicomnlp.review.phrases import Phrases
 
 CONTRADICTIONS = Path(__file__).with_name("contradictions.toml")
 CATEGORIES = Path(__file__).with_name("categories.toml")
@@ -75,19 +74,20 @@ class AgreementRules(Rules):
     anywhere: frozenset[Name]
     near_sites: tuple[frozenset[Name], ...]
     alike: tuple[frozenset[Name], ...]
+    broad_families: tuple[Name, ...]
     families: tuple[Name, ...]
     narrowing: Words
     explained: Words
 
     @cached_property
-    def narrowing_pattern(self) -> "re.Pattern[str]":
+    def narrowing_pattern(self) -> Phrases:
         """Any of `narrowing`."""
-        return re.compile(words_pattern(self.narrowing), re.IGNORECASE)
+        return Phrases(self.narrowing)
 
     @cached_property
-    def explained_pattern(self) -> "re.Pattern[str]":
+    def explained_pattern(self) -> Phrases:
         """Any of `explained`."""
-        return re.compile(words_pattern(self.explained), re.IGNORECASE)
+        return Phrases(self.explained)
 
 
 class ChangeWords(Rules):
@@ -98,10 +98,10 @@ class ChangeWords(Rules):
     stable: Words
 
     @cached_property
-    def patterns(self) -> dict[Change, "re.Pattern[str]"]:
+    def patterns(self) -> dict[Change, Phrases]:
         """The words of each change."""
         words = {Change.INCREASED: self.increased, Change.DECREASED: self.decreased, Change.STABLE: self.stable}
-        return {change: re.compile(words_pattern(w), re.IGNORECASE) for change, w in words.items()}
+        return {change: Phrases(w) for change, w in words.items()}
 
 
 class SizeRules(Rules):
@@ -141,15 +141,14 @@ class CompleteExamination(Rules):
     elements: dict[Name, Words]
 
     @cached_property
-    def order_pattern(self) -> "re.Pattern[str]":
+    def order_pattern(self) -> Phrases:
         """Any of `order`."""
-        return re.compile(words_pattern(self.order), re.IGNORECASE)
+        return Phrases(self.order)
 
     @cached_property
-    def element_patterns(self) -> dict[str, "re.Pattern[str]"]:
+    def element_patterns(self) -> dict[str, Phrases]:
         """Each element's words, Latin ones in the plural, too."""
-        plural = {name: [*words, *(f"{w}s" for w in words if w.isascii())] for name, words in self.elements.items()}
-        return {name: re.compile(words_pattern(words), re.IGNORECASE) for name, words in plural.items()}
+        return {name: Phrases(words, plural=True) for name, words in self.elements.items()}
 
 
 class ContradictionRules(Rules):
@@ -202,11 +201,11 @@ class CategoryWords(Rules):
     """One of them, or of their descendants, is present."""
 
     @cached_property
-    def patterns(self) -> dict[str, "re.Pattern[str]"]:
+    def patterns(self) -> dict[str, Phrases]:
         """The lists of words that there are, by name."""
         lists = ("words", "words_too", "without_words", "denied_words", "unless_words")
         given = {name: getattr(self, name, ()) for name in lists}
-        return {name: re.compile(words_pattern(words), re.IGNORECASE) for name, words in given.items() if words}
+        return {name: Phrases(words) for name, words in given.items() if words}
 
 
 class CategoryRule(CategoryWords):
@@ -260,9 +259,9 @@ class Feature(Rules):
     words: dict[Word, int]
 
     @cached_property
-    def pattern(self) -> "re.Pattern[str]":
+    def pattern(self) -> Phrases:
         """Any of its words."""
-        return re.compile(words_pattern(self.words), re.IGNORECASE)
+        return Phrases(self.words)
 
 
 class TiRads(Rules):

@@ -4,7 +4,8 @@ Precision before recall: where anything in the text explains an apparent contrad
 is in contradictions.toml and categories.toml.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable
+from functools import cache
 
 from dicomnlp.model import Analysis, Report
 from dicomnlp.remarks import Discrepancy, DiscrepancyKind
@@ -48,11 +49,10 @@ def contradictions(
         In the order in which they stand in the text; none of a kind that isn't asked for.
     """
     case = Case(report, analysis)
-    found = [d for d in _found(case, kinds) if d.kind in kinds]
+    found = [d for find in _finders(frozenset(kinds)) for d in find(case) if d.kind in kinds]
     return tuple(sorted(found, key=lambda d: (d.second.start or 0, d.kind.value)))
 
 
-def _found(case: Case, kinds: Collection[DiscrepancyKind]) -> Iterator[Discrepancy]:
-    for of, find in _FINDERS:
-        if any(kind in kinds for kind in of):
-            yield from find(case)
+@cache
+def _finders(kinds: frozenset[DiscrepancyKind]) -> tuple[Callable[[Case], Iterable[Discrepancy]], ...]:
+    return tuple(find for of, find in _FINDERS if kinds.intersection(of))

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from dicomnlp.review.case import Case
+from dicomnlp.review.phrases import Phrases
 
 _DENIAL = re.compile(
     r"\b(?:no|not|without|denies|absence of|absent|negative for|free of|nor|never|rather than|rule out|exclude|lacks?|"
@@ -26,17 +27,11 @@ def is_denied(case: Case, start: int, end: int) -> bool:
     return bool(_DENIED_AFTER.match(case.text, end, last))
 
 
-def affirmed(case: Case, pattern: "re.Pattern[str]", stretches: Iterable[tuple[int, int]]) -> Iterator["re.Match[str]"]:
-    """Matches that aren't denied."""
-    for start, end in stretches:
-        for match in pattern.finditer(case.text, start, end):
-            if not is_denied(case, *match.span()):
-                yield match
+def affirmed(case: Case, words: Phrases, stretches: Iterable[tuple[int, int]]) -> Iterator["re.Match[str]"]:
+    """Where the words stand and aren't denied."""
+    return (match for match in words.within(case.text, stretches) if not is_denied(case, *match.span()))
 
 
-def denied(case: Case, pattern: "re.Pattern[str]", stretches: Iterable[tuple[int, int]]) -> Iterator["re.Match[str]"]:
-    """Matches that are denied."""
-    for start, end in stretches:
-        for match in pattern.finditer(case.text, start, end):
-            if is_denied(case, *match.span()):
-                yield match
+def denied(case: Case, words: Phrases, stretches: Iterable[tuple[int, int]]) -> Iterator["re.Match[str]"]:
+    """Where they are denied."""
+    return (match for match in words.within(case.text, stretches) if is_denied(case, *match.span()))

@@ -7,9 +7,10 @@ from functools import cache, lru_cache
 from dicomnlp.analyse.names import find_concepts, states_normality
 from dicomnlp.model import Assertion, CodedFinding, CodedMeasurement, Finding, Laterality, Temporality
 from dicomnlp.remarks import Discrepancy, DiscrepancyKind, Place, PlaceKind
-from dicomnlp.review.case import HELD, Case, kinds_of, one_side, opposite, parts_of, unsided, within, words_pattern
+from dicomnlp.review.case import HELD, Case, kinds_of, one_side, opposite, parts_of, unsided
 from dicomnlp.review.contradiction_rules import contradiction_rules
 from dicomnlp.review.orders import Order, any_side, exam_statements, orders, parts_in, sides_in
+from dicomnlp.review.phrases import Phrases
 
 _LATERALITY_CONCEPT = ("SCT", "272741003")
 _LATERALITY_VALUES = {
@@ -31,7 +32,7 @@ def side_of_order(case: Case) -> Iterator[Discrepancy]:
         assert ordered.side is not None
         statement = next((s for s in exam_statements(case) if _other_side(s, ordered)), None)
         if statement is not None:
-            yield _of_order(case, "exam_named_with_other_side", 0.9, ordered, statement.place)
+            yield _of_order("exam_named_with_other_side", 0.9, ordered, statement.place)
             return
     told = ordered or next((s for s in exam_statements(case) if s.parts and s.side), None)
     if told is None or told.side is None:
@@ -43,7 +44,7 @@ def side_of_order(case: Case) -> Iterator[Discrepancy]:
     against = [place for sides, place in mentions if sides == {other} and not _compares(case, place)]
     if against:
         confidence = 0.9 if len(against) > 1 else 0.8
-        yield _of_order(case, "text_about_other_side", confidence, told, against[0])
+        yield _of_order("text_about_other_side", confidence, told, against[0])
 
 
 def _other_side(statement: Order, ordered: Order) -> bool:
@@ -51,7 +52,7 @@ def _other_side(statement: Order, ordered: Order) -> bool:
     return statement.side is opposite(ordered.side) and bool(set(statement.parts) & set(ordered.parts))
 
 
-def _of_order(case: Case, rule: str, confidence: float, ordered: Order, place: Place) -> Discrepancy:
+def _of_order(rule: str, confidence: float, ordered: Order, place: Place) -> Discrepancy:
     assert ordered.side is not None
     facts = (("ordered", ordered.side.value), ("stated", opposite(ordered.side).value))
     return Discrepancy(DiscrepancyKind.LATERALITY_ORDER, rule, confidence, ordered.place, place, facts)
@@ -60,18 +61,19 @@ def _of_order(case: Case, rule: str, confidence: float, ordered: Order, place: P
 @cache
 def _sided_part(part: str) -> "re.Pattern[str]":
     sides, words = contradiction_rules().sides, contradiction_rules().paired_parts[part].words
-    latin = words_pattern([w for w in words if w.isascii()] + [f"{w}s" for w in words if w.isascii()]) or "(?!)"
-    chinese = words_pattern([w for w in words if not w.isascii()]) or "(?!)"
-    side = words_pattern([w for w in (*sides.left, *sides.right, *sides.both) if w.isascii()])
-    han = words_pattern([w for w in (*sides.left, *sides.right, *sides.both) if not w.isascii()])
+    latin = Phrases([w for w in words if w.isascii()], plural=True).expression
+    chinese = Phrases([w for w in words if not w.isascii()]).expression
+    side = Phrases([w for w in (*sides.left, *sides.right, *sides.both) if w.isascii()]).expression
+    han = Phrases([w for w in (*sides.left, *sides.right, *sides.both) if not w.isascii()]).expression
     return re.compile(rf"(?:{side}){_BETWEEN}(?:{latin})|(?:{han})侧?(?:{chinese})", re.IGNORECASE)
 
 
 def _mentions(case: Case, parts: tuple[str, ...]) -> Iterator[tuple[frozenset[Laterality], Place]]:
     """Where the text that describes speaks of a side of these parts."""
     for part in parts:
-        for match in within(_sided_part(part), case.text, case.stretches):
-            yield sides_in(match[0]), case.place(*match.span())
+        for start, end in case.stretches:
+            for match in _sided_part(part).finditer(case.text, start, end):
+                yield sides_in(match[0]), case.place(*match.span())
     sites = {s for part in parts for site in contradiction_rules().paired_parts[part].sites for s in parts_of(site)}
     for f in case.stated:
         if f.laterality and f.anatomy and unsided(f.anatomy.id) in sites:
@@ -80,8 +82,8 @@ def _mentions(case: Case, parts: tuple[str, ...]) -> Iterator[tuple[frozenset[La
 
 
 @cache
-def _compared() -> "re.Pattern[str]":
-    return re.compile(words_pattern(contradiction_rules().sides.compared), re.IGNORECASE)
+def _compared() -> Phrases:
+    return Phrases(contradiction_rules().sides.compared)
 
 
 def _compares(case: Case, place: Place) -> bool:

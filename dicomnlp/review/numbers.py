@@ -1,6 +1,5 @@
 """Numbers that don't agree: sizes with the words for their change, and measured items with the text."""
 
-import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
@@ -10,13 +9,16 @@ from dicomnlp.review.agreement import is_slip
 from dicomnlp.review.case import HELD, Case, lengths
 from dicomnlp.review.contradiction_rules import contradiction_rules
 from dicomnlp.review.denial import is_denied
+from dicomnlp.review.phrases import Phrases
 
 _TO_MILLIMETRES = {"mm": 1.0, "cm": 10.0, "m": 1000.0}
 _VOLUMES = {"ml": 1.0, "cm3": 1.0, "mm3": 0.001, "l": 1000.0}
 
 
 def prior_size(case: Case) -> Iterator[Discrepancy]:
-    """ "Increased" with a smaller number, "decreased" with a larger one, "stable" with quite another."""
+    """A size that "increased" to a smaller number, "decreased" to a larger one, or is "stable" at quite another."""
+    if not case.has_prior_sizes:
+        return
     seen: set[int] = set()
     for finding in case.stated:
         now, before = lengths(finding), lengths(finding, Temporality.PRIOR)
@@ -80,6 +82,8 @@ def _change_words(case: Case, finding: Finding, start: int, end: int) -> tuple[i
 
 def prior_size_of_others(case: Case) -> Iterator[Discrepancy]:
     """As `prior_size`, of what no finding is made: both sizes and one word for a change in a sentence."""
+    if not case.has_prior_sizes:
+        return
     owned = {m.start for f in case.analysis.findings for m in f.measurements}
     free = [m for m in case.analysis.measurements if m.kind == "size" and m.unit == "mm" and m.start not in owned]
     for before in (m for m in free if m.temporality is Temporality.PRIOR):
@@ -106,11 +110,11 @@ def prior_size_of_others(case: Case) -> Iterator[Discrepancy]:
         )
 
 
-def _changes() -> dict[Change, "re.Pattern[str]"]:
+def _changes() -> dict[Change, Phrases]:
     return contradiction_rules().change_words.patterns
 
 
-# --- measured items -------------------------------------------------------------------------------------------------------
+# --- measured items -----------------------------------------------------------------------------------------------
 
 
 def items(case: Case) -> Iterator[Discrepancy]:

@@ -3,15 +3,18 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 from dicomnlp.model import Laterality, SectionName
 from dicomnlp.remarks import Discrepancy, DiscrepancyKind, Place, PlaceKind
-from dicomnlp.review.case import Case, header_place, words_pattern
+from dicomnlp.review.case import Case, header_place
 from dicomnlp.review.contradiction_rules import CompleteExamination, contradiction_rules
+from dicomnlp.review.phrases import Phrases
 
 _PROCEDURE_REPORTED = {("DCM", "121058"), ("LN", "55111-9")}
 """Concept names of content items that tell the procedure."""
+_MAY_BE_ULTRASOUND = frozenset({"", "US", "SR", "DOC", "OT"})
+"""Modalities in the header of a report on one: most reports don't tell that of their images."""
 _SINGLE_LETTER = re.compile(r"(?<![\w/&.-])([LR])(?![\w/&-])(?!\s*(?:spine|[1-5]\b))")
 """L and R alone, in capitals; not of "L spine", "L-S" or "L 5"."""
 
@@ -34,27 +37,25 @@ class Order:
 
 
 @cache
-def _sides() -> dict[Laterality, "re.Pattern[str]"]:
+def _sides() -> dict[Laterality, Phrases]:
     sides = contradiction_rules().sides
     words = {Laterality.LEFT: sides.left, Laterality.RIGHT: sides.right, Laterality.BILATERAL: sides.both}
-    return {side: re.compile(words_pattern(w), re.IGNORECASE) for side, w in words.items()}
+    return {side: Phrases(w) for side, w in words.items()}
 
 
 @cache
-def _parts() -> dict[str, "re.Pattern[str]"]:
-    return {
-        name: re.compile(words_pattern([*part.words, *(f"{w}s" for w in part.words if w.isascii())]), re.IGNORECASE)
-        for name, part in contradiction_rules().paired_parts.items()
-    }
+def _parts() -> dict[str, Phrases]:
+    return {name: Phrases(part.words, plural=True) for name, part in contradiction_rules().paired_parts.items()}
 
 
 @cache
-def any_side() -> "re.Pattern[str]":
+def any_side() -> Phrases:
     """Any word for any side."""
     sides = contradiction_rules().sides
-    return re.compile(words_pattern([*sides.left, *sides.right, *sides.both]), re.IGNORECASE)
+    return Phrases([*sides.left, *sides.right, *sides.both])
 
 
+@lru_cache(4096)
 def sides_in(text: str, *, letters: bool = False) -> frozenset[Laterality]:
     """Sides that `text` names; with `letters` also by L and R alone, as orders do."""
     found = {side for side, pattern in _sides().items() if pattern.search(text)}
@@ -63,15 +64,16 @@ def sides_in(text: str, *, letters: bool = False) -> frozenset[Laterality]:
     return frozenset(found)
 
 
+@lru_cache(4096)
 def parts_in(text: str) -> tuple[str, ...]:
     """Paired parts that `text` names."""
     return tuple(name for name, pattern in _parts().items() if pattern.search(text))
 
 
-def orders(case: Case) -> Iterator[Order]:
-    """What the header and coded items say was ordered or done, one of each that names anything."""
-    for place in _order_places(case):
-        yield Order(place, parts_in(place.words), sides_in(place.words, letters=True))
+@lru_cache(2)
+def orders(case: Case) -> tuple[Order, ...]:
+    """What the header and coded items say was ordered or done."""
+    return tuple(Order(p, parts_in(p.words), sides_in(p.words, letters=True)) for p in _order_places(case))
 
 
 def _order_places(case: Case) -> Iterator[Place]:
@@ -87,24 +89,20 @@ def _order_places(case: Case) -> Iterator[Place]:
         yield Place(PlaceKind.ITEM, case.report.title, field="1")
 
 
-def exam_statements(case: Case) -> Iterator[Order]:
+@lru_cache(2)
+def exam_statements(case: Case) -> tuple[Order, ...]:
     """What the text itself calls the examination: its section of that name, and its technique."""
-    for start, end in case.stretches_of(SectionName.EXAM, SectionName.TECHNIQUE):
-        words = case.text[start:end]
-        if words.strip():
-            yield Order(case.place(start, end), parts_in(words), sides_in(words))
+    places = [case.place(*stretch) for stretch in case.stretches_of(SectionName.EXAM, SectionName.TECHNIQUE)]
+    return tuple(Order(p, parts_in(p.words), sides_in(p.words)) for p in places if p.words.strip())
 
 
-# --- complete and limited ultrasound ------------------------------------------------------------------------------------
+# --- complete and limited ultrasound ------------------------------------------------------------------------------
 
 
 @cache
-def _order_patterns() -> dict[str, "re.Pattern[str]"]:
+def _order_patterns() -> dict[str, Phrases]:
     words = contradiction_rules().order_words
-    return {
-        name: re.compile(words_pattern(getattr(words, name)), re.IGNORECASE)
-        for name in ("ultrasound", "complete", "limited", "unless")
-    }
+    return {name: Phrases(getattr(words, name)) for name in ("ultrasound", "complete", "limited", "unless")}
 
 
 def extent_discrepancies(case: Case) -> Iterator[Discrepancy]:
@@ -113,8 +111,10 @@ def extent_discrepancies(case: Case) -> Iterator[Discrepancy]:
     Only what the header orders is judged, or, where it orders no ultrasound, the text's own name of the examination.
     """
     patterns = _order_patterns()
-    places = [*_order_places(case), *(o.place for o in exam_statements(case) if _is_exam(case, o.place))]
     modality = case.report.identity.modality
+    if modality not in _MAY_BE_ULTRASOUND:
+        return
+    places = [*_order_places(case), *(o.place for o in exam_statements(case) if _is_exam(case, o.place))]
     for place in places:
         words = place.words
         is_ultrasound = bool(patterns["ultrasound"].search(words)) or modality == "US"
@@ -156,7 +156,7 @@ def _elements(case: Case, rule: CompleteExamination) -> tuple[dict[str, Place], 
     """Elements that are described, each where it is first, and those that aren't."""
     described, missing = {}, []
     for name, pattern in rule.element_patterns.items():
-        found = next((m for s, e in case.stretches for m in pattern.finditer(case.text, s, e)), None)
+        found = next(pattern.within(case.text, case.stretches), None)
         if found:
             described[name] = case.place(*found.span())
         else:

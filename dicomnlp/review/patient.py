@@ -2,14 +2,14 @@
 
 import datetime as dt
 import itertools
-import re
 from collections.abc import Iterator
 from functools import cache
 
 from dicomnlp.model import Assertion, Finding, SectionName
 from dicomnlp.remarks import Discrepancy, DiscrepancyKind, Place
-from dicomnlp.review.case import Case, header_place, kinds_of, parts_of, unsided, words_pattern
+from dicomnlp.review.case import Case, header_place, kinds_of, parts_of, unsided
 from dicomnlp.review.contradiction_rules import contradiction_rules
+from dicomnlp.review.phrases import Phrases
 
 _SEXES = {"F": "female", "M": "male"}
 _TOLD_OF_PATIENT = frozenset(
@@ -20,8 +20,8 @@ OLDEST = 130
 
 
 @cache
-def _pattern(name: str) -> "re.Pattern[str]":
-    return re.compile(words_pattern(getattr(contradiction_rules().sex, name)), re.IGNORECASE)
+def _pattern(name: str) -> Phrases:
+    return Phrases(getattr(contradiction_rules().sex, name))
 
 
 @cache
@@ -42,10 +42,14 @@ def _organs() -> dict[str, tuple[frozenset[str], frozenset[str]]]:
 
 def sex_discrepancies(case: Case) -> Iterator[Discrepancy]:
     """Sex in the header against sex in the text, and either against an organ that only the other sex has."""
+    found = next(_sexes(case), None)
+    if found is not None and not _pattern("unless").search(case.text):
+        yield found
+
+
+def _sexes(case: Case) -> Iterator[Discrepancy]:
     stated = [d for d in case.analysis.demographics if d.sex in _SEXES and _is_of_patient(case, d.start)]
     known = case.report.identity.patient_sex.strip().upper()
-    if _pattern("unless").search(case.text):
-        return
     places: dict[str, Place] = {}
     for statement in stated:
         assert statement.sex is not None
@@ -95,9 +99,10 @@ def _names_both(sentence: str) -> bool:
 
 
 def _is_of_patient(case: Case, start: int) -> bool:
-    return case.section_at(start) in _TOLD_OF_PATIENT and not _pattern("others").search(
-        case.sentence_around(start, start)
-    )
+    if case.section_at(start) not in _TOLD_OF_PATIENT:
+        return False
+    others = _pattern("others")
+    return not (others.search(case.text) and others.search(case.sentence_around(start, start)))
 
 
 def age_discrepancies(case: Case) -> Iterator[Discrepancy]:
@@ -134,7 +139,7 @@ def _differs(case: Case, told: float, other: float) -> bool:
 def _age(birth_date: str, date: str) -> float | None:
     """Years from one date to the other, both YYYYMMDD; None where one is none, or nobody is that old."""
     try:
-        born, then = (dt.datetime.strptime(d, "%Y%m%d").date() for d in (birth_date, date))  # noqa: DTZ007  a date has no zone
+        born, then = (dt.date(int(d[:4]), int(d[4:6]), int(d[6:8])) for d in (birth_date, date))
     except ValueError:
         return None
     years = then.year - born.year - ((then.month, then.day) < (born.month, born.day))
