@@ -6,6 +6,7 @@ others in their place; its name ends with a digest of all that can change what i
 
 import hashlib
 import importlib.metadata
+import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -14,6 +15,8 @@ from dicomnlp.analyse.overlay import languages_of
 from dicomnlp.analyse.pack import LABELS, base_of, codes_in, folder_of, read_about
 
 VERSIONS = {name: importlib.metadata.version(name) for name in ("medspacy", "spacy")}
+
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,11 @@ def name_of(folder: Path, overlay: Path | None = None) -> str:
     """
     about = read_about(folder)
     return f"{about.language}-{about.version}+{digest(folder, base_of(folder, about), overlay)}"
+
+
+def is_name(text: str) -> bool:
+    """Whether a pipeline can be added under this name."""
+    return _NAME.fullmatch(text) is not None
 
 
 def pipeline_names(source: Source) -> dict[str, str]:

@@ -20,6 +20,7 @@ from dicomnlp.cli import (
     labelling,
     objects,
     packs,
+    pipelines,
     queries,
     reconciling,
     reprocessing,
@@ -70,6 +71,7 @@ write_back.register(app)
 labelling.register(app)
 evaluation.register(app)
 reprocessing.register(app)
+pipelines.register(app)
 reconciling.register(app)
 administration.register(app)
 packs.register(app)

@@ -48,6 +48,10 @@ def findings(
             help="What was current at that time, e.g. 2026-11-22T06:00:00Z; without a zone it is this machine's.",
         ),
     ] = None,
+    pipeline: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="What this pipeline says (pipelines list), whether or not it counts."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="A JSON array.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="A table with a header line.")] = False,
 ) -> None:
@@ -62,6 +66,8 @@ def findings(
         raise typer.BadParameter("choose --json or --csv")
     if all_versions and as_of is not None:
         raise typer.BadParameter("choose --all-versions or --as-of")
+    if pipeline is not None and (all_versions or as_of is not None):
+        raise typer.BadParameter("--pipeline goes with neither --all-versions nor --as-of")
     database = open_audited(context, "view")
     ask = functools.partial(
         page_of_study,
@@ -71,6 +77,7 @@ def findings(
         concept=concept,
         all_versions=all_versions,
         as_of=as_of,
+        pipeline=pipeline,
     )
     try:
         first = ask()

@@ -2,10 +2,8 @@
 
 import contextlib
 import datetime as dt
-import signal
-import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Self
 
 import rich.progress
@@ -15,6 +13,8 @@ from dicomnlp.cli.auditing import open_audited
 from dicomnlp.cli.context import STOPPED, analysing, checked_uid, err, write_line
 from dicomnlp.cli.differences import show_differences
 from dicomnlp.cli.filter_options import day
+from dicomnlp.cli.pipelines import names_by, read_by_active
+from dicomnlp.cli.stopping import stoppable
 from dicomnlp.errors import AlreadyRunningError, NotFoundError
 from dicomnlp.model import State
 
@@ -71,15 +71,15 @@ def reprocess(
         ),
     ] = None,
 ) -> None:
-    """Analyse stored objects again with the pipeline now configured.
+    """Analyse stored objects again with the pipeline that counts: the configured one, unless another is promoted.
 
     Findings stay as they are until the new ones replace them; those of other pipelines are kept. New arrivals go
     first. Stopping loses nothing: the same command goes on where it stopped, and so does a running service.
 
     Example: dicomnlp reprocess --outdated --from 2026-01-01 --diff
     """
-    from dicomnlp.analyse import languages, pipeline_name
     from dicomnlp.extract import stated_codecs
+    from dicomnlp.store.pipelines import read_active
     from dicomnlp.store.reprocess import Selection, read_run, selected_objects, start_run, state_character_set
     from dicomnlp.work.dispatcher import work_through
 
@@ -102,11 +102,13 @@ def reprocess(
     database = open_audited(context, "admin")
     if character_set is not None:
         state_character_set(database, uids or (), character_set)
-    pipelines = tuple(pipeline_name(code) for code in languages()) if outdated else ()
+    active = read_active(database)
+    pipelines = tuple(names_by(settings, database, active.name).values()) if outdated else ()
     selection = Selection(tuple(uids or ()), everything, failed, pipelines, date_from, date_to)
     if dry_run or diff:
         ids = selected_objects(database, selection)
         if diff:
+            read_by_active(database)
             show_differences(settings, database, ids, as_json=as_json)
         else:
             write_line(f"{len(ids)} objects would be analysed again")
@@ -119,7 +121,7 @@ def reprocess(
     for uid in held_back:
         err.print(f"{uid}: in quarantine, not analysed before it is assigned; see dicomnlp quarantine", soft_wrap=True)
     try:
-        with _stoppable() as stop, _Watch(run.done, run.total) as watch:
+        with stoppable() as stop, _Watch(run.done, run.total) as watch:
             try:
                 work_through(settings, database, run.id, watch.see, stop)
             except AlreadyRunningError:
@@ -151,30 +153,6 @@ def _in_quarantine(database: "Database", uids: Sequence[str]) -> list[str]:
                 reports = reports_of(database, uid)
                 found.update((r.sop_instance_uid, None) for r in reports if r.state is State.QUARANTINED)
     return list(found)
-
-
-@contextlib.contextmanager
-def _stoppable() -> Iterator[threading.Event]:
-    """An event that the first Ctrl-C sets, so that what is in work ends and is saved; the second interrupts.
-
-    Ctrl-C reaches the worker processes too, and would end them with tracebacks. They inherit the signals that are
-    blocked in the thread that starts them, so SIGINT is left to a thread of our own, which starts nothing.
-    """
-    stop, ended = threading.Event(), threading.Event()
-
-    def ask(_signal: int, _frame: object) -> None:
-        stop.set()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    threading.Thread(target=ended.wait, daemon=True).start()
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    before = signal.signal(signal.SIGINT, ask)
-    try:
-        yield stop
-    finally:
-        signal.signal(signal.SIGINT, before)
-        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-        ended.set()
 
 
 class _Watch:

@@ -15,6 +15,9 @@ from dicomnlp.store.search_filters import PUBLIC_NAMES, Filters
 _IDS = r"^[a-z0-9_]{1,64}(,[a-z0-9_]{1,64}){0,49}$"
 _ASSERTIONS = "|".join(a.value for a in Assertion)
 _TEXT = {"min_length": 1, "max_length": 64}
+PIPELINE = "What this pipeline says, by its name or as `pipeline` of findings has it, whether or not it counts."
+PIPELINE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9.+&/_-]{0,199}$"
+PIPELINE_EXAMPLE = "thyroid-terms"
 _PARAMETERS: dict[str, tuple[Any, dict[str, Any]]] = {
     "concepts": (
         str,
@@ -66,6 +69,7 @@ _PARAMETERS: dict[str, tuple[Any, dict[str, Any]]] = {
         {"description": "Patients of whom no report states these concepts (ids with commas between them).",
          "pattern": _IDS, "examples": ["lung_cancer"]},
     ),
+    "pipeline": (str, {"description": PIPELINE, "pattern": PIPELINE_PATTERN, "examples": [PIPELINE_EXAMPLE]}),
 }  # fmt: skip
 
 

@@ -5,17 +5,19 @@ from typing import Annotated
 from fastapi import Body, Depends, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
-from dicomnlp.analyse import languages, pipeline_name
+from dicomnlp.analyse.archive import names_of
+from dicomnlp.config import Settings
 from dicomnlp.errors import UsageError
 from dicomnlp.serve import schemas, search_schemas
 from dicomnlp.serve.access import ForOperators, audited
 from dicomnlp.serve.connection import Connection
 from dicomnlp.serve.parameters import check_query, require_json
 from dicomnlp.serve.problems import ProblemError
+from dicomnlp.store.pipelines import read_active, read_archive
 from dicomnlp.store.reprocess import Selection, start_run
 
 
-def register(app: FastAPI, connection: Connection) -> None:
+def register(app: FastAPI, settings: Settings, connection: Connection) -> None:
     """Add the route of this module to `app`."""
 
     @app.post(
@@ -40,7 +42,7 @@ def register(app: FastAPI, connection: Connection) -> None:
     def reprocess(
         request: Request, principal: ForOperators, body: Annotated[search_schemas.ReprocessRequest, Body()]
     ) -> Response:
-        """Mark stored objects to be analysed again by the pipeline now configured, after all new arrivals.
+        """Mark stored objects to be analysed again by the pipeline that counts, after all new arrivals.
 
         Findings stay as they are until the new ones replace them. The same request goes on with a run that isn't
         finished.
@@ -51,7 +53,7 @@ def register(app: FastAPI, connection: Connection) -> None:
             uids=tuple(body.uids),
             everything=body.everything,
             failed=body.failed,
-            outdated_pipelines=tuple(pipeline_name(code) for code in languages()) if body.outdated else (),
+            outdated_pipelines=_names(settings, connection) if body.outdated else (),
         )
         try:
             run = start_run(connection.within(principal.scope), selection)
@@ -61,3 +63,10 @@ def register(app: FastAPI, connection: Connection) -> None:
         words = [("uid", uid) for uid in body.uids] + [(name, "true") for name, given in chosen.items() if given]
         audited(request, query=words, count=run.total)
         return JSONResponse(search_schemas.run_to_json(run), status_code=202)
+
+
+def _names(settings: Settings, connection: Connection) -> tuple[str, ...]:
+    """How the pipeline that counts names itself, in each language."""
+    database = connection.get()
+    held = read_archive(database, read_active(database).name)
+    return tuple(names_of(held[0] if held else None, settings.overlays).values())

@@ -13,6 +13,7 @@ from dicomnlp.serve.access import ForReaders, ForResearchers, Principal, audited
 from dicomnlp.serve.access_identities import Shown
 from dicomnlp.serve.conditional import answer
 from dicomnlp.serve.connection import Connection
+from dicomnlp.serve.filters import PIPELINE, PIPELINE_EXAMPLE, PIPELINE_PATTERN
 from dicomnlp.serve.parameters import SOPInstanceUID, StudyInstanceUID, check_query
 from dicomnlp.serve.problems import ProblemError
 from dicomnlp.store import changes, images, queries
@@ -78,6 +79,9 @@ def register(app: FastAPI, connection: Connection, shown: Shown) -> None:
         ] = None,
         all_versions: AllVersions = False,
         as_of: AsOf = None,
+        pipeline: Annotated[
+            str | None, Query(description=PIPELINE, pattern=PIPELINE_PATTERN, examples=[PIPELINE_EXAMPLE])
+        ] = None,
         after: Annotated[
             str | None,
             Query(
@@ -103,6 +107,8 @@ def register(app: FastAPI, connection: Connection, shown: Shown) -> None:
         `next` is null unless there are more findings than `limit`.
         """
         _check_versions(principal, all_versions=all_versions, as_of=as_of)
+        if pipeline is not None and (all_versions or as_of is not None):
+            raise ProblemError("bad_request", "pipeline can't be asked for together with all_versions or as_of.")
         database = connection.within(principal.scope)
         # before the findings: what is analysed in between is found and counted as pending, never the other way round
         reports = None if as_of is not None else queries.states_of_study(database, study_instance_uid)
@@ -114,6 +120,7 @@ def register(app: FastAPI, connection: Connection, shown: Shown) -> None:
                 concept=concept,
                 all_versions=all_versions,
                 as_of=as_of,
+                pipeline=pipeline,
                 after=after,
                 limit=limit,
             )

@@ -2,7 +2,7 @@
 
 import itertools
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -68,6 +68,42 @@ class Comparison:
     def total(self, kind: Kind) -> int:
         """Findings that were added, are gone, or have changed."""
         return sum(c.count for c in self.changes if c.kind == kind)
+
+
+def comparison_to_json(found: Comparison, tell: Callable[[StoredFinding], Any]) -> dict[str, Any]:
+    """The comparison in the public form, each finding as `tell` has it."""
+    return {
+        "compared": found.compared,
+        "same_analysis": found.same_analysis,
+        "differing": found.differing,
+        "added": found.total("added"),
+        "gone": found.total("gone"),
+        "changed": found.total("changed"),
+        "unchanged": found.unchanged,
+        "changes": [
+            {
+                "kind": change.kind,
+                "concept": {"id": change.concept_id, "meaning": change.concept_meaning},
+                "before": _side(change.assertion_before, change.laterality_before),
+                "after": _side(change.assertion_after, change.laterality_after),
+                "count": change.count,
+                "examples": [
+                    {
+                        "before": None if example.before is None else tell(example.before),
+                        "after": None if example.after is None else tell(example.after),
+                    }
+                    for example in change.examples
+                ],
+            }
+            for change in found.changes
+        ],
+        "failures": [{"reason_code": reason_code, "count": number} for reason_code, number in found.failures],
+        "failed": [{"sop_instance_uid": uid, "reason_code": reason_code} for uid, reason_code in found.failed],
+    }
+
+
+def _side(assertion: str | None, laterality: str | None) -> dict[str, str | None] | None:
+    return None if assertion is None else {"assertion": assertion, "laterality": laterality}
 
 
 @dataclass(slots=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
 
+from dicomnlp.errors import UsageError
 from dicomnlp.model import Identity, StoredObject
 from dicomnlp.store.answers import StoredFinding, StoredReport
 from dicomnlp.store.batches import batches
@@ -48,7 +49,8 @@ class ExportedReport:
 
 
 def count_reports(database: Database, filters: Filters) -> int:
-    """How many reports fit, see `iterate_reports`."""
+    """How many reports fit, see `iterate_reports`; raises as it."""
+    _require_counting(filters)
     with database.read() as connection:
         return int(connection.scalar(select_reports(connection, database.scope, filters, sa.func.count())) or 0)
 
@@ -62,7 +64,13 @@ def iterate_reports(database: Database, filters: Filters, after: int = 0) -> Ite
         As `Filters.expanded` gives them; of those that are of findings one finding must fit all.
     after
         `ReportHeader.object_id` of the last report of the page before.
+
+    Raises
+    ------
+    UsageError
+        A pipeline is asked for: what leaves is what counts.
     """
+    _require_counting(filters)
     while True:
         with database.read() as connection:
             query = select_reports(connection, database.scope, filters, REPORT)
@@ -74,8 +82,14 @@ def iterate_reports(database: Database, filters: Filters, after: int = 0) -> Ite
         after = ids[-1]
 
 
+def _require_counting(filters: Filters) -> None:
+    if filters.pipeline is not None:
+        raise UsageError("what leaves is what counts: no pipeline can be asked for here")
+
+
 def report_ids(database: Database, filters: Filters) -> Iterator[int]:
-    """The objects of all reports that fit, as `iterate_reports`, read in one go."""
+    """The objects of all reports that fit, as `iterate_reports`, read in one go; raises as it."""
+    _require_counting(filters)
     with database.read() as connection:
         query = select_reports(connection, database.scope, filters, P.object_id)
         yield from connection.execution_options(yield_per=10_000).scalars(query)
