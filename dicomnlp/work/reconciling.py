@@ -8,7 +8,7 @@ import datetime as dt
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Final
 
-from dicomnlp.analyse.pipelines import Source, pipeline_names
+from dicomnlp.analyse.archive import names_of
 from dicomnlp.audit.events import AuditEvent, Kind, Outcome
 from dicomnlp.audit.trail import record
 from dicomnlp.config import Settings
@@ -18,6 +18,7 @@ from dicomnlp.receive.archive import list_reports
 from dicomnlp.receive.fetch import fetch, fetches_itself
 from dicomnlp.receive.intake import Intake
 from dicomnlp.store.database import Database
+from dicomnlp.store.pipelines import read_active, read_archive
 from dicomnlp.store.reconciliation import ArchivedObject, Wanting
 from dicomnlp.store.reconciling import (
     NIGHTLY,
@@ -37,9 +38,10 @@ AT_ONCE: Final = 50
 _ROLE: Final = "dispatcher"
 
 
-def todays_pipelines(settings: Settings) -> Collection[str]:
-    """Names of the pipelines by which reports are read today."""
-    return pipeline_names(Source(overlays=settings.overlays)).values()
+def todays_pipelines(settings: Settings, database: Database) -> Collection[str]:
+    """Names, one a language, of the pipeline that counts today."""
+    held = read_archive(database, read_active(database).name)
+    return names_of(held[0] if held else None, settings.overlays).values()
 
 
 def compare_day(
@@ -80,7 +82,7 @@ def compare_day(
         pacs.name,
         day,
         listing,
-        pipelines=todays_pipelines(settings),
+        pipelines=todays_pipelines(settings, database),
         requested_by=requested_by,
         fetches=fetches,
     )
