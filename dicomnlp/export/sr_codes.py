@@ -3,8 +3,10 @@
 A code of this project's own stands where no public one is certain, under a coding scheme that each document identifies.
 """
 
+from functools import cache
 from typing import Final
 
+from dicomnlp.analyse.names import entries, folders
 from dicomnlp.model import Acuity, Assertion, Change, Code, Concept, Laterality, Measurement, Severity
 
 OWN_SCHEME: Final = "99DICOMNLP"
@@ -78,6 +80,32 @@ def code_of(concept: Concept) -> Code:
     if concept.code and concept.scheme:
         return Code(concept.code, concept.scheme, meaning)
     return Code(concept.id, OWN_SCHEME, meaning)
+
+
+def site_of(concept: Concept, laterality: Laterality | None) -> Code:
+    """A site as `code_of`; one that has no public code but is a side of one that has ("left kidney") by that code.
+
+    Parameters
+    ----------
+    laterality
+        The side that is told beside the site.
+    """
+    if concept.code is None and laterality is not None:
+        entry = _sites().get(concept.id, {})
+        whole = _sites().get(entry.get("parent", ""), {})
+        if entry.get("laterality") == laterality.value and whole.get("code"):
+            return Code(whole["code"], whole["scheme"], whole["meaning"])
+    return code_of(concept)
+
+
+@cache
+def _sites() -> dict[str, dict[str, str]]:
+    """What the packs say of sites, by id: the English one where several do, since the others build on it."""
+    found: dict[str, dict[str, str]] = {}
+    for folder in sorted(folders(), key=lambda language: language == "en"):
+        for identifier, entry in entries("anatomy", folder).items():
+            found[identifier] = {name: value for name, value in entry.items() if isinstance(value, str)}
+    return found
 
 
 def side(laterality: Laterality) -> Code:

@@ -20,7 +20,7 @@ from dicomnlp.config import Settings
 from dicomnlp.errors import ConfigurationError, DicomnlpError, ObjectError, PacsError
 from dicomnlp.export import fhir_transaction, sending
 from dicomnlp.export.sending import Answer
-from dicomnlp.export.sr_statements import statements_of
+from dicomnlp.export.sr_statements import Statements, statements_of
 from dicomnlp.logs import Event, log
 from dicomnlp.model import StoredObject
 from dicomnlp.pacs_settings import PacsSettings
@@ -164,7 +164,7 @@ def _document(
         return Result.NOTHING
     if exported.report.report is None or exported.report.analysis is None:
         return Result.NOTHING
-    if not before and not statements_of([f.finding for f in exported.findings], "").of_findings:
+    if not before and not _statements(exported).of_findings:
         return Result.NOTHING
     made = _measurement_report if form == SR else _transaction
     document = made(settings, database, exported, before, is_withdrawal)
@@ -189,7 +189,7 @@ def _measurement_report(
         is_preliminary=is_preliminary(report.preliminary_flag, report.completion_flag, report.verification_flag),
         pipeline=analysis.pipeline,
     )
-    statements = None if is_withdrawal else statements_of([f.finding for f in exported.findings], study)
+    statements = None if is_withdrawal else _statements(exported)
     said = {"study": study, "patient": list(header.patient), "preliminary": source.is_preliminary}
     uid, ae_title = _new_uid(), settings.listener.ae_title
     data = write_document(
@@ -244,6 +244,13 @@ def _transaction(
         data=data,
         is_withdrawal=is_withdrawal,
     )
+
+
+def _statements(exported: ExportedReport) -> Statements:
+    report = exported.report.report
+    text = report.narrative.text if report else ""
+    findings = [f.finding for f in exported.findings]
+    return statements_of(findings, text, exported.header.identity.study_instance_uid)
 
 
 def _new_uid() -> str:
