@@ -109,6 +109,7 @@ def associate(
     ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
     ae.acse_timeout = ae.connection_timeout = CONNECT_SECONDS
     ae.dimse_timeout = ae.network_timeout = ANSWER_SECONDS
+    _look(pacs)
     with closing_sockets(tls_context(settings, pacs) if pacs.tls else None) as context:
         association = ae.associate(
             pacs.host,
@@ -132,6 +133,16 @@ def associate(
             association.release()
 
 
+def _look(pacs: PacsSettings) -> None:
+    """See that somebody listens there: pynetdicom doesn't tell why nobody does, and leaves its socket open."""
+    try:
+        socket.create_connection((pacs.host, pacs.port), CONNECT_SECONDS).close()
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        message = f"{pacs.name} ({pacs.host}:{pacs.port}) can't be reached ({why}); is it running, and the way open?"
+        raise PacsError(message, reason_code="pacs_unreachable") from None
+
+
 def _send_at_once(association: Association) -> None:
     """Have no data set wait for the acknowledgement of its command (Nagle's algorithm): that is 40 ms a message."""
     transport = association.dul.socket.socket if association.dul.socket is not None else None
@@ -150,8 +161,8 @@ def _not_established(association: Association, settings: Settings, pacs: PacsSet
         return PacsError(f"{where}) rejects the association: {words.format(**titles)}", reason_code=code)
     if primitive is not None and primitive.result == 0:
         return PacsError(f"{where}) accepts none of the services that are asked for", reason_code="pacs_context")
-    hint = "is its certificate trusted by ca, and ours there?" if pacs.tls else "is it running, and the way open?"
-    return PacsError(f"{where}) can't be reached: no association; {hint}", reason_code="pacs_unreachable")
+    hint = "is its certificate trusted by ca, and ours there?" if pacs.tls else "does it speak DICOM there, or TLS?"
+    return PacsError(f"{where}) accepts no association and says nothing; {hint}", reason_code="pacs_aborted")
 
 
 @contextlib.contextmanager
