@@ -10,6 +10,7 @@ from dicomnlp.config import Settings
 from dicomnlp.serve import (
     documentation,
     error_pages,
+    pages_follow_up,
     pages_operation,
     pages_reconciliation,
     pages_search,
@@ -28,6 +29,7 @@ def register(app: FastAPI, settings: Settings, connection: Connection, shown: Sh
     pages_worklist.register(app, connection)
     pages_study.register(app, connection, shown)
     pages_search.register(app, connection, shown)
+    pages_follow_up.register(app, connection, shown)
     pages_operation.register(app, settings, connection)
     pages_reconciliation.register(app, settings, connection)
     error_pages.install(app)

@@ -1,6 +1,5 @@
-"""Search over all studies, kept searches, and the list of what is to be followed up, as pages."""
+"""Search over all studies and kept searches, as pages."""
 
-import datetime as dt
 import re
 from dataclasses import fields
 from typing import Annotated, Any
@@ -11,7 +10,7 @@ from fastapi.responses import RedirectResponse
 
 from dicomnlp.analyse.names import find_concepts, find_sites
 from dicomnlp.errors import UsageError
-from dicomnlp.model import Assertion, Change, Laterality, RecommendationKind, SectionName, Severity
+from dicomnlp.model import Assertion, Change, Laterality, SectionName, Severity
 from dicomnlp.serve.access import Principal, Role, audited, require
 from dicomnlp.serve.access_identities import IDENTITIES, Shown, may_use
 from dicomnlp.serve.connection import Connection
@@ -19,11 +18,11 @@ from dicomnlp.serve.filters import expanded
 from dicomnlp.serve.interface_language import Catalogue
 from dicomnlp.serve.kept_facets import kept_of
 from dicomnlp.serve.naming import Names
-from dicomnlp.serve.page_parameters import Values, a_day, asked, one_of, told
+from dicomnlp.serve.page_parameters import Values, asked, told
 from dicomnlp.serve.pages_worklist import MODALITIES
 from dicomnlp.serve.problems import ProblemError
 from dicomnlp.serve.rendering import render, words_of
-from dicomnlp.store import cohorts, follow_up
+from dicomnlp.store import cohorts
 from dicomnlp.store.search import Filters, count_findings, filters_from_json, search_findings
 from dicomnlp.store.search_filters import PUBLIC_NAMES
 from dicomnlp.store.worklist import reports_by_uid
@@ -36,7 +35,6 @@ _LONGEST = 8000
 """Characters of a kept search as a query."""
 _SUGGESTIONS = 15
 _ID = re.compile(r"[a-z0-9_]{1,64}")
-_FOLLOW_UP = ("modality", "anatomy", "kind", "conditional", "due_from", "due_to", "from", "to", "patient_id", "after")
 
 Reader = Annotated[Principal, Depends(require(Role.READER, Role.RESEARCHER))]
 
@@ -45,7 +43,6 @@ def register(app: FastAPI, connection: Connection, shown: Shown) -> None:
     """Add the routes of this module to `app`; what is `shown` depends on who asks."""
     _register_search(app, connection, shown)
     _register_cohorts(app, connection)
-    _register_follow_up(app, connection, shown)
 
 
 def page_filters(values: dict[str, str], words: Catalogue) -> Filters:
@@ -223,54 +220,3 @@ def _register_cohorts(app: FastAPI, connection: Connection) -> None:
         """Delete a kept search."""
         cohorts.delete_cohort(connection.within(who.scope), name)
         return RedirectResponse("/search", status_code=303)
-
-
-def _yes_or_no(values: dict[str, str], name: str) -> bool | None:
-    try:
-        return {"": None, "true": True, "false": False}[values.get(name, "")]
-    except KeyError:
-        raise ProblemError("invalid_parameter", f"{name} is true or false.") from None
-
-
-def _register_follow_up(app: FastAPI, connection: Connection, shown: Shown) -> None:
-    @app.get("/follow-up", include_in_schema=False)
-    def list_recommendations(request: Request, who: Reader) -> Response:
-        """What reports recommend, the newest study first."""
-        names = _FOLLOW_UP if who.sees_identities else tuple(name for name in _FOLLOW_UP if name not in IDENTITIES)
-        values = asked(request, names)
-        words, wrong, page = words_of(request), None, None
-        database = connection.within(who.scope)
-        try:
-            sites = [_identified("anatomy", values["anatomy"], words)] if "anatomy" in values else []
-            filters = follow_up.FollowUpFilters(
-                modality=values.get("modality"),
-                anatomy=expanded(Filters(anatomy=tuple(sites))).anatomy,
-                kind=one_of(RecommendationKind, values, "kind"),
-                conditional=_yes_or_no(values, "conditional"),
-                due_from=a_day(values, "due_from"),
-                due_to=a_day(values, "due_to"),
-                date_from=a_day(values, "from"),
-                date_to=a_day(values, "to"),
-                patient_id=values.get("patient_id"),
-            )
-            page = follow_up.follow_up(database, filters, after=values.get("after"), limit=_PAGE)
-        except UsageError as error:
-            wrong = str(error)
-        found = shown.of_recommendations(who, page.recommendations) if page else []
-        audited(request, count=len(found))
-        return render(
-            request,
-            "follow_up.html",
-            status_code=422 if wrong else 200,
-            principal=who,
-            names=Names(words),
-            values=values,
-            wrong=wrong,
-            page=page,
-            found=found,
-            reports=reports_by_uid(database, [r.sop_instance_uid for r in found]),
-            kinds=list(RecommendationKind),
-            modalities=MODALITIES,
-            # shifted dates tell nothing of what is overdue
-            today=f"{dt.datetime.now(dt.UTC):%Y%m%d}" if who.sees_identities else "",
-        )

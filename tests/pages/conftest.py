@@ -35,8 +35,10 @@ from dicomnlp.model import (
 )
 from dicomnlp.store.admin import upgrade
 from dicomnlp.store.database import Database
+from dicomnlp.store.follow_up_items import ItemFilters, list_items
 from dicomnlp.store.intake import record_arrivals
 from dicomnlp.store.queue import save_processed
+from dicomnlp.work.follow_up import refresh_all
 
 SCRIPT = '<img src=x onerror="window.ran=1">'
 HOSTILE = f'">{SCRIPT}<svg/onload=window.ran=1>'
@@ -239,6 +241,9 @@ def hall(tmp_path_factory):
     made = Hall(database)
     made.settings = settings
     _fill(made)
+    refresh_all(database)
+    [item] = list_items(database, ItemFilters(), today=dt.date(2026, 11, 22)).items
+    made.item = item.id
     yield made
     database.close()
 

@@ -20,7 +20,9 @@ def screens(hall):
         "versions": f"/studies/{hall.chain}?report={hall.preliminary}",
         "search": "/search?concept=nodule&assertion=present",
         "counts": "/search/counts?concept=nodule",
-        "follow_up": "/follow-up",
+        "follow_up": "/follow-up?state=all",
+        "follow_up_item": f"/follow-up/{hall.item}",
+        "timeline": f"/studies/{hall.study}/timeline",
         "status": "/status",
         "ledger": "/ledger",
         "quarantine": "/quarantine",
@@ -30,7 +32,7 @@ def screens(hall):
 
 
 NAMES = tuple(
-    screens(type("Hall", (), dict.fromkeys(["study", "chinese_instance", "chinese", "chain", "preliminary"])))
+    screens(type("Hall", (), dict.fromkeys(["study", "chinese_instance", "chinese", "chain", "preliminary", "item"])))
 )
 
 
@@ -285,3 +287,10 @@ def test_preferences_are_kept(open_page):
     for path in ("/", "/search?concept=nodule", "/follow-up", "/status", "/ledger"):
         page.goto(path)
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_sizes_are_plotted(open_page, hall):
+    """One canvas a lesion with two sizes or more, and the table that says the same."""
+    page = open_page(f"/studies/{hall.study}/timeline")
+    assert page.locator(".plot canvas").count() == page.locator(".plot").count() == 1
+    assert page.locator("section.panel").filter(has=page.locator("canvas")).locator(".scroll tbody tr").count() == 2
