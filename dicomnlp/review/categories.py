@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from dicomnlp.analyse.names import states_normality
 from dicomnlp.model import Assertion, Finding, Score, SectionName, Temporality
 from dicomnlp.remarks import Discrepancy, DiscrepancyKind, Place
 from dicomnlp.review.case import HELD, Case, kinds_of, lengths, parts_of, unsided
@@ -84,6 +85,10 @@ def _by_rule(case: Case, rule: CategoryRule, score: Score, window: Stretches) ->
     place = _words_place(case, rule, window)
     if place is None and (rule.words or rule.words_too or rule.denied_words or rule.without_words):
         return None
+    if rule.nothing_but_normal:
+        place = _nothing_but_normal(case, window)
+        if place is None:
+            return None
     if rule.concepts:
         lesion = _lesion(case, rule, window)
         if lesion is None:
@@ -114,6 +119,15 @@ def _present(
 ) -> bool:
     wanted = {k for c in concepts for k in kinds_of(c)}
     return any(f.concept.id in wanted and f.assertion in assertions and _inside(f, window) for f in case.stated)
+
+
+def _nothing_but_normal(case: Case, window: Stretches) -> Place | None:
+    """A denial, where nothing else is said but that something is normal."""
+    inside = [f for f in case.stated if _inside(f, window)]
+    if any(f.assertion in HELD and not states_normality(f.concept.id) for f in inside):
+        return None
+    denial = next((f for f in inside if f.assertion is Assertion.ABSENT), None)
+    return case.clause_of(denial) if denial else None
 
 
 def _lesion(case: Case, rule: CategoryRule, window: Stretches) -> Finding | None:

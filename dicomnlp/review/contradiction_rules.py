@@ -52,6 +52,8 @@ class SexRules(Rules):
     male_concepts: tuple[Name, ...]
     female_concepts: tuple[Name, ...]
     male_words: Words
+    male_person: Words
+    female_person: Words
     female_words: Words
     unless: Words
     others: Words
@@ -138,6 +140,8 @@ class CompleteExamination(Rules):
     source: Word
     order: Words
     sex: Annotated[str, StringConstraints(pattern="^[FM]$")] | None = None
+    sites: dict[Name, tuple[Name, ...]] = Field(default={})
+    """Element -> sites: a finding there describes it, too."""
     elements: dict[Name, Words]
 
     @cached_property
@@ -215,6 +219,8 @@ class CategoryRule(CategoryWords):
     categories: tuple[Word, ...]
     sites: tuple[Name, ...] = ()
     """The finding is there, or names no site."""
+    nothing_but_normal: bool = False
+    """Nothing is present or possible but that something is normal, and something is denied."""
     size_mm: Bounds | None = None
     """Of the largest of these findings that tells one."""
     severities: tuple[Severity, ...] = ()
@@ -228,7 +234,7 @@ class CategoryRule(CategoryWords):
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:
-        if not (self.words or self.denied_words or self.concepts):
+        if not (self.words or self.denied_words or self.concepts or self.nothing_but_normal):
             raise ValueError(f"rule {self.name} describes nothing")
         return self
 

@@ -48,7 +48,11 @@ def contradictions(
     tuple of Discrepancy
         In the order in which they stand in the text; none of a kind that isn't asked for.
     """
-    case = Case(report, analysis)
+    return contradictions_of(Case(report, analysis), kinds)
+
+
+def contradictions_of(case: Case, kinds: Collection[DiscrepancyKind] = _ALL) -> tuple[Discrepancy, ...]:
+    """As `contradictions`."""
     found = [d for find in _finders(frozenset(kinds)) for d in find(case) if d.kind in kinds]
     return tuple(sorted(found, key=lambda d: (d.second.start or 0, d.kind.value)))
 

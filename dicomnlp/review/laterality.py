@@ -100,14 +100,13 @@ def missing_side(case: Case) -> Iterator[Discrepancy]:
     if named is None or any(o.sides for o in told) or any_side().search(case.text):
         return
     parts = [p for p in named.parts if rules[p].needs_side]
-    sites = {s for part in parts for site in rules[part].sites for s in parts_of(site)}
+    # nothing but the one part is shown: whatever is found is found there
     found = [
         f
         for f in case.stated
         if f.assertion is Assertion.PRESENT
         and f.laterality is None
         and not states_normality(f.concept.id)
-        and (f.anatomy is None or unsided(f.anatomy.id) in sites)
         and (f.critical or f.measurements or f.anatomy is not None)
     ]
     if found:

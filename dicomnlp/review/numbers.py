@@ -81,10 +81,10 @@ def _change_words(case: Case, finding: Finding, start: int, end: int) -> tuple[i
 
 
 def prior_size_of_others(case: Case) -> Iterator[Discrepancy]:
-    """As `prior_size`, of what no finding is made: both sizes and one word for a change in a sentence."""
+    """As `prior_size`, where no finding has the change: both sizes and one word for a change in a sentence."""
     if not case.has_prior_sizes:
         return
-    owned = {m.start for f in case.analysis.findings for m in f.measurements}
+    owned = {m.start for f in case.analysis.findings if f.change is not None for m in f.measurements}
     free = [m for m in case.analysis.measurements if m.kind == "size" and m.unit == "mm" and m.start not in owned]
     for before in (m for m in free if m.temporality is Temporality.PRIOR):
         first, last = case.sentence_bounds(before.start, before.end)

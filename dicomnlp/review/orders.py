@@ -7,7 +7,7 @@ from functools import cache, lru_cache
 
 from dicomnlp.model import Laterality, SectionName
 from dicomnlp.remarks import Discrepancy, DiscrepancyKind, Place, PlaceKind
-from dicomnlp.review.case import Case, header_place
+from dicomnlp.review.case import Case, header_place, parts_of, unsided
 from dicomnlp.review.contradiction_rules import CompleteExamination, contradiction_rules
 from dicomnlp.review.phrases import Phrases
 
@@ -156,9 +156,13 @@ def _elements(case: Case, rule: CompleteExamination) -> tuple[dict[str, Place], 
     """Elements that are described, each where it is first, and those that aren't."""
     described, missing = {}, []
     for name, pattern in rule.element_patterns.items():
-        found = next(pattern.within(case.text, case.stretches), None)
-        if found:
-            described[name] = case.place(*found.span())
+        match = next(pattern.within(case.text, case.stretches), None)
+        sites = {s for site in rule.sites.get(name, ()) for s in parts_of(site)}
+        there = next((f for f in case.stated if f.anatomy and unsided(f.anatomy.id) in sites), None)
+        if match:
+            described[name] = case.place(*match.span())
+        elif there:
+            described[name] = case.place(there.start, there.end)
         else:
             missing.append(name)
     return described, missing

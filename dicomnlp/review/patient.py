@@ -5,7 +5,7 @@ import itertools
 from collections.abc import Iterator
 from functools import cache
 
-from dicomnlp.model import Assertion, Finding, SectionName
+from dicomnlp.model import Assertion, SectionName
 from dicomnlp.remarks import Discrepancy, DiscrepancyKind, Place
 from dicomnlp.review.case import Case, header_place, kinds_of, parts_of, unsided
 from dicomnlp.review.contradiction_rules import contradiction_rules
@@ -54,6 +54,10 @@ def _sexes(case: Case) -> Iterator[Discrepancy]:
     for statement in stated:
         assert statement.sex is not None
         places.setdefault(statement.sex, case.place(statement.start, statement.end))
+    for sex, words in (("F", "female_person"), ("M", "male_person")):
+        match = _pattern(words).search(case.text)
+        if match and sex not in places and _is_of_patient(case, match.start()):
+            places[sex] = case.place(*match.span())
     if known in _SEXES:
         other = "F" if known == "M" else "M"
         if other in places and known not in places:
@@ -67,8 +71,7 @@ def _sexes(case: Case) -> Iterator[Discrepancy]:
     for sex, place in places.items():
         organ = _organ_of_other(case, sex)
         if organ is not None:
-            other = "F" if sex == "M" else "M"
-            yield _sex("organ", 0.85, place, case.place(organ.start, organ.end), sex, other)
+            yield _sex("organ", 0.85, place, organ, sex, "F" if sex == "M" else "M")
 
 
 def _sex(rule: str, confidence: float, first: Place, second: Place, one: str, other: str) -> Discrepancy:
@@ -76,33 +79,40 @@ def _sex(rule: str, confidence: float, first: Place, second: Place, one: str, ot
     return Discrepancy(DiscrepancyKind.SEX, rule, confidence, first, second, facts)
 
 
-def _organ_of_other(case: Case, sex: str) -> Finding | None:
-    sites, concepts = _organs()["F" if sex == "M" else "M"]
-    own_sites, own_concepts = _organs()[sex]
-
-    def belongs(finding: Finding, at: frozenset[str], of: frozenset[str]) -> bool:
-        return finding.concept.id in of or (finding.anatomy is not None and unsided(finding.anatomy.id) in at)
-
-    found = [f for f in case.stated if belongs(f, sites, concepts) and f.assertion not in _OF_OTHER_TIMES]
-    if not found or any(belongs(f, own_sites, own_concepts) for f in case.stated):
-        # a template that names the organs of both says nothing of either
+def _organ_of_other(case: Case, sex: str) -> Place | None:
+    """What the text says of an organ that only the other sex has; None where it names both, as templates do."""
+    other = "F" if sex == "M" else "M"
+    if _organ_words(case, sex) is not None or _organ_found(case, sex) is not None:
         return None
-    for finding in found:
-        sentence = case.sentence_around(finding.start, finding.end)
-        if not _pattern("others").search(sentence) and not _names_both(sentence):
-            return finding
+    return _organ_found(case, other) or _organ_words(case, other)
+
+
+def _organ_found(case: Case, sex: str) -> Place | None:
+    sites, concepts = _organs()[sex]
+    for f in case.stated:
+        of_it = f.concept.id in concepts or (f.anatomy is not None and unsided(f.anatomy.id) in sites)
+        if of_it and f.assertion not in _OF_OTHER_TIMES and not _is_of_other(case, f.start, f.end):
+            return case.place(f.start, f.end)
     return None
 
 
-def _names_both(sentence: str) -> bool:
-    return all(_pattern(words).search(sentence) for words in ("male_words", "female_words"))
+def _organ_words(case: Case, sex: str) -> Place | None:
+    words = _pattern("female_words" if sex == "F" else "male_words")
+    for match in words.within(case.text, case.stretches):
+        if not _is_of_other(case, *match.span()):
+            return case.place(*match.span())
+    return None
+
+
+def _is_of_other(case: Case, start: int, end: int) -> bool:
+    others = _pattern("others")
+    return bool(others.search(case.text) and others.search(case.sentence_around(start, end)))
 
 
 def _is_of_patient(case: Case, start: int) -> bool:
     if case.section_at(start) not in _TOLD_OF_PATIENT:
         return False
-    others = _pattern("others")
-    return not (others.search(case.text) and others.search(case.sentence_around(start, start)))
+    return not _is_of_other(case, start, start)
 
 
 def age_discrepancies(case: Case) -> Iterator[Discrepancy]:
@@ -123,6 +133,18 @@ def age_discrepancies(case: Case) -> Iterator[Discrepancy]:
             facts = (("first", _years(one)), ("second", _years(other)))
             yield Discrepancy(DiscrepancyKind.AGE, "text_and_text", 0.75, first, second, facts)
             return
+
+
+def age_of(case: Case) -> float | None:
+    """The patient's age in years: by the header's dates, else as the text states it."""
+    identity = case.report.identity
+    computed = _age(identity.patient_birth_date, identity.study_date or identity.content_date)
+    if computed is not None:
+        return computed
+    return next(
+        (d.age_years for d in case.analysis.demographics if d.age_years is not None and _is_of_patient(case, d.start)),
+        None,
+    )
 
 
 def _differs(case: Case, told: float, other: float) -> bool:

@@ -19,13 +19,15 @@ class Phrases:
         Words or phrases; between the words of a phrase any blanks or hyphens.
     plural
         Latin ones also with an "s".
+    beginnings
+        Latin ones are beginnings of words: "surg" of "surgical".
     """
 
-    def __init__(self, words: Iterable[str], *, plural: bool = False) -> None:
+    def __init__(self, words: Iterable[str], *, plural: bool = False, beginnings: bool = False) -> None:
         self.words = tuple(sorted({w.lower() for w in words}, key=lambda w: (-len(w), w)))
         # the longest word of a phrase is the rarest
         self._hints = tuple(dict.fromkeys(max(re.split(r"[\s-]+", w), key=len) for w in self.words))
-        self.expression = "|".join(_expression(w, plural=plural) for w in self.words) or "(?!)"
+        self.expression = "|".join(_expression(w, plural=plural, beginnings=beginnings) for w in self.words) or "(?!)"
 
     @functools.cached_property
     def _pattern(self) -> "re.Pattern[str]":
@@ -51,8 +53,10 @@ class Phrases:
             yield from self.finditer(text, start, end)
 
 
-def _expression(word: str, *, plural: bool) -> str:
+def _expression(word: str, *, plural: bool, beginnings: bool) -> str:
     quoted = r"[\s-]+".join(re.escape(part) for part in re.split(r"[\s-]+", word) if part)
     ending = "s?" if plural and word.isascii() and word[-1:].isalpha() else ""
     # a Chinese character beside a Latin word is no part of it
-    return rf"(?<![A-Za-z0-9]){quoted}{ending}(?![A-Za-z0-9])" if word.isascii() else quoted
+    if not word.isascii():
+        return quoted
+    return rf"(?<![A-Za-z0-9]){quoted}" + ("" if beginnings else rf"{ending}(?![A-Za-z0-9])")
