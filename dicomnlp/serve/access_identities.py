@@ -21,11 +21,13 @@ from dicomnlp.store.search_filters import Filters
 
 IDENTITIES = frozenset({"patient_id", "text", "institution", "station", "calling_ae_title"})
 """Filters, and fields of counts, that tell where somebody was or can ask for a person: not for researchers."""
+_WITHHELD = IDENTITIES | {"pipeline"}
+"""Filters that aren't for researchers: texts are cleaned as the analysis that counts has them."""
 
 
 def may_use(principal: Principal, filters: Filters) -> bool:
-    """Whether a search by `filters` is for `principal`: to a researcher by none of `IDENTITIES`."""
-    return principal.sees_identities or not (IDENTITIES & filters.to_json().keys())
+    """Whether a search by `filters` is for `principal`: to a researcher by none of `_WITHHELD`."""
+    return principal.sees_identities or not (_WITHHELD & filters.to_json().keys())
 
 
 def check_filters(principal: Principal, filters: Filters) -> None:
@@ -38,7 +40,9 @@ def check_filters(principal: Principal, filters: Filters) -> None:
     """
     if not may_use(principal, filters):
         raise ProblemError(
-            "not_allowed", f"The filters {', '.join(sorted(IDENTITIES))} tell whom or where: not for researchers."
+            "not_allowed",
+            f"The filters {', '.join(sorted(IDENTITIES))} tell whom or where, and pipeline what doesn't hold: not for "
+            "researchers.",
         )
 
 

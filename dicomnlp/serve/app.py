@@ -18,6 +18,7 @@ from dicomnlp.serve import (
     login,
     operation,
     pages,
+    pipelines,
     problems,
     reconciliation,
     reprocessing,
@@ -92,6 +93,7 @@ def create_app(settings: Settings, open_database: Callable[[], Database]) -> Fas
     follow_up.register(app, connection)
     timeline.register(app, connection)
     reprocessing.register(app, settings, connection)
+    pipelines.register(app, settings, connection, shown)
     reconciliation.register(app, settings, connection)
     dicomweb.register(app, connection, door)
     fhir.register(app, connection)

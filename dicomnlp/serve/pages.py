@@ -12,6 +12,7 @@ from dicomnlp.serve import (
     error_pages,
     pages_follow_up,
     pages_operation,
+    pages_pipelines,
     pages_reconciliation,
     pages_search,
     pages_study,
@@ -31,5 +32,6 @@ def register(app: FastAPI, settings: Settings, connection: Connection, shown: Sh
     pages_search.register(app, connection, shown)
     pages_follow_up.register(app, connection, shown)
     pages_operation.register(app, settings, connection)
+    pages_pipelines.register(app, settings, connection)
     pages_reconciliation.register(app, settings, connection)
     error_pages.install(app)

@@ -135,8 +135,8 @@ def _reports(
         of_instance = [v for v in versions if v.sop_instance_uid == chosen]
         if not of_instance:
             raise NotFoundError("no report of the study has that UID")
-        newest = max(v.version for v in of_instance)
-        return [desk.of_instance(_latest([v for v in of_instance if v.version == newest]))]
+        # of its analyses the one that counts, which needn't be the newest
+        return [desk.of_instance(queries.reports_of_instance(desk.database, chosen)[0])]
     counting: dict[str, list[StoredReport]] = defaultdict(list)
     for v in versions:
         if v.is_current and v.standing.status in {None, ReportStatus.PREVAILING}:

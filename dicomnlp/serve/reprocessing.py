@@ -5,15 +5,15 @@ from typing import Annotated
 from fastapi import Body, Depends, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
-from dicomnlp.analyse.archive import names_of
 from dicomnlp.config import Settings
 from dicomnlp.errors import UsageError
 from dicomnlp.serve import schemas, search_schemas
 from dicomnlp.serve.access import ForOperators, audited
 from dicomnlp.serve.connection import Connection
 from dicomnlp.serve.parameters import check_query, require_json
+from dicomnlp.serve.pipelines import names_by
 from dicomnlp.serve.problems import ProblemError
-from dicomnlp.store.pipelines import read_active, read_archive
+from dicomnlp.store.pipelines import read_active
 from dicomnlp.store.reprocess import Selection, start_run
 
 
@@ -53,7 +53,7 @@ def register(app: FastAPI, settings: Settings, connection: Connection) -> None:
             uids=tuple(body.uids),
             everything=body.everything,
             failed=body.failed,
-            outdated_pipelines=_names(settings, connection) if body.outdated else (),
+            outdated_pipelines=_outdated(settings, connection) if body.outdated else (),
         )
         try:
             run = start_run(connection.within(principal.scope), selection)
@@ -65,8 +65,7 @@ def register(app: FastAPI, settings: Settings, connection: Connection) -> None:
         return JSONResponse(search_schemas.run_to_json(run), status_code=202)
 
 
-def _names(settings: Settings, connection: Connection) -> tuple[str, ...]:
-    """How the pipeline that counts names itself, in each language."""
+def _outdated(settings: Settings, connection: Connection) -> tuple[str, ...]:
+    """How the pipeline that counts names itself, in each language: what is by another is outdated."""
     database = connection.get()
-    held = read_archive(database, read_active(database).name)
-    return tuple(names_of(held[0] if held else None, settings.overlays).values())
+    return tuple(names_by(settings, database, read_active(database).name).values())

@@ -45,12 +45,17 @@ AsOf = Annotated[
 ]
 
 
-def _check_versions(principal: Principal, *, all_versions: bool, as_of: dt.datetime | None = None) -> None:
-    if not principal.sees_identities and (all_versions or as_of is not None):
+def _check_versions(
+    principal: Principal, *, all_versions: bool, as_of: dt.datetime | None = None, pipeline: str | None = None
+) -> None:
+    asked = [
+        name for name, given in (("all_versions", all_versions), ("as_of", as_of), ("pipeline", pipeline)) if given
+    ]
+    if not principal.sees_identities and asked:
         # texts are cleaned by the header of the version that holds
-        raise ProblemError("not_allowed", "Researchers see what holds now: no all_versions, no as_of.")
-    if all_versions and as_of is not None:
-        raise ProblemError("bad_request", "all_versions and as_of can't be asked for together.")
+        raise ProblemError("not_allowed", "Researchers see what holds now: no all_versions, no as_of, no pipeline.")
+    if len(asked) > 1:
+        raise ProblemError("bad_request", f"{' and '.join(asked)} can't be asked for together.")
 
 
 def register(app: FastAPI, connection: Connection, shown: Shown) -> None:
@@ -106,9 +111,7 @@ def register(app: FastAPI, connection: Connection, shown: Shown) -> None:
         failed is told by `reports`, which counts the study's reports of now by state; it is null with `as_of`.
         `next` is null unless there are more findings than `limit`.
         """
-        _check_versions(principal, all_versions=all_versions, as_of=as_of)
-        if pipeline is not None and (all_versions or as_of is not None):
-            raise ProblemError("bad_request", "pipeline can't be asked for together with all_versions or as_of.")
+        _check_versions(principal, all_versions=all_versions, as_of=as_of, pipeline=pipeline)
         database = connection.within(principal.scope)
         # before the findings: what is analysed in between is found and counted as pending, never the other way round
         reports = None if as_of is not None else queries.states_of_study(database, study_instance_uid)

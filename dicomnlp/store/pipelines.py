@@ -15,6 +15,7 @@ from dicomnlp.store.batches import batches
 from dicomnlp.store.database import Database
 from dicomnlp.store.schema import analysis, analysis_period, sop_instance
 from dicomnlp.store.schema_pipelines import pipeline, promotion, shadow_failure
+from dicomnlp.store.scope import visible_objects
 
 CONFIGURED = "configured"
 """The pipeline of the configuration: the program's packs with `analyse.overlays`. It has no row."""
@@ -149,7 +150,9 @@ def count_analyses(database: Database, pipelines: Sequence[str]) -> tuple[int, i
     with database.read() as connection:
         for is_current in (True, False):
             query = sa.select(sa.func.count()).where(
-                columns.is_current.is_(is_current), columns.pipeline.in_(pipelines)
+                columns.is_current.is_(is_current),
+                columns.pipeline.in_(pipelines),
+                *visible_objects(database.scope, columns.object_id),
             )
             counts.append(connection.scalar(query) or 0)
     return counts[0], counts[1]

@@ -25,6 +25,7 @@ from dicomnlp.store.schema import (
     report_standing,
     sop_instance,
 )
+from dicomnlp.store.schema_pipelines import promotion
 from dicomnlp.store.scope import visible
 from dicomnlp.store.search_conditions import unindexed
 
@@ -277,6 +278,8 @@ def read_change(database: Database) -> str:
     queries = (
         sa.select(sa.func.max(ledger.c.id)),
         sa.select(sa.func.max(analysis.c.analysed_at)),
+        # reports that change to another analysis, which is not a new one
+        sa.select(sa.func.sum(promotion.c.switched)),
         sa.select(sa.func.max(sop_instance.c.state_changed_at)).where(
             sa.text(IS_FAILURE), sop_instance.c.state == State.FAILED.value
         ),
