@@ -26,6 +26,7 @@ from dicomnlp.store.intake import record_arrivals
 from dicomnlp.store.queue import save_processed, take_pending
 from dicomnlp.work.process import process
 
+KEY_OBJECTS = "1.2.840.10008.5.1.4.1.1.88.59"
 EXPLICIT = "1.2.840.10008.1.2.1"
 TEXT = (
     "FINDINGS: A 6 x 4 mm nodule in the right upper lobe, previously 4 mm. Possible small left pleural effusion. "
@@ -42,10 +43,14 @@ def templates(tmp_path_factory):
     return file
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+both = pytest.mark.parametrize("url", ["sqlite", "postgresql"], indirect=True)
+"""Of a test whose SQL matters: on each database."""
+
+
+@pytest.fixture
 def url(request, tmp_path):
-    """Of a database with the schema and nothing in it."""
-    if request.param == "sqlite":
+    """Of a database with the schema and nothing in it: SQLite, unless a test is asked to run on both."""
+    if getattr(request, "param", "sqlite") == "sqlite":
         shutil.copy(request.getfixturevalue("templates"), tmp_path / "test.db")
         yield f"sqlite:///{tmp_path}/test.db"
         return
@@ -109,9 +114,24 @@ def refer(dataset, sop_class_uid=None):
     return study
 
 
+def note(report):
+    """A key object selection that rejects a report (IHE IOCM)."""
+    dataset = make_report(90, "", study=1)
+    dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = KEY_OBJECTS
+    dataset.Modality = "KO"
+    title = dataset.ConceptNameCodeSequence[0]
+    title.CodeValue, title.CodingSchemeDesignator, title.CodeMeaning = "113001", "DCM", "Rejected for Quality Reasons"
+    dataset.CurrentRequestedProcedureEvidenceSequence = [refer(report)]
+    [item] = dataset.ContentSequence
+    item.ValueType = "COMPOSITE"
+    del item.TextValue, item.ConceptNameCodeSequence
+    item.ReferencedSOPSequence = refer(report).ReferencedSeriesSequence[0].ReferencedSOPSequence
+    return to_file(dataset)
+
+
 @pytest.fixture
 def hospital(url, tmp_path):
-    """On each database."""
+    """With nothing in it."""
     made = Hospital(tmp_path, url)
     yield made
     made.database.close()

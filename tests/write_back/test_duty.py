@@ -6,17 +6,19 @@ import io
 import pytest
 import sqlalchemy as sa
 from pydicom import dcmread
-from support.dicom_files import to_file
 from support.service import make_report
 
 from dicomnlp.export import write_back
 from dicomnlp.store.reprocess import Selection, start_run
+from dicomnlp.store.schema import analysis, finding
+from dicomnlp.store.schema_access import audit_event
 from dicomnlp.store.schema_delivery import delivery
 from dicomnlp.store.schema_write_back import written_document
 from dicomnlp.work.writing_back import WritingBack
 
+from .conftest import both, note
+
 OTHER_TEXT = "FINDINGS: A 9 mm nodule in the left lower lobe."
-KEY_OBJECTS = "1.2.840.10008.5.1.4.1.1.88.59"
 
 
 @pytest.fixture
@@ -70,6 +72,7 @@ def predecessors_of(dataset):
     ]
 
 
+@both
 def test_what_is_found_in_a_new_report_is_sent_once(hospital, begun, archive):
     """However often the duty runs, and whoever runs it next."""
     hospital.report(1)
@@ -122,6 +125,7 @@ def test_another_analysis_that_says_the_same_is_not_sent(hospital, begun, archiv
     assert len(archive.objects) == 1
 
 
+@both
 def test_a_corrected_report_is_written_anew_and_names_what_it_replaces(hospital, begun, archive):
     """A new SOP instance with the report as its predecessor, and a new version of that."""
     hospital.report(1)
@@ -150,23 +154,7 @@ def test_a_correction_that_states_nothing_takes_back_what_was_stated(hospital, b
     assert "States nothing that is written here" in str(second)
 
 
-def note(report):
-    """A key object selection that rejects a report (IHE IOCM)."""
-    from .conftest import refer
-
-    dataset = make_report(90, "", study=1)
-    dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = KEY_OBJECTS
-    dataset.Modality = "KO"
-    title = dataset.ConceptNameCodeSequence[0]
-    title.CodeValue, title.CodingSchemeDesignator, title.CodeMeaning = "113001", "DCM", "Rejected for Quality Reasons"
-    dataset.CurrentRequestedProcedureEvidenceSequence = [refer(report)]
-    [item] = dataset.ContentSequence
-    item.ValueType = "COMPOSITE"
-    del item.TextValue, item.ConceptNameCodeSequence
-    item.ReferencedSOPSequence = refer(report).ReferencedSeriesSequence[0].ReferencedSOPSequence
-    return to_file(dataset)
-
-
+@both
 def test_a_withdrawn_report_is_said_to_be_withdrawn(hospital, begun, archive):
     """By a document that takes the place of what was said of it; and once only."""
     hospital.report(1)
@@ -247,6 +235,7 @@ def test_a_document_that_is_refused_again_and_again_is_given_up(hospital, begun,
     assert len(archive.statuses) == 8
 
 
+@both
 def test_what_nobody_has_yet_is_overtaken_by_what_is_true_now(hospital, begun, archive):
     """It is dropped, and the new one names what the archive has: the document before."""
     hospital.report(1)
@@ -262,10 +251,9 @@ def test_what_nobody_has_yet_is_overtaken_by_what_is_true_now(hospital, begun, a
     assert deliveries(hospital) == [("sent", 0, None), ("dropped", 0, "overtaken"), ("sent", 0, None)]
 
 
+@both
 def test_what_another_pipeline_says_is_noticed_without_an_analysis(hospital, begun, archive):
     """A promotion makes another analysis current; a sweep finds the documents that it makes untrue."""
-    from dicomnlp.store.schema import analysis, finding
-
     hospital.report(1)
     settle(begun)
     with hospital.database.write() as connection:
@@ -279,6 +267,7 @@ def test_what_another_pipeline_says_is_noticed_without_an_analysis(hospital, beg
     assert predecessors_of(second) == [first.SOPInstanceUID]
 
 
+@both
 def test_only_one_process_sends(hospital, begun, archive):
     """Another one finds the role taken, and leaves it."""
     hospital.report(1)
@@ -291,8 +280,6 @@ def test_only_one_process_sends(hospital, begun, archive):
 
 def test_what_is_sent_is_in_the_audit_trail(hospital, begun, archive):
     """To whom, of which study, and how it ended; no name and no word of the report."""
-    from dicomnlp.store.schema_access import audit_event
-
     archive.statuses = [0xC000]
     hospital.report(1)
     settle(begun)
