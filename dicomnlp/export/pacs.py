@@ -20,6 +20,7 @@ from pynetdicom.presentation import PresentationContext
 
 from dicomnlp.config import Settings
 from dicomnlp.errors import ConfigurationError, PacsError
+from dicomnlp.export.reactor import hold_reactor
 from dicomnlp.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from dicomnlp.pacs_settings import PacsSettings
 
@@ -122,6 +123,7 @@ def associate(
         )
         if not association.is_established:
             raise _not_established(association, settings, pacs)
+        hold_reactor(association)
         _send_at_once(association)
         try:
             yield association

@@ -140,10 +140,19 @@ class _Listener:
         if study.modalities is not None and not study.modalities & self._modalities:
             return []
         uid = study.study_instance_uid
+        series = [name for name, modality in session.series(uid) if not modality or modality in self._modalities]
+        if not series and study.modalities is not None:
+            raise PacsError(
+                "the archive names no series of the reports that a study is said to have", reason_code=UNREADABLE
+            )
+        return [each for name in series for each in self._instances(session, uid, name)]
+
+    def _instances(self, session: Session, study_instance_uid: str, series_instance_uid: str) -> list[ArchivedObject]:
+        found = session.instances(study_instance_uid, series_instance_uid)
+        if not found:
+            raise PacsError("the archive names no instance of a series that it has named", reason_code=UNREADABLE)
         return [
-            ArchivedObject(sop_instance_uid, uid, series_uid, sop_class_uid)
-            for series_uid, modality in session.series(uid)
-            if not modality or modality in self._modalities
-            for sop_instance_uid, sop_class_uid in session.instances(uid, series_uid)
+            ArchivedObject(sop_instance_uid, study_instance_uid, series_instance_uid, sop_class_uid)
+            for sop_instance_uid, sop_class_uid in found
             if sop_class_uid in self._sop_classes
         ]
