@@ -194,6 +194,10 @@ class Event(enum.Enum):
     DOCUMENT_NOT_WRITTEN = ("warning", ("object_id", "reason_code", "error_type", "place"))
     """No document can be made of a report."""
 
+    DELIVERY_FAILED = ("warning", ("component", "reason_code", "attempts", "state"))
+    """A receiver of critical results or findings didn't take one: it is tried again ("waiting"), or given up ("dead").
+    """
+
     AUDIT_FORWARDING_FAILED = ("warning", ("component", "error_type", "place"))
     """Rows of the audit trail can't be told to audit.collector; they are kept, and told when it is there again."""
     AUDIT_FORWARDING_RESUMED = ("info", ("component", "seconds"))

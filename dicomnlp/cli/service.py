@@ -32,7 +32,10 @@ LIVE_LISTENER_KEYS = frozenset(
     }
 )
 """Of [listener], what can change while it runs."""
-WORK_TABLES = frozenset({"work", "extract", "analyse", "peers", "pacs", "reconcile", "write_back", "logs"})
+TOLD_TABLES = frozenset({"webhooks", "mails", "hl7_receivers", "oidc", "tls"})
+WORK_TABLES = frozenset(
+    {"work", "extract", "analyse", "peers", "pacs", "reconcile", "write_back", "logs"} | TOLD_TABLES
+)
 WATCH_TABLES = frozenset({"watch", "listener", "logs"})
 HL7_TABLES = frozenset({"hl7", "tls", "listener", "logs"})
 WEB_TABLES = frozenset({"web", "oidc", "audit", "tls", "logs"})

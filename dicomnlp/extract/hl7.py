@@ -13,6 +13,8 @@ from dicomnlp.extract.character_terms import codec_of
 from dicomnlp.extract.charset import DEFAULT_FALLBACKS, decode_document
 from dicomnlp.model import CharacterSet
 
+OWN_SCHEME = "99DICOMNLP"
+"""The coding scheme of what this program writes itself: what is under it is no report."""
 MAXIMUM_SEGMENTS = 200_000
 MAXIMUM_REPETITIONS = 20_000
 MAXIMUM_FIELDS = 100

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from dicomnlp.extract.cda import read_cda
 from dicomnlp.extract.charset import codec_of_undeclared
 from dicomnlp.extract.headings import Heading, heading_of
-from dicomnlp.extract.hl7 import Message, Segment
+from dicomnlp.extract.hl7 import OWN_SCHEME, Message, Segment
 from dicomnlp.extract.hygiene import plain_text
 from dicomnlp.extract.paragraphs import NarrativeBuilder
 from dicomnlp.extract.pdf import read_pdf
@@ -168,12 +168,15 @@ def _holds_words(segment: Segment) -> bool:
         segment.name == "OBX"
         and segment.component(2).strip().upper() in _WORDS
         and segment.component(11).strip().upper() not in _WITHOUT_RESULT
-        and not _names_study(segment)
+        and not _is_no_report(segment)
         and bool(segment.encoded(5).strip())
     )
 
 
-def _names_study(segment: Segment) -> bool:
+def _is_no_report(segment: Segment) -> bool:
+    """Whether an observation is no word of a report: the study's UID, or what this program wrote itself."""
+    if segment.component(3, 3).strip() == OWN_SCHEME:
+        return True
     return any(re.sub(r"[\s_]", "", segment.component(3, n)).upper() in _STUDY_UID_NAMES for n in (1, 2))
 
 
@@ -214,7 +217,7 @@ def read_report(report: MessageReport, warnings: list[str]) -> tuple[Narrative, 
                 has_words = has_words or bool(text.strip())
         for segment in observations:
             kind = segment.component(2).strip().upper()
-            if kind == "RP" and not _names_study(segment):
+            if kind == "RP" and not _is_no_report(segment):
                 warnings.append("hl7_reference_not_read")
             elif kind in {"CE", "CWE", "CNE"}:
                 warnings.append("hl7_coded_not_read")
@@ -228,7 +231,7 @@ def _write_texts(observations: Sequence[Segment], builder: NarrativeBuilder) -> 
     blank = ""
     written = False
     for number, segment in enumerate(observations, 1):
-        if segment.component(2).strip().upper() not in _WORDS or _names_study(segment):
+        if segment.component(2).strip().upper() not in _WORDS or _is_no_report(segment):
             continue
         if segment.component(11).strip().upper() in _WITHOUT_RESULT:
             continue

@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection, RowMapping
 from dicomnlp.errors import NotFoundError
 from dicomnlp.model import Assertion, State, is_uid
 from dicomnlp.store.answers import ReportStanding, StoredFinding, StoredReport, StudyLink
-from dicomnlp.store.batches import batches
+from dicomnlp.store.batches import batches, select_in
 from dicomnlp.store.cursors import check_page, decode, place_after
 from dicomnlp.store.database import Database
 from dicomnlp.store.documents import BELONGS
@@ -195,6 +195,13 @@ def findings_of_instance(database: Database, sop_instance_uid: str) -> list[Stor
         if not rows:
             _require_instance(connection, sop_instance_uid)
         return _findings(connection, rows)
+
+
+def uids_of_objects(database: Database, object_ids: Collection[int]) -> list[str]:
+    """The SOP Instance UIDs of those of these objects that are current versions."""
+    columns = sop_instance.c
+    with database.read() as connection:
+        return select_in(connection, columns.sop_instance_uid, columns.id, object_ids, columns.is_current)
 
 
 def findings_by_id(connection: Connection, ids: Sequence[int]) -> list[StoredFinding]:

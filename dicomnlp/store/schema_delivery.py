@@ -56,4 +56,5 @@ delivery = Table(
     UniqueConstraint("destination", "key"),
     Index(None, "state", "due_at"),
     Index(None, "object_id"),
+    Index(None, "sop_instance_uid"),
 )

@@ -18,6 +18,7 @@ from dicomnlp.work.committing import commitment_reporters
 from dicomnlp.work.follow_up import FollowUpDuty
 from dicomnlp.work.promoting import PromotionDuty
 from dicomnlp.work.reconciling import reconcilers
+from dicomnlp.work.telling import tellers
 from dicomnlp.work.writing_back import write_back_duties
 
 END_SECONDS = 10.0
@@ -59,6 +60,7 @@ def duties_of(settings: Settings, database: Database) -> list[Duty]:
         FollowUpDuty(database),
         *reconcilers(settings, database),
         *commitment_reporters(settings, database),
+        *tellers(settings, database),
         *write_back_duties(settings, database),
     ]
 

@@ -66,3 +66,4 @@ def upgrade() -> None:
     )
     op.create_index("ix_delivery_state_due_at", "delivery", ["state", "due_at"])
     op.create_index("ix_delivery_object_id", "delivery", ["object_id"])
+    op.create_index("ix_delivery_sop_instance_uid", "delivery", ["sop_instance_uid"])
