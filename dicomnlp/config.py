@@ -20,6 +20,7 @@ from dicomnlp.errors import ConfigurationError
 from dicomnlp.hl7_settings import HL7ReceiverSettings, HL7Settings
 from dicomnlp.hook_settings import MailSettings, WebhookSettings
 from dicomnlp.pacs_settings import PacsSettings, ReconcileSettings, WriteBackSettings
+from dicomnlp.review_settings import ContradictionSettings, GuidanceSettings
 from dicomnlp.setting_tables import AddressTable, Table, is_loopback
 from dicomnlp.setting_types import (
     UID,
@@ -264,6 +265,8 @@ class Settings(BaseSettings):
     work: WorkSettings = Field(default_factory=WorkSettings)
     extract: ExtractSettings = Field(default_factory=ExtractSettings)
     analyse: AnalyseSettings = Field(default_factory=AnalyseSettings)
+    contradictions: ContradictionSettings = Field(default_factory=ContradictionSettings)
+    guidance: GuidanceSettings = Field(default_factory=GuidanceSettings)
     web: WebSettings = Field(default_factory=WebSettings)
     oidc: OIDCSettings = Field(default_factory=OIDCSettings)
     audit: AuditSettings = Field(default_factory=AuditSettings)

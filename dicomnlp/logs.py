@@ -172,6 +172,8 @@ class Event(enum.Enum):
     OBJECT_FAILED = ("warning", ("object_id", "sop_instance_uid", "reason_code", "attempts"))
     OBJECT_CRASHED = ("error", ("object_id", "sop_instance_uid", "error_type", "place"))
     """Reading the object raised what no object may raise: it has failed with "internal_error"."""
+    REVIEW_CRASHED = ("warning", ("object_id", "sop_instance_uid", "error_type", "place"))
+    """A second look at a report raised what it may not: the report is analysed, and nothing is remarked on it."""
     TASK_FAILED = ("error", ("count", "reason_code", "error_type", "place"))
     """Objects or their results can't be carried to or from a worker."""
     WORKER_LOST = ("warning", ("count", "reason_code"))

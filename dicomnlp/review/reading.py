@@ -20,8 +20,11 @@ class Switches:
     quality: bool = True
 
 
+EVERYTHING = Switches()
+
+
 def read_again(
-    report: Report, analysis: Analysis, modalities: Collection[str], switches: Switches = Switches()
+    report: Report, analysis: Analysis, modalities: Collection[str], switches: Switches = EVERYTHING
 ) -> Remarks:
     """What a second reader would remark on `report`.
 

@@ -11,6 +11,7 @@ from typing import Any
 from dicomnlp.model import Narrative, Processed, Recommendation, Report, State
 from dicomnlp.store.columns import CleanText, Json, clean, json_text
 from dicomnlp.store.records import analysis_row, finding_row
+from dicomnlp.store.remarks import NO_REMARKS, RemarkRows, remark_rows
 from dicomnlp.store.schema import analysis, finding
 from dicomnlp.store.words import indexed_words
 
@@ -47,6 +48,7 @@ class Prepared:
     findings: tuple[tuple[Any, ...], ...] = ()
     words: str = ""
     """Those that are indexed, with a blank between."""
+    remarks: RemarkRows = NO_REMARKS
 
 
 def prepare_rows(result: Processed) -> Prepared:
@@ -75,6 +77,7 @@ def prepare_rows(result: Processed) -> Prepared:
             for values in (finding_row(f) for f in (result.analysis.findings if result.analysis else ()))
         ),
         words=" ".join(indexed_words(clean(report.narrative.text))),
+        remarks=remark_rows(result.remarks),
     )
 
 

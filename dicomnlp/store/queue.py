@@ -19,6 +19,7 @@ from dicomnlp.store.history import set_aside
 from dicomnlp.store.originals import OriginalDamagedError, OriginalMissingError, read_original
 from dicomnlp.store.pipelines import generation_of
 from dicomnlp.store.prepared import OF_ANALYSIS, OF_FINDING, Prepared, prepare_rows
+from dicomnlp.store.remarks import write_remarks
 from dicomnlp.store.rows import Loader
 from dicomnlp.store.schema import LANE_ARRIVAL, analysis, finding, original, sop_instance
 from dicomnlp.store.schema_write_back import written_document
@@ -268,6 +269,10 @@ def write_analyses(
         )
         found += [(*values, *of_report) for values in r.findings]
     _FINDINGS.load(connection, found)
+    write_remarks(
+        connection,
+        [(r.remarks, i, date_of(headers[r.object_id])) for r, i in zip(results, analysis_ids, strict=True)],
+    )
 
 
 def _grouped(results: Iterable[Prepared], key: Callable[[Prepared], T]) -> dict[T, list[int]]:

@@ -34,7 +34,7 @@ from dicomnlp.work.archive import ReadBy
 from dicomnlp.work.engine import ANSWER_SECONDS, Engine, EngineError, Function
 from dicomnlp.work.pace import BATCH_SECONDS, Pace, Pause, divide
 from dicomnlp.work.pending import Pending
-from dicomnlp.work.process import process, readings
+from dicomnlp.work.process import process, readings, switches_of
 from dicomnlp.work.saving import Saver
 
 POLL_SECONDS = 0.1
@@ -155,6 +155,7 @@ class Dispatcher:
             fallbacks=tuple(settings.extract.character_set_fallbacks),
             language=settings.analyse.language,
             by_ae_title=readings(settings),
+            switches=switches_of(settings),
         )
         self._stop = threading.Event()
         self._engine: Engine | None = None

@@ -12,6 +12,8 @@ from dicomnlp.extract import extract
 from dicomnlp.extract.own import is_own
 from dicomnlp.logs import Event, describe, log
 from dicomnlp.model import Analysis, Processed, Report, SectionName, State, StoredObject
+from dicomnlp.remarks import DiscrepancyKind, Remarks
+from dicomnlp.review.reading import EVERYTHING, Switches, read_again
 
 _NOT_IMAGES = frozenset({"", "SR", "KO", "PR", "DOC", "OT", "SC", "SEG", "REG", "RWV", "M3D", "PLAN", "ASMT"})
 """Modalities (PS3.3 C.7.3.1.1.1) that don't say how a study was made."""
@@ -43,11 +45,23 @@ def readings(settings: Settings) -> dict[str, Reading]:
     }
 
 
+def switches_of(settings: Settings) -> Switches:
+    """What `[contradictions]` and `[guidance]` say of what a second reader looks for."""
+    wanted = settings.contradictions.model_dump()
+    asked = settings.guidance.model_dump()
+    return Switches(
+        kinds=frozenset(kind for kind in DiscrepancyKind if wanted[kind.value]),
+        guidelines_off=frozenset(name for name, on in asked.items() if not on),
+        quality=asked["quality_measures"],
+    )
+
+
 def process(
     batch: Sequence[StoredObject],
     fallbacks: Sequence[str],
     language: str,
     by_ae_title: Mapping[str, Reading] = MappingProxyType({}),
+    switches: Switches = EVERYTHING,
 ) -> list[Processed]:
     """Extract and analyse each object of `batch`.
 
@@ -62,6 +76,8 @@ def process(
         under its pipeline, so that they too are outdated when it changes.
     by_ae_title
         Calling AE title, or `ANY_OTHER`, -> what counts for what it sent, in place of `fallbacks` and `language`.
+    switches
+        What a second reader looks for.
 
     Returns
     -------
@@ -75,11 +91,11 @@ def process(
         ae_title = stored.calling_ae_title.strip()
         # what was imported has no sender
         named = by_ae_title.get(ae_title, by_ae_title.get(ANY_OTHER)) if ae_title else None
-        results.append(_process(stored, named or usual))
+        results.append(_process(stored, named or usual, switches))
     return results
 
 
-def _process(stored: StoredObject, reading: Reading) -> Processed:
+def _process(stored: StoredObject, reading: Reading, switches: Switches) -> Processed:
     pipeline = ""
     language = reading.language
     report: Report | None = None
@@ -93,6 +109,7 @@ def _process(stored: StoredObject, reading: Reading) -> Processed:
         if report.state is not State.PENDING:
             return Processed(stored.object_id, report.state, pipeline, report, character_set_override=override)
         analysis = analyse(report.narrative, language=report.language or None, default_language=language)
+        modalities = _modalities(report, analysis)
         return Processed(
             stored.object_id,
             State.ANALYSED,
@@ -100,7 +117,8 @@ def _process(stored: StoredObject, reading: Reading) -> Processed:
             report,
             analysis,
             character_set_override=override,
-            modalities=_modalities(report, analysis),
+            modalities=modalities,
+            remarks=_remarks(stored, report, analysis, modalities, switches),
         )
     except DicomnlpError as error:
         reason_code = error.reason_code
@@ -113,6 +131,20 @@ def _process(stored: StoredObject, reading: Reading) -> Processed:
     return Processed(
         stored.object_id, State.FAILED, pipeline, report, reason_code=reason_code, character_set_override=override
     )
+
+
+def _remarks(
+    stored: StoredObject, report: Report, analysis: Analysis, modalities: tuple[str, ...], switches: Switches
+) -> Remarks | None:
+    """What a second reader would remark; a fault of a rule leaves the report analysed, and says so in the log."""
+    try:
+        return read_again(report, analysis, modalities, switches)
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001  what was found must not be lost to a remark on it
+        where = describe(error)
+        log(Event.REVIEW_CRASHED, object_id=stored.object_id, sop_instance_uid=stored.sop_instance_uid, **where)
+        return None
 
 
 def _modalities(report: Report, analysis: Analysis) -> tuple[str, ...]:
