@@ -83,7 +83,7 @@ def versions(service: Service, rows: Iterable[Planted]) -> Iterator[Flag]:
     """Which of a study's reports count, of those with corrections and addenda in the ledger."""
     for row in rows:
         if row.kind in {"correction", "addendum"}:
-            answer = service.get(f"/api/v1/studies/{row.study_instance_uid}/reports")
+            answer = service.get(f"/api/v1/studies/{row.study_instance_uid}/reports", all_versions="true")
             standing = {report["sop_instance_uid"]: report["status"] for report in answer["reports"]}
             yield Flag(row.kind, row.study_instance_uid, "", {"standing": standing})
 
@@ -93,4 +93,4 @@ def losses(service: Service, first: dt.date, last: dt.date) -> Iterator[Flag]:
     told = service.command("reconcile", "--from", f"{first}", "--to", f"{last}", "--json")
     for line in told.splitlines():
         for one in json.loads(line)["wanting"]:
-            yield Flag(str(one["gap"]), one["study_instance_uid"], one["sop_instance_uid"], one)
+            yield Flag(str(one["kind"]), one["study_instance_uid"], one["sop_instance_uid"], one)
