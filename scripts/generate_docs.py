@@ -14,8 +14,10 @@ from pydicom.datadict import dictionary_description
 
 from dicomnlp import config, config_file, implementation
 from dicomnlp.cli.main import app
+from dicomnlp.export import sr_codes
 from dicomnlp.extract.identity import IDENTITY_TAGS
 from dicomnlp.logs import Event
+from dicomnlp.model import Assertion, Code, Laterality, Measurement, Severity, Temporality
 from dicomnlp.receive import contexts, images, negotiation, tls
 from dicomnlp.receive.pdu import Timeouts
 from dicomnlp.receive.reasons import Reason
@@ -186,12 +188,55 @@ def conformance() -> str:
             [(f"`{code}`", f"{status:04X}", r.meaning) for r in Reason for status, code in [r.answer]],
         ),
     }
+    tables |= _written_tables()
     text = (ROOT / "docs/conformance.md").read_text(encoding="utf-8")
     for name, table in tables.items():
         begin, end = f"<!-- generated: {name} -->\n", "<!-- end -->"
         before, _, rest = text.partition(begin)
         text = before + begin + table + end + rest.partition(end)[2]
     return text
+
+
+def _written_tables() -> dict[str, str]:
+    """The codes of what is written back."""
+    quantities = [
+        (f"{'one size' if n == 1 else 'two sizes' if n == 2 else 'three sizes'}", "size", (9.0, 6.0, 3.0)[:n])
+        for n in (1, 2, 3)
+    ] + [(kind.replace("_", " "), kind, (1.0,)) for kind in (*sr_codes.QUANTITIES, "any other")]
+    rows = []
+    for words, kind, values in quantities:
+        measurement = Measurement(values, "mm", kind, Temporality.CURRENT, "", 0, 0)
+        names = dict.fromkeys(name for name, _ in sr_codes.quantities(measurement))
+        known = kind != "any other"
+        rows.append((words, ", ".join(map(_code, names)) if known else f"its kind, {sr_codes.OWN_SCHEME}"))
+    modalities = dict.fromkeys((*sr_codes.PROCEDURES, ""))
+    return {
+        "written-contexts": _table(
+            ("the report says", "Finding (121071, DCM)", "qualitative evaluation of the concept"),
+            [
+                (
+                    a.value,
+                    "the concept" if a is Assertion.PRESENT else "none",
+                    "" if a is Assertion.PRESENT else _code(c),
+                )
+                for a, c in sr_codes.CONTEXTS.items()
+            ],
+        ),
+        "written-quantities": _table(("measured", "concept name of the NUM item"), rows),
+        "written-modifiers": _table(
+            ("what", "value", "code"),
+            [("side", side.value, _code(sr_codes.side(side))) for side in Laterality]
+            + [("severity", degree.value, _code(sr_codes.degree(degree))) for degree in Severity]
+            + [
+                ("procedure reported", modality or "any other", _code(sr_codes.procedures((modality,))[0]))
+                for modality in modalities
+            ],
+        ),
+    }
+
+
+def _code(code: Code) -> str:
+    return f"({code.value}, {code.scheme}, “{code.meaning}”)"
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:

@@ -44,7 +44,7 @@ _DEGREES: Final = {
     Severity.MODERATE: Code("6736007", "SCT", "Moderate"),
     Severity.SEVERE: Code("24484000", "SCT", "Severe"),
 }
-_PROCEDURES: Final = {
+PROCEDURES: Final = {
     "CT": Code("77477000", "SCT", "Computed tomography"),
     "MR": Code("113091000", "SCT", "Magnetic resonance imaging"),
     "CR": Code("168537006", "SCT", "Plain radiography"),
@@ -59,7 +59,7 @@ _IMAGING: Final = Code("363679005", "SCT", "Imaging procedure")
 
 _LENGTH: Final = Code("410668003", "SCT", "Length")
 _AXES: Final = (Code("103339001", "SCT", "Long axis"), Code("103340004", "SCT", "Short axis"))
-_QUANTITIES: Final = {
+QUANTITIES: Final = {
     "distance": Code("121206", "DCM", "Distance"),
     "volume": Code("118565006", "SCT", "Volume"),
     "area": Code("42798000", "SCT", "Area"),
@@ -130,7 +130,7 @@ def acuity(value: Acuity) -> Code:
 
 def procedures(modalities: tuple[str, ...]) -> tuple[Code, ...]:
     """By what the study was made, each once; imaging in general where that isn't known."""
-    return tuple(dict.fromkeys(_PROCEDURES[m] for m in modalities if m in _PROCEDURES)) or (_IMAGING,)
+    return tuple(dict.fromkeys(PROCEDURES[m] for m in modalities if m in PROCEDURES)) or (_IMAGING,)
 
 
 def unit(measurement: Measurement) -> Code:
@@ -149,4 +149,4 @@ def quantities(measurement: Measurement) -> tuple[tuple[Code, float], ...]:
             return tuple(zip(_AXES, sorted(values, reverse=True), strict=True))
         return tuple((_LENGTH, value) for value in values)
     own = Code(measurement.kind, OWN_SCHEME, measurement.kind.replace("_", " ").capitalize())
-    return tuple((_QUANTITIES.get(measurement.kind, own), value) for value in values)
+    return tuple((QUANTITIES.get(measurement.kind, own), value) for value in values)
