@@ -352,9 +352,8 @@ def _bring(database: "Database", promotion: "Promotion") -> None:
 
 @contextlib.contextmanager
 def _progress(told: str, total: int | None) -> Iterator[tuple[rich.progress.Progress, rich.progress.TaskID]]:
-    with rich.progress.Progress(
-        "{task.description}", rich.progress.BarColumn(), rich.progress.MofNCompleteColumn(), console=err
-    ) as watched:
+    count = rich.progress.MofNCompleteColumn() if total is not None else "{task.completed} reports"
+    with rich.progress.Progress("{task.description}", rich.progress.BarColumn(), count, console=err) as watched:
         yield watched, watched.add_task(told, total=total)
 
 
