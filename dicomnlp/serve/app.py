@@ -10,6 +10,7 @@ from dicomnlp import __version__
 from dicomnlp.analyse import names
 from dicomnlp.config import Settings, is_loopback
 from dicomnlp.serve import (
+    critical,
     dicomweb,
     error_pages,
     fhir,
@@ -21,6 +22,7 @@ from dicomnlp.serve import (
     pipelines,
     problems,
     reconciliation,
+    remarks,
     reprocessing,
     schemas,
     search,
@@ -91,7 +93,9 @@ def create_app(settings: Settings, open_database: Callable[[], Database]) -> Fas
     studies.register(app, connection, shown)
     search.register(app, connection, shown)
     follow_up.register(app, connection)
+    critical.register(app, connection)
     timeline.register(app, connection)
+    remarks.register(app, connection)
     reprocessing.register(app, settings, connection)
     pipelines.register(app, settings, connection, shown)
     reconciliation.register(app, settings, connection)

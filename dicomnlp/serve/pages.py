@@ -10,6 +10,7 @@ from dicomnlp.config import Settings
 from dicomnlp.serve import (
     documentation,
     error_pages,
+    pages_critical,
     pages_follow_up,
     pages_operation,
     pages_pipelines,
@@ -31,6 +32,7 @@ def register(app: FastAPI, settings: Settings, connection: Connection, shown: Sh
     pages_study.register(app, connection, shown)
     pages_search.register(app, connection, shown)
     pages_follow_up.register(app, connection, shown)
+    pages_critical.register(app, connection)
     pages_operation.register(app, settings, connection)
     pages_pipelines.register(app, settings, connection)
     pages_reconciliation.register(app, settings, connection)
