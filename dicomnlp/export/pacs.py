@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import httpx
 from pydicom.uid import UID
-from pynetdicom import AE
+from pynetdicom import AE, evt
 from pynetdicom.association import Association
 from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 from pynetdicom.presentation import PresentationContext
@@ -118,7 +118,7 @@ def associate(
             contexts=list(contexts),
             ae_title=pacs.ae_title,
             ext_neg=list(roles),
-            evt_handlers=list(handlers),
+            evt_handlers=[*handlers, (evt.EVT_CONN_CLOSE, _wake)],
             tls_args=None if context is None else (context, pacs.host),
         )
         if not association.is_established:
@@ -143,6 +143,11 @@ def _look(pacs: PacsSettings) -> None:
         why = error.strerror or type(error).__name__
         message = f"{pacs.name} ({pacs.host}:{pacs.port}) can't be reached ({why}); is it running, and the way open?"
         raise PacsError(message, reason_code="pacs_unreachable") from None
+
+
+def _wake(event: evt.Event) -> None:
+    """Let whoever waits for a response know that none will come: else that would be found out at the deadline."""
+    event.assoc.dimse.msg_queue.put((None, None))
 
 
 def _send_at_once(association: Association) -> None:

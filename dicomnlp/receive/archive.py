@@ -5,7 +5,8 @@ same. Only UIDs, dates and modalities are asked for, and of an answer nothing el
 """
 
 import datetime as dt
-from collections.abc import Callable, Collection, Iterable
+from collections import Counter, deque
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Final, Protocol
@@ -20,6 +21,12 @@ CUT_SHORT: Final = "pacs_cut_short"
 """The archive ended its answer before it had named all studies, however small the part of the day asked for."""
 UNREADABLE: Final = "pacs_answer"
 """An answer could not be read, or names nothing."""
+
+MAXIMUM_TRIES: Final = 2
+"""Of a study, before it counts as not read."""
+MAXIMUM_IN_A_ROW: Final = 5
+"""Questions without an answer, before the rest counts as not read."""
+_OUT_OF_REACH: Final = frozenset({"pacs_timeout", "pacs_aborted", "pacs_unreachable", "pacs_busy"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +50,10 @@ class Answer:
 class Session(Protocol):
     """A conversation with an archive; each method raises `PacsError` when it gets no whole answer."""
 
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more can be asked: the archive ended it, or left a question unanswered."""
+
     def studies(self, day: dt.date) -> Answer:
         """The studies of a day."""
 
@@ -59,7 +70,7 @@ def list_reports(
     """The report objects that an archive holds of the studies of a day.
 
     They are those of the SOP classes that the listener takes, in series of `pacs.report_modalities`. A study that the
-    archive doesn't answer about is asked for once more, over a new connection, and then counted as unread.
+    archive doesn't answer about is asked for once more, and then counted as unread.
 
     Parameters
     ----------
@@ -100,41 +111,54 @@ class _Listener:
         self._sop_classes = sop_classes
         self._modalities = frozenset(pacs.report_modalities)
         self._on_study = on_study
+        self._left: deque[ArchivedStudy] = deque()
+        self._tries: Counter[str] = Counter()
+        self._done = 0
+        self._in_a_row = 0
+        """Questions that found nobody there, since one that did."""
+        self._reason_code: str | None = None
 
     def run(self, day: dt.date) -> Listing:
         listing = Listing()
         with self._open_session() as session:
             answer = session.studies(day)
             listing.studies = len(answer.studies)
-            left = self._read(session, answer.studies.values(), listing, done=0)
-        # once more what failed: the connection may have gone, or the archive been busy
-        if left:
+            self._left.extend(answer.studies.values())
+            self._read(session, listing)
+        while self._left and self._in_a_row < MAXIMUM_IN_A_ROW:
             try:
                 with self._open_session() as session:
-                    left = self._read(session, left, listing, done=listing.studies - len(left))
+                    self._read(session, listing)
             except PacsError as error:
-                listing.reason_code = error.reason_code
-        listing.unread_studies = len(left)
-        if not left:
-            listing.reason_code = answer.reason_code
+                self._note(error)
+                self._in_a_row += 1
+        listing.unread_studies = listing.studies - self._done
+        listing.reason_code = self._reason_code if listing.unread_studies else answer.reason_code
         return listing
 
-    def _read(
-        self, session: Session, studies: Iterable[ArchivedStudy], listing: Listing, *, done: int
-    ) -> list[ArchivedStudy]:
-        """Add the objects of `studies`; those that couldn't be read."""
-        left: list[ArchivedStudy] = []
-        for study in studies:
+    def _read(self, session: Session, listing: Listing) -> None:
+        """Add the objects of the studies that are left, as long as the conversation lasts."""
+        for _ in range(len(self._left)):
+            study = self._left.popleft()
+            self._tries[study.study_instance_uid] += 1
             try:
                 found = self._objects(session, study)
             except PacsError as error:
-                left.append(study)
-                listing.reason_code = error.reason_code
+                self._note(error)
+                if self._tries[study.study_instance_uid] < MAXIMUM_TRIES:
+                    self._left.append(study)
+                if session.is_over or self._in_a_row >= MAXIMUM_IN_A_ROW:
+                    return
             else:
+                self._in_a_row = 0
                 listing.objects.update((each.sop_instance_uid, each) for each in found)
-                done += 1
-                self._on_study(done, listing.studies)
-        return left
+                self._done += 1
+                self._on_study(self._done, listing.studies)
+
+    def _note(self, error: PacsError) -> None:
+        self._reason_code = error.reason_code
+        # an archive that is there and can't do something may do the next
+        self._in_a_row += error.reason_code in _OUT_OF_REACH
 
     def _objects(self, session: Session, study: ArchivedStudy) -> list[ArchivedObject]:
         if study.modalities is not None and not study.modalities & self._modalities:

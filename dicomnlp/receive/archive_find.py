@@ -75,6 +75,7 @@ class FindSession:
         self._pacs = pacs
         self._association = association
         self._answers = answers
+        self.is_over = False
         self._transfer_syntax = str(association.accepted_contexts[0].transfer_syntax[0])
 
     def studies(self, day: dt.date) -> Answer:
@@ -147,7 +148,8 @@ class FindSession:
 
     def _find(self, level: str, **keys: str) -> tuple[list[Values], bool]:
         """The answers to one question, and whether the archive ended them early."""
-        if not self._association.is_established:
+        if self.is_over or not self._association.is_established:
+            self.is_over = True
             raise PacsError(f"{self._pacs.name} ended the association", reason_code="pacs_aborted")
         query = Dataset()
         query.QueryRetrieveLevel = level
@@ -169,8 +171,10 @@ class FindSession:
     def _failure(self, code: int | None) -> PacsError:
         name = self._pacs.name
         if code is None:
+            self.is_over = True
             return PacsError(f"{name} stopped answering, or aborted the association", reason_code="pacs_timeout")
         if code in _PENDING:
+            self.is_over = True
             self._association.abort()
             return PacsError(f"{name} doesn't stop answering", reason_code=UNREADABLE)
         return PacsError(f"{name} can't answer: status {code:04X}", reason_code="pacs_failed")

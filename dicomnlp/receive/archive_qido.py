@@ -47,6 +47,8 @@ class QidoSession:
         Of its URLs.
     """
 
+    is_over = False
+
     def __init__(self, pacs: PacsSettings, client: httpx.Client) -> None:
         self._pacs = pacs
         self._client = client
