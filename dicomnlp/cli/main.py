@@ -26,6 +26,7 @@ from dicomnlp.cli import (
     reprocessing,
     searching,
     service,
+    telling,
     write_back,
 )
 from dicomnlp.cli.context import Context, err
@@ -67,6 +68,7 @@ queries.register(app)
 searching.register(app)
 following.register(app)
 exporting.register(app)
+telling.register(app)
 write_back.register(app)
 labelling.register(app)
 evaluation.register(app)
