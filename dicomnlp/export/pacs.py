@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import httpx
 from pydicom.uid import UID
-from pynetdicom import AE, evt
+from pynetdicom import AE, _config, evt
 from pynetdicom.association import Association
 from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 from pynetdicom.presentation import PresentationContext
@@ -28,6 +28,9 @@ CONNECT_SECONDS: Final = 10.0
 """For the connection, its handshake, and the answer to an association request."""
 ANSWER_SECONDS: Final = 30.0
 """For each response: some archives look long for the first match of a day."""
+
+# else each is written out as text, in whatever character set it says, for a log that takes none of it
+_config.LOG_REQUEST_IDENTIFIERS = _config.LOG_RESPONSE_IDENTIFIERS = False
 
 _REJECTIONS: Final[dict[tuple[int | None, int | None], tuple[str, str]]] = {
     (1, 3): ("pacs_calling_title", "it doesn't know the AE title that calls it; make {calling} known there"),
