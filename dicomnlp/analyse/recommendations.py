@@ -25,6 +25,8 @@ _NUMBERS_AT_MOST = 6
 """Members of a list of times: "at 3, 6, 12 and 24 months"."""
 _LONGEST_NUMBER = 3
 """Digits of a number of days, weeks, months or years."""
+_LIST_MARKS = frozenset({".", ")", "、", ":"})
+"""After the number of an item in a list."""
 _BACK = 4
 """Tokens before a time that are looked at for what bars it."""
 
@@ -184,7 +186,7 @@ class RecommendationReader:
         return tuple(found)
 
     def _clauses(self, words: Sequence[str]) -> Iterator[tuple[int, int]]:
-        start = 0
+        start = _after_number(words)
         for i, word in enumerate(words):
             if word in self._sets["breaks"]:
                 if i > start:
@@ -326,7 +328,11 @@ class _Clause:
             if hit.kind in (_SITE, _PROCEDURE, _PERIOD, "describes", "commands", "options"):
                 self._cover.update((i, hit.kind) for i in range(hit.start, hit.end))
         for time in self.times:
-            self._cover.update((i, "time") for i in range(time.start, time.end))
+            end = time.end
+            # in Chinese what leads from a time to what is done then stands after it: "6个月后复查"
+            while end < self.end and passage.words[end] in sets["leads"]:
+                end += 1
+            self._cover.update((i, "time") for i in range(time.start, end))
         procedures = [h for h in hits if h.kind == _PROCEDURE]
         self.denied = [h for h in procedures if self._preceded(h) == "denials"]
         # "CXR: Tube needs repositioning": the first names what is reported
@@ -359,9 +365,13 @@ class _Clause:
 
     def _lead(self, place: int) -> int:
         """Where the words that describe what is at `place` begin."""
-        while place > self.start and place - 1 in self._cover:
+        while place > self.start and (place - 1 in self._cover or self._joins_time(place - 1)):
             place -= 1
         return place
+
+    def _joins_time(self, place: int) -> bool:
+        """Whether the word at `place` only joins a time before it with what is done then."""
+        return self._cover.get(place - 1) == "time" and self.passage.words[place] in self._sets["connects"]
 
     def _preceded(self, hit: Hit) -> str:
         """The kind of phrase that stands before the name of a procedure."""
@@ -434,6 +444,15 @@ class _Clause:
         while start < end - 1 and not self.passage.words[start][0].isalnum():
             start += 1
         return start, end
+
+
+def _after_number(words: Sequence[str]) -> int:
+    """Where a sentence begins behind its number in a list: "2. Repeat CT in 3 months."."""
+    if len(words) > 1 and words[0].isdigit() and len(words[0]) <= _LONGEST_NUMBER and words[1] in _LIST_MARKS:
+        return 2
+    if len(words) > 2 and words[0] == "(" and words[1].isdigit() and words[2] == ")":
+        return 3
+    return 0
 
 
 def _reports(hits: Sequence[Hit]) -> bool:

@@ -165,6 +165,13 @@ ASKED = [
     ("建議安排胸部電腦斷層。", ("CT", None, None)),
     ("建议年度随访。", (None, 365, 365)),
     ("必要时行PET-CT检查。", ("PT", None, None)),
+    # a time to come, and what is done then, asks without a word for it
+    ("6个月后复查主动脉超声。", ("US", 180, 180)),
+    ("2. 请半年后行甲状腺超声复查。", ("US", 182, 182)),
+    ("宜12周后行腹部MRI平扫加增强。", ("MR", 84, 84)),
+    ("拟2周后复查胸片，观察变化。", ("DX", 14, 14)),
+    ("1. 3个月后行胸部CT检查。", ("CT", 90, 90)),
+    ("建议胸部正侧位片随访，间隔6周。", ("DX", 42, 42)),
 ]
 
 
@@ -176,7 +183,18 @@ def test_recommendations(text: str, expected: tuple[str | None, int | None, int 
 
 
 @pytest.mark.parametrize(
-    "text", ["无需复查。", "与前次CT比较，结节增大。", "患者3个月前行CT检查。", "退行性变，硬膜囊相应受压。"]
+    "text",
+    [
+        "无需复查。",
+        "与前次CT比较，结节增大。",
+        "患者3个月前行CT检查。",
+        "退行性变，硬膜囊相应受压。",
+        "3个月后复查CT示结节缩小。",
+        "术后3个月复查CT，结节较前缩小。",
+        "按上次建议复查，结节无变化。",
+        "本次为上次报告建议的复查。",
+        "患者拟行手术治疗。",
+    ],
 )
 def test_what_recommends_nothing(text: str) -> None:
     """Refused, done before, or only spelt with the same characters."""

@@ -94,6 +94,11 @@ RECOMMENDED: dict[str, list[Row]] = {
     # how often, not for how long
     "CT surveillance every 6 months for 2 years.": [("CT surveillance", "CT", None, (180, 180), "recommended")],
     "Consider CT at 6-12 months, then at 18-24 months.": [("CT", "CT", None, (180, 730), "hedged")],
+    # the number of an item in a list stands before it
+    "2. Repeat chest CT in 3 months.": [("Repeat chest CT", "CT", "chest", (90, 90), "recommended")],
+    "(3) Suggest interval CT chest in six months to document stability.": [
+        ("interval CT chest", "CT", "chest", (180, 180), "recommended")
+    ],
     # a list: each is a recommendation
     "CT at 3 months, PET/CT, or tissue sampling should be considered.": [
         ("CT", "CT", None, (90, 90), "hedged"),
