@@ -27,6 +27,7 @@ def run_checks(settings: Settings) -> Iterator[CheckResult]:
     yield CheckResult("configuration", True, str(settings.file) if settings.file else "no file, defaults in use")
     yield from _certificates(settings)
     yield from _packs(settings)
+    yield from _write_back(settings)
     running: bool | None = None
     for result, service_runs in _database(settings):
         running = service_runs
@@ -78,6 +79,20 @@ def _packs(settings: Settings) -> Iterator[CheckResult]:
         if peer.language not in {"", *codes}:
             message = f"no language pack {peer.language}; installed: {', '.join(codes)}"
             yield CheckResult(f"peers, {peer.ae_title}", False, message)
+
+
+def _write_back(settings: Settings) -> Iterator[CheckResult]:
+    """Nothing where nothing is written back."""
+    from dicomnlp.export.write_back import archives_of, check_installed
+
+    if not settings.write_back.to:
+        return
+    try:
+        check_installed(archives_of(settings, settings.write_back.to))
+    except DicomnlpError as error:
+        yield CheckResult("write-back", False, str(error))
+    else:
+        yield CheckResult("write-back", True, f"to {', '.join(settings.write_back.to)}")
 
 
 def _database(settings: Settings) -> Iterator[tuple[CheckResult, bool | None]]:

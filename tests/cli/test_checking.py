@@ -1,6 +1,7 @@
 """What `dicomnlp check` says of the addresses, the certificates and the peers."""
 
 import datetime as dt
+import sys
 
 import pytest
 from support.certificates import Certificates
@@ -28,6 +29,21 @@ def _results(certificates, **tables):
         **tables,
     )
     return ports, [(r.name, r.ok, r.message) for r in run_checks(settings)]
+
+
+def test_write_back_needs_what_makes_its_documents(certificates, monkeypatch):
+    """Of an archive that gets DICOM documents; a FHIR server needs none of it."""
+    tables = {
+        "pacs": [{"name": "archive", "ae_title": "ARCHIVE", "host": "127.0.0.1"}],
+        "write_back": {"to": ["archive"]},
+    }
+    assert ("write-back", True, "to archive") in _results(certificates, **tables)[1]
+    monkeypatch.setitem(sys.modules, "highdicom.sr", None)
+    [(ok, message)] = [(ok, m) for name, ok, m in _results(certificates, **tables)[1] if name == "write-back"]
+    assert not ok
+    assert 'pip install "dicomnlp[write-back]"' in message
+    tables["pacs"] = [{"name": "archive", "fhir_url": "https://fhir.example.org/r4"}]
+    assert ("write-back", True, "to archive") in _results(certificates, **tables)[1]
 
 
 def test_each_address_is_looked_at(certificates):
