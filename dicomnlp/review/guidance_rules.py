@@ -43,6 +43,7 @@ class Answer(Rules):
     hu: Bounds | None = None
     age: Bounds | None = None
     text: Word
+    text_zh: Word
     modality: Word | None = None
     """DICOM modality of the follow-up; without it and without `procedures`, none is asked for."""
     also_modalities: Words = ()
@@ -65,6 +66,7 @@ class Guideline(Rules):
 
     id: Name
     title: Word
+    title_zh: Word
     source: Word
     concepts: tuple[Name, ...]
     region: tuple[Name, ...]
@@ -115,6 +117,7 @@ class Measure(Rules):
 
     id: Name
     title: Word
+    title_zh: Word
     source: Word
     modalities: tuple[Word, ...] = ()
     exam_words: Words = ()

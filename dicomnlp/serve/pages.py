@@ -15,6 +15,7 @@ from dicomnlp.serve import (
     pages_operation,
     pages_pipelines,
     pages_reconciliation,
+    pages_remarks,
     pages_search,
     pages_study,
     pages_worklist,
@@ -36,4 +37,5 @@ def register(app: FastAPI, settings: Settings, connection: Connection, shown: Sh
     pages_operation.register(app, settings, connection)
     pages_pipelines.register(app, settings, connection)
     pages_reconciliation.register(app, settings, connection)
+    pages_remarks.register(app, connection)
     error_pages.install(app)
