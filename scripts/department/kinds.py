@@ -42,7 +42,7 @@ def category_fits(row: Planted, flag: Flag) -> bool:
 
 def documentation_fits(row: Planted, flag: Flag) -> bool:
     """Whether somebody was told is known."""
-    return bool(flag.facts["documented"] == row.facts["documented"])
+    return (flag.facts["communication"] is not None) is row.facts["documented"]
 
 
 def guideline_fits(row: Planted, flag: Flag) -> bool:

@@ -10,7 +10,7 @@ from department.records import Planted
 from department.runs import RunError, Service
 from department.scores import Flag
 
-PAGE = "500"
+PAGE = "200"
 SETTLE_SECONDS = 900.0
 
 

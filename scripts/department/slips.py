@@ -71,7 +71,7 @@ def laterality_sections(author: Author) -> None:
         say,
         sides=sides,
         # what is found is found, whichever the side
-        allowed=["guidance"] if variant["exam"] == "ct_chest" and index == 0 else [],
+        allowed=variant.get("allowed", ()),
     )
 
 
