@@ -23,6 +23,7 @@ from dicomnlp.cli import (
     pipelines,
     queries,
     reconciling,
+    remarks,
     reprocessing,
     searching,
     service,
@@ -67,6 +68,7 @@ objects.register(app)
 queries.register(app)
 searching.register(app)
 following.register(app)
+remarks.register(app)
 exporting.register(app)
 telling.register(app)
 write_back.register(app)
