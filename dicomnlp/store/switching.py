@@ -192,11 +192,11 @@ def _switch(connection: Connection, targets: dict[int, int], headers: dict[int, 
         .where(analysis.c.id.in_(targets.values()))
     ).mappings()
     results = [_prepared(row) for row in rows]
-    for r in results:
+    for state in {r.state for r in results}:
         connection.execute(
             sa.update(sop_instance)
-            .where(columns.id == r.object_id)
-            .values(state=r.state.value, reason_code=None, state_changed_at=now)
+            .where(columns.id.in_([r.object_id for r in results if r.state is state]))
+            .values(state=state.value, reason_code=None, state_changed_at=now)
         )
     make_current(connection, results, headers, targets, now)
 
