@@ -7,6 +7,7 @@ import email
 import hmac
 import http.server
 import json
+import shutil
 import socket
 import socketserver
 import ssl
@@ -16,7 +17,7 @@ import time
 import pytest
 import sqlalchemy as sa
 from support.certificates import Certificates
-from support.department_reports import Department, settings_of
+from support.department_reports import Department, make_template, settings_of
 
 from dicomnlp.errors import ConfigurationError, NotFoundError, UsageError
 from dicomnlp.extract.hl7 import parse_message
@@ -30,21 +31,43 @@ from dicomnlp.work.telling import findings_delivery, tellers
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
 
 
+@pytest.fixture(scope="module")
+def sqlite_template(tmp_path_factory):
+    """A SQLite file with the schema."""
+    file = tmp_path_factory.mktemp("template") / "test.db"
+    make_template(f"sqlite:///{file}")
+    return file
+
+
+@pytest.fixture(scope="module")
+def postgres_template(postgres):
+    """The same of PostgreSQL."""
+    name = postgres.create_database()
+    make_template(postgres.url(name))
+    return name
+
+
+@pytest.fixture
+def sqlite_url(tmp_path, sqlite_template):
+    """Of a SQLite database of one's own."""
+    shutil.copy(sqlite_template, tmp_path / "test.db")
+    return f"sqlite:///{tmp_path}/test.db"
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
-def url(request, tmp_path):
-    """Of an empty database."""
+def url(request):
+    """Of either."""
     if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path}/test.db"
+        yield request.getfixturevalue("sqlite_url")
         return
     server = request.getfixturevalue("postgres")
-    name = server.create_database()
+    name = server.create_database(request.getfixturevalue("postgres_template"))
     yield server.url(name)
     server.drop_database(name)
 
 
-@pytest.fixture
-def department(url, tmp_path):
-    """Makes a department with tables of the configuration; SQLite and PostgreSQL."""
+def departments(tmp_path, url):
+    """Makes departments with tables of the configuration."""
     made = []
 
     def make(**tables):
@@ -59,19 +82,15 @@ def department(url, tmp_path):
 
 
 @pytest.fixture
-def sqlite_department(tmp_path):
-    """The same, where the database makes no difference."""
-    made = []
+def department(tmp_path, url):
+    """On SQLite and on PostgreSQL."""
+    yield from departments(tmp_path, url)
 
-    def make(**tables):
-        (tmp_path / "hook.secret").write_text(SECRET)
-        (tmp_path / "hook.secret").chmod(0o600)
-        made.append(Department(settings_of(tmp_path, f"sqlite:///{tmp_path}/test.db", **tables)))
-        return made[-1]
 
-    yield make
-    for each in made:
-        each.close()
+@pytest.fixture
+def sqlite_department(tmp_path, sqlite_url):
+    """Where the database makes no difference."""
+    yield from departments(tmp_path, sqlite_url)
 
 
 class Receiver:
@@ -506,8 +525,12 @@ class HL7Receiver:
 
         class Handler(socketserver.BaseRequestHandler):
             def handle(self):
-                with contextlib.suppress(OSError):
-                    connection = context.wrap_socket(self.request, server_side=True) if context else self.request
+                with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+                    connection = self.request
+                    if context is not None:
+                        connection = context.wrap_socket(self.request, server_side=True, do_handshake_on_connect=False)
+                        stack.enter_context(connection)
+                        connection.do_handshake()
                     data = b""
                     while b"\x1c\r" not in data:
                         part = connection.recv(65536)
