@@ -244,14 +244,9 @@ def compared_since(database: Database, pacs: str, days: Sequence[dt.date], since
     columns = reconciliation.c
     named = {f"{day:%Y%m%d}": day for day in days}
     with database.read() as connection:
-        found = select_in(
-            connection,
-            columns.study_date,
-            columns.study_date,
-            named,
-            columns.pacs == pacs,
-            columns.compared_at >= since,
-        )
+        told = columns.state.in_([ComparisonState.DONE.value, ComparisonState.PARTIAL.value])
+        of_these = (columns.pacs == pacs, columns.compared_at >= since, told)
+        found = select_in(connection, columns.study_date, columns.study_date, named, *of_these)
     return {named[day] for day in found}
 
 

@@ -194,6 +194,7 @@ def test_thousands_of_matches_are_all_taken():
     assert (found.studies, len(found.objects), found.reason_code) == (1101, 1, None)
 
 
+@pytest.mark.filterwarnings("ignore:Unknown encoding")
 @pytest.mark.parametrize("character_set", ["GB18030", "ISO_IR 999", "ISO_IR 192", ""])
 def test_text_in_any_character_set_is_nobodys_trouble(character_set):
     """Declared wrongly or not at all: of an answer only UIDs and codes are looked at."""
