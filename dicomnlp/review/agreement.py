@@ -56,7 +56,7 @@ def _denied_in(case: Case, stated: Finding) -> Finding | None:
     alike = [f for f in case.described if same_thing(f.concept.id, stated.concept.id)]
     if any(f.assertion is not Assertion.ABSENT and _may_be_one(f, stated) for f in alike):
         return None
-    denials = [f for f in alike if f.assertion in _GONE and f.cues and _denies(case, f, stated)]
+    denials = [f for f in alike if f.assertion in _GONE and f.cues and denies(case, f, stated)]
     return denials[0] if denials and not _explained(case, stated) else None
 
 
@@ -74,7 +74,7 @@ def _stated_in(case: Case, denial: Finding) -> Finding | None:
         for f in case.concluded
     ):
         return None
-    stated = [f for f in alike if _denies(case, denial, f) and _is_definite(case, f)]
+    stated = [f for f in alike if denies(case, denial, f) and _is_definite(case, f)]
     return stated[0] if stated and not _explained(case, denial) else None
 
 
@@ -89,8 +89,8 @@ def _is_definite(case: Case, finding: Finding) -> bool:
     )
 
 
-def _denies(case: Case, denial: Finding, stated: Finding) -> bool:
-    """Whether `denial` is of the very thing: at its site, on its side, and not of a narrower kind."""
+def denies(case: Case, denial: Finding, stated: Finding) -> bool:
+    """Whether `denial`, of the text of `case`, is of the very thing: at its site, on its side, not narrower."""
     if stated.concept.id not in kinds_of(denial.concept.id) and denial.concept.id != stated.concept.id:
         return False
     if denial.acuity is not None and denial.acuity is not stated.acuity:

@@ -16,6 +16,7 @@ from dicomnlp.logs import Event, describe, log
 from dicomnlp.store.database import Database
 from dicomnlp.work.committing import commitment_reporters
 from dicomnlp.work.follow_up import FollowUpDuty
+from dicomnlp.work.process import switches_of
 from dicomnlp.work.promoting import PromotionDuty
 from dicomnlp.work.reconciling import reconcilers
 from dicomnlp.work.telling import tellers
@@ -57,7 +58,7 @@ def duties_of(settings: Settings, database: Database) -> list[Duty]:
     """The duties that the configuration asks for."""
     return [
         PromotionDuty(database),
-        FollowUpDuty(database),
+        FollowUpDuty(database, switches_of(settings).kinds),
         *reconcilers(settings, database),
         *commitment_reporters(settings, database),
         *tellers(settings, database),

@@ -1,14 +1,17 @@
-"""Keeps items of follow-up true: whatever changed since is looked at again, patient by patient."""
+"""Keeps items of follow-up, and remarks between documents, true: whatever changed since is looked at again."""
 
 import time
+from collections.abc import Collection
 from typing import Any
 
 from dicomnlp.model import to_json
+from dicomnlp.remarks import DiscrepancyKind
 from dicomnlp.review.follow_up import items_of
 from dicomnlp.review.follow_up_items import Item
 from dicomnlp.store.database import Database
 from dicomnlp.store.follow_up_pending import marked_studies
 from dicomnlp.store.follow_up_refresh import Refresh
+from dicomnlp.work.comparing import compare_studies
 
 SECONDS = 2.0
 """Between two looks for what changed: part of the time after which a report's items are known."""
@@ -24,13 +27,16 @@ class FollowUpDuty:
     ----------
     database
         Whose.
+    kinds
+        Of discrepancies between the documents of a study, those that are looked for.
     """
 
     name = "follow_up"
     seconds = SECONDS
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, kinds: Collection[DiscrepancyKind] = frozenset(DiscrepancyKind)) -> None:
         self._database = database
+        self._kinds = kinds
         self._after = ""
 
     def run(self) -> bool:
@@ -43,7 +49,7 @@ class FollowUpDuty:
             # round and round in the order of UIDs, so that what changes again and again keeps nothing else waiting
             self._after = max(marks, default="") if len(marks) == STUDIES_AT_ONCE else ""
             if marks:
-                refresh(self._database, marks)
+                refresh(self._database, marks, self._kinds)
         return True
 
 
@@ -57,8 +63,10 @@ def refresh_all(database: Database) -> int:
     return looked_at
 
 
-def refresh(database: Database, marks: dict[str, int]) -> None:
-    """Write the items of all patients of marked studies anew, and take the marks off.
+def refresh(
+    database: Database, marks: dict[str, int], kinds: Collection[DiscrepancyKind] = frozenset(DiscrepancyKind)
+) -> None:
+    """Write the items of all patients of marked studies anew, compare their documents, and take the marks off.
 
     Raises
     ------
@@ -68,6 +76,7 @@ def refresh(database: Database, marks: dict[str, int]) -> None:
     pending = Refresh(database, marks)
     for course in pending.courses():
         pending.write(course, [_row(item) for item in items_of(course.course)])
+    compare_studies(database, sorted(marks), kinds)
     pending.finish()
 
 
