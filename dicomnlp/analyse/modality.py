@@ -12,8 +12,13 @@ from dicomnlp.analyse.language import languages, pack_folder
 from dicomnlp.analyse.pack import read_pack
 from dicomnlp.analyse.passages import Phrases, passage
 
-_NAMED = re.compile(r"(?<![^\W\d_])(CT|MR|US|MG|PT|NM|DX|CR|RF|XA|BMD)(?![^\W\d_])")
-"""Modality (C.7.3.1.1.1) as the code itself, in capitals."""
+_ALIASES = {"XR": "DX", "CXR": "DX", "CTA": "CT", "MRI": "MR", "MRA": "MR", "MRT": "MR", "PET": "PT", "DXA": "BMD"}
+"""Abbreviations with which names of exams begin in any language."""
+_CODES = "|".join(("CT", "MR", "US", "MG", "PT", "NM", "DX", "CR", "RF", "XA", "BMD", *_ALIASES))
+_NAMED = re.compile(rf"(?<![^\W\d_])({_CODES})(?![^\W\d_])")
+"""Modality (C.7.3.1.1.1) as the code itself or an alias, in capitals."""
+_HEADERS_IN = "en"
+"""Descriptions in headers are often English, whatever the report's language is."""
 _VOLUME = frozenset({"CT", "MR", "PT", "NM", "MG"})
 _ALSO = frozenset({"DX", "RF", "XA"})
 """Their words also name parts of the others: "views", "contrast study", "angiography"."""
@@ -29,22 +34,22 @@ def exam_modalities(texts: Iterable[str], language: str) -> tuple[str, ...]:
     texts
         What names the exam, the most trusted first: the first that names a modality counts alone.
     language
-        Code of the pack whose words are looked for; without such a pack, or a pack without procedures, only the codes
-        themselves are.
+        Code of the pack whose words are looked for, and English ones where these and the codes name none.
 
     Returns
     -------
     tuple of str
         In the order of the alphabet: ("CT", "PT"); () when nothing names one.
     """
-    words = _words(pack_folder(language)) if language in languages() else None
+    codes = [code for code in dict.fromkeys((language, _HEADERS_IN)) if code in languages()]
+    packs = [words for code in codes if (words := _words(pack_folder(code))) is not None]
     for text in texts:
         start = text[:_CHARACTERS]
-        found = set(_NAMED.findall(start))
-        if words is not None:
-            phrases, modalities = words
-            hits = phrases.find(passage(start).words)
-            found |= {modalities[hit.value] for hit in hits}
+        found = {_ALIASES.get(code, code) for code in _NAMED.findall(start)}
+        for phrases, modalities in packs:
+            found |= {modalities[hit.value] for hit in phrases.find(passage(start).words)}
+            if found:
+                break
         if found & _VOLUME:
             found -= _ALSO
         if found:

@@ -18,6 +18,8 @@ EXAMS = [
     ("Diagnostic Imaging Report", ()),
     ("CTX", ()),
     ("", ()),
+    ("XR LEFT KNEE", ("DX",)),
+    ("CTA HEAD", ("CT",)),
     # a code in a word of another script
     ("胸部CT平扫", ("CT",)),
 ]
@@ -39,7 +41,16 @@ def test_only_the_beginning_of_a_text_counts():
     assert exam_modalities(["MR KNEE" + " x" * 300 + " CT"], "en") == ("MR",)
 
 
-def test_without_a_pack_codes_are_read():
-    """Whatever the language."""
+def test_without_a_pack_codes_and_english_words_are_read():
+    """Whatever the language, and English words."""
     assert exam_modalities(["CT du thorax"], "xx") == ("CT",)
-    assert exam_modalities(["mri"], "xx") == ()
+    assert exam_modalities(["irm"], "xx") == ()
+    assert exam_modalities(["mri"], "xx") == ("MR",)
+
+
+@pytest.mark.parametrize(
+    ("title", "modalities"), [("XR CHEST 2 VIEWS", ("DX",)), ("MAMMOGRAM SCREENING", ("MG",)), ("胸部正侧位", ("DX",))]
+)
+def test_headers_are_also_read_in_english(title, modalities):
+    """Whatever the language of the report."""
+    assert exam_modalities([title], "zh") == modalities
