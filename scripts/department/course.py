@@ -149,39 +149,43 @@ class Year:
         for _ in range(chance.randint(*ROUTINE) if able else 0):
             [exam] = chance.choices(able, weights)
             day = author.day(1, 364)
-            kind, planting = near_miss(author, exam, day) if chance.random() < NEAR else ("", Planting())
+            near = near_miss(author, exam, day) if chance.random() < NEAR else None
+            kind, planting, allowed = near or ("", Planting(), ())
             sides = author.pen.side()
             document = author.report(exam, day, planting, sides=sides)
             if kind:
                 said = " | ".join([*planting.parts.values(), *planting.say, *planting.advice, planting.indication])
-                author.plant(kind, document, said, sides=sides, places=planting.places, near=True)
+                author.plant(kind, document, said, sides=sides, places=planting.places, near=True, allowed=allowed)
 
 
-def near_miss(author: Author, exam: str, day: dt.date) -> tuple[str, Planting]:
-    """Something of this examination that resembles a kind and isn't of it: the kind, and what is written."""
+def near_miss(author: Author, exam: str, day: dt.date) -> tuple[str, Planting, tuple[str, ...]] | None:
+    """Something of this examination that resembles a kind and isn't of it: the kind, what is written, and what of it
+    may be remarked all the same; None where that examination has nothing like it.
+    """
     pen, chance = author.pen, author.chance
     patient = author.course.patient
     told = stories(pen.language)
     kind = chance.choice(NEARS)
     if kind == "follow_up":
-        return kind, Planting(say=[pen.one(pen.words["unremarkable"])], advice=[pen.one(told["advice"]["near"])])
+        return kind, Planting(say=[pen.one(pen.words["unremarkable"])], advice=[pen.one(told["advice"]["near"])]), ()
     several = told[f"{kind}_near"]
     if kind == "age":
         plain = pen.one(pen.words["exams"][exam]["indication"])
-        return kind, Planting(indication=fill(pen.one(several[0]["said"]), {"indication": plain}))
+        return kind, Planting(indication=fill(pen.one(several[0]["said"]), {"indication": plain})), ()
     fitting = [v for v in several if v["exam"] == exam]
     if not fitting:
-        return "", Planting()
+        return None
     variant = chance.choice(fitting)
     if kind == "sex":
-        return kind, Planting(parts={variant["part"]: chance.choice(variant[patient.sex])})
+        return kind, Planting(parts={variant["part"]: chance.choice(variant[patient.sex])}), ()
     now, before = sorted(chance.sample(range(variant.get("low", 5), variant.get("high", 12)), 2))
     style = pen.style()
     index = chance.randrange(min(len(variant["find"]), len(variant["say"])))
     find = chance.choice(variant["find"]) if kind == "size" else variant["find"][index]
     places = {"size": pen.size(now, style=style), "was": pen.size(before, style=style)}
     compared = day - dt.timedelta(days=chance.randint(200, 900)) if kind == "size" else None
-    return kind, Planting(parts={variant["part"]: find}, say=[variant["say"][index]], places=places, compared=compared)
+    planting = Planting(parts={variant["part"]: find}, say=[variant["say"][index]], places=places, compared=compared)
+    return kind, planting, tuple(variant.get("allowed", ()))
 
 
 def group(exam: str) -> str:

@@ -123,4 +123,5 @@ KINDS = (
     Kind("addendum leaves standing", "addendum", "addendum", both_stand),
     Kind("never received", "withheld", "never_received"),
     Kind("received and failed", "damaged", "failed"),
+    Kind("analysed by another pipeline", "outdated", "outdated"),
 )
