@@ -303,9 +303,9 @@ class Settings(BaseSettings):
             raise ValueError(f"write_back.to: no [[pacs]] that takes documents is named {', '.join(unknown)}")
         if any(p.tls and not (p.ca or self.tls.client_ca) for p in self.pacs):
             raise ValueError("pacs: one that speaks TLS needs ca, or tls.client_ca, to be trusted by")
-        names = [w.name for w in self.webhooks] + [m.name for m in self.mails] + [r.name for r in self.hl7_receivers]
+        names += [w.name for w in self.webhooks] + [m.name for m in self.mails] + [r.name for r in self.hl7_receivers]
         if len(set(names)) < len(names):
-            raise ValueError("webhooks, mails, hl7_receivers: a name is listed twice")
+            raise ValueError("pacs, webhooks, mails, hl7_receivers: a name is listed twice")
         if self.speaks_tls:
             needed = ["certificate", "key", *(["client_ca"] if self.tls.require_client_certificate else [])]
             missing = [f"tls.{key}" for key in needed if not getattr(self.tls, key)]

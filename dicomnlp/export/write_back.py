@@ -146,7 +146,8 @@ def _write(settings: Settings, database: Database, object_id: int, form: str, na
             order(database, dataclasses.replace(lineage.own, pipeline=document.pipeline), names)
             return Result.UNCHANGED
         # false when another process has written meanwhile: then look again
-        if keep_document(database, document, names):
+        known = [a.name for a in settings.pacs if form in forms_of(a)]
+        if keep_document(database, document, names, known):
             return Result.WRITTEN
 
 

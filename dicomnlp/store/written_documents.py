@@ -15,6 +15,7 @@ from sqlalchemy.engine import Connection, RowMapping
 from dicomnlp.model import State
 from dicomnlp.store.batches import batches, select_in
 from dicomnlp.store.database import Database
+from dicomnlp.store.deliveries import DeliveryState, new_analyses, progress_of
 from dicomnlp.store.facts import related_to
 from dicomnlp.store.intake import lock_instances
 from dicomnlp.store.prevailing import ReportStatus
@@ -24,8 +25,6 @@ from dicomnlp.store.schema_write_back import written_document
 
 TOPIC: Final = "document"
 """Of the deliveries that are of documents."""
-WAITING, SENT, DEAD, DROPPED = "waiting", "sent", "dead", "dropped"
-"""States of a delivery."""
 OVERTAKEN: Final = "overtaken"
 """Why a delivery was dropped: a later document took the place of one that nobody had."""
 _CURSOR: Final = "documents:"
@@ -79,49 +78,30 @@ class Due:
 # --- what is to be looked at
 
 
-def begin_from_here(database: Database, name: str) -> None:
-    """Remember for a destination, the first time, that what is held now isn't to be sent there unasked."""
-
-    def work(connection: Connection) -> None:
-        columns = destination.c
-        if connection.scalar(sa.select(sa.exists().where(columns.name == _CURSOR + name))):
-            return
-        connection.execute(
-            sa.insert(destination).values(
-                name=_CURSOR + name,
-                from_object_id=connection.scalar(sa.select(sa.func.max(sop_instance.c.id))) or 0,
-                analysis_id=connection.scalar(sa.select(sa.func.max(analysis.c.id))) or 0,
-            )
-        )
-
-    database.transact(work)
-
-
 def next_to_look_at(database: Database, name: str, limit: int) -> tuple[list[int], int | None]:
     """Objects of which there may be something new to send to a destination, and the analysis that this goes up to.
 
     These are what was analysed since it was last asked, with all reports whose standing depends on that; of them those
-    that came since the destination began, and those of which something was written before.
+    that came since the destination was asked about first, and those of which something was written before.
 
     Returns
     -------
     tuple
         Rows of objects, and what to give to `looked_at` when they are done; None when nothing was analysed.
     """
+    progress = progress_of(database, _CURSOR + name)
+    analyses = new_analyses(database, progress.analysis_id, limit)
+    if not analyses:
+        return [], None
     with database.read() as connection:
-        cursor = connection.execute(sa.select(destination).where(destination.c.name == _CURSOR + name)).one()
-        query = sa.select(analysis.c.id, analysis.c.object_id).where(analysis.c.id > cursor.analysis_id)
-        rows = connection.execute(query.order_by(analysis.c.id).limit(limit)).all()
-        if not rows:
-            return [], None
-        objects = {row.object_id for row in rows}
+        objects = {object_id for _, object_id in analyses}
         named = select_in(connection, report_reference.c.sop_instance_uid, report_reference.c.object_id, objects)
         related = related_to(connection, objects, named)
         columns = sop_instance.c
         written = sa.exists().where(D.source_sop_instance_uid == columns.sop_instance_uid)
-        wanted = sa.or_(columns.id > cursor.from_object_id, written)
+        wanted = sa.or_(columns.id > progress.from_object_id, written)
         found = select_in(connection, columns.id, columns.id, related, columns.is_current, wanted)
-        return sorted(found), rows[-1].id
+        return sorted(found), analyses[-1][0]
 
 
 def looked_at(database: Database, name: str, analysis_id: int) -> None:
@@ -245,7 +225,7 @@ def sent_ancestors(database: Database, documents: Sequence[Document]) -> list[Do
             was_sent = sa.exists().where(
                 columns.key == document.document_uid,
                 columns.topic == TOPIC,
-                sa.or_(columns.state == SENT, columns.attempts > 0),
+                sa.or_(columns.state == DeliveryState.SENT.value, columns.attempts > 0),
             )
             if connection.scalar(sa.select(was_sent)):
                 found[document.document_uid] = document
@@ -255,8 +235,17 @@ def sent_ancestors(database: Database, documents: Sequence[Document]) -> list[Do
     return list(found.values())
 
 
-def keep_document(database: Database, document: Document, destinations: Collection[str]) -> bool:
+def keep_document(
+    database: Database, document: Document, destinations: Collection[str], known: Collection[str] = ()
+) -> bool:
     """Keep a document and note who is to get it; what nobody has yet of those whose place it takes is not sent.
+
+    Parameters
+    ----------
+    destinations
+        Who is to get it.
+    known
+        Who is to get it, too, if they got one of those whose place it takes: else they would keep what isn't true.
 
     Returns
     -------
@@ -274,13 +263,14 @@ def keep_document(database: Database, document: Document, destinations: Collecti
         if not now_latest <= set(replaced) or len(replaced) < len(document.predecessors):
             return False
         now = dt.datetime.now(dt.UTC)
+        columns = delivery.c
+        had = select_in(connection, columns.destination, columns.key, replaced, columns.topic == TOPIC)
         if replaced:
             connection.execute(sa.update(written_document).where(D.document_uid.in_(replaced)).values(is_latest=False))
-            columns = delivery.c
             connection.execute(
                 sa.update(delivery)
-                .where(columns.topic == TOPIC, columns.key.in_(replaced), columns.state == WAITING)
-                .values(state=DROPPED, due_at=None, changed_at=now, reason_code=OVERTAKEN)
+                .where(columns.topic == TOPIC, columns.key.in_(replaced), columns.state == DeliveryState.WAITING.value)
+                .values(state=DeliveryState.DROPPED.value, due_at=None, changed_at=now, reason_code=OVERTAKEN)
             )
         connection.execute(
             sa.insert(written_document).values(
@@ -300,7 +290,7 @@ def keep_document(database: Database, document: Document, destinations: Collecti
                 written_at=now,
             )
         )
-        _order(connection, document, destinations, now)
+        _order(connection, document, sorted({*destinations, *(set(had) & set(known))}), now)
         return True
 
     return database.transact(work)
@@ -328,9 +318,11 @@ def _order(connection: Connection, document: Document, destinations: Collection[
     of_document = (columns.key == document.document_uid, columns.topic == TOPIC)
     held = set(connection.scalars(sa.select(columns.destination).where(*of_document)))
     # what was given up is tried again for who asks again
-    again = (*of_document, columns.destination.in_(sorted(destinations)), columns.state == DEAD)
+    again = (*of_document, columns.destination.in_(sorted(destinations)), columns.state == DeliveryState.DEAD.value)
     connection.execute(
-        sa.update(delivery).where(*again).values(state=WAITING, attempts=0, created_at=now, due_at=now, changed_at=now)
+        sa.update(delivery)
+        .where(*again)
+        .values(state=DeliveryState.WAITING.value, attempts=0, created_at=now, due_at=now, changed_at=now)
     )
     new = [name for name in destinations if name not in held]
     if new and document.object_id is not None:
@@ -345,7 +337,7 @@ def _order(connection: Connection, document: Document, destinations: Collection[
                     "study_instance_uid": document.study_instance_uid,
                     "sop_instance_uid": document.source_sop_instance_uid,
                     "concept_id": None,
-                    "state": WAITING,
+                    "state": DeliveryState.WAITING.value,
                     "attempts": 0,
                     "created_at": now,
                     "due_at": now,
@@ -387,7 +379,11 @@ def due(
             columns.id.label("delivery_id"), columns.destination, columns.attempts, columns.created_at, written_document
         )
         .join_from(delivery, written_document, D.document_uid == columns.key)
-        .where(columns.topic == TOPIC, columns.state == WAITING, columns.destination.in_(sorted(destinations)))
+        .where(
+            columns.topic == TOPIC,
+            columns.state == DeliveryState.WAITING.value,
+            columns.destination.in_(sorted(destinations)),
+        )
     )
     if studies:
         query = query.where(columns.study_instance_uid.in_(sorted(studies)))
@@ -403,12 +399,12 @@ def due(
 
 def note_sent(database: Database, delivery_ids: Sequence[int]) -> None:
     """These have arrived."""
-    _note(database, delivery_ids, state=SENT, due_at=None, reason_code=None)
+    _note(database, delivery_ids, state=DeliveryState.SENT.value, due_at=None, reason_code=None)
 
 
 def note_failed(database: Database, delivery_id: int, reason_code: str, again_at: dt.datetime | None) -> None:
     """One was not taken; it is tried again at a time, or given up."""
-    state = DEAD if again_at is None else WAITING
+    state = DeliveryState.DEAD.value if again_at is None else DeliveryState.WAITING.value
     _note(database, [delivery_id], state=state, due_at=again_at, reason_code=reason_code, failed=True)
 
 

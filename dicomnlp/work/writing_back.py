@@ -1,5 +1,6 @@
 """The duty that writes findings back, of each report that is analysed from now on, to those of `write_back.to`."""
 
+import math
 import time
 from typing import Final
 
@@ -15,7 +16,7 @@ from dicomnlp.export.write_back import (
 )
 from dicomnlp.logs import Event, describe, log
 from dicomnlp.store.database import Database
-from dicomnlp.store.written_documents import begin_from_here, looked_at, next_to_look_at, no_longer_true
+from dicomnlp.store.written_documents import looked_at, next_to_look_at, no_longer_true
 
 ANALYSES_AT_ONCE: Final = 50
 SWEEP_SECONDS: Final = 600.0
@@ -39,8 +40,8 @@ class WritingBack:
         self._database = database
         self._unasked = archives_of(settings, settings.write_back.to)
         self._all = [p for p in settings.pacs if forms_of(p)]
-        self._began = False
-        self._swept = 0.0
+        self._checked = False
+        self._swept = -math.inf
 
     def run(self) -> bool:
         """One batch of analyses, or a sweep; then what is due. True where more waits.
@@ -60,11 +61,9 @@ class WritingBack:
         return more or any(each.answer.reason_code is None for each in sent)
 
     def _write(self) -> bool:
-        if not self._began:
+        if not self._checked:
             check_installed(self._unasked)
-            for archive in self._unasked:
-                begin_from_here(self._database, archive.name)
-            self._began = True
+            self._checked = True
         more = False
         for archive in self._unasked:
             objects, last = next_to_look_at(self._database, archive.name, ANALYSES_AT_ONCE)

@@ -12,8 +12,9 @@ from dicomnlp.errors import ConfigurationError, NotFoundError
 from dicomnlp.export import write_back
 from dicomnlp.store.schema_access import audit_event
 from dicomnlp.store.schema_delivery import delivery
+from dicomnlp.work.writing_back import WritingBack
 
-from .conftest import TEXT
+from .conftest import TEXT, Taker
 
 STUDY = make_report(1, "").StudyInstanceUID
 
@@ -65,6 +66,26 @@ def test_what_is_not_taken_is_told_and_the_exit_code_says_so(run, archive):
     assert last.exit_code == 0
     assert last.stdout.endswith("to archive: sent\n")
     assert len(archive.objects) == 1
+
+
+def test_who_got_a_document_by_command_gets_its_correction(run, hospital, archive):
+    """Though the service sends others to somebody else."""
+    run(STUDY, "--to", "archive")
+    other = Taker().start()
+    try:
+        hospital.connect(other.table(name="other"))
+        hospital.settings = hospital.settings.model_copy(update={"pacs": [*hospital.settings.pacs, archive.table()]})
+        duty = WritingBack(hospital.settings, hospital.database)
+        duty.run()
+        hospital.report(2, TEXT.replace("6 x", "9 x"), study=1, predecessors=[make_report(1, "")])
+        while duty.run():
+            pass
+    finally:
+        other.stop()
+    first, second = archive.objects
+    assert second.PredecessorDocumentsSequence
+    assert [sent.SOPInstanceUID for sent in other.objects] == [second.SOPInstanceUID]
+    assert first.SOPInstanceUID != second.SOPInstanceUID
 
 
 def test_while_the_service_sends_it_only_orders(run, hospital, archive):
