@@ -13,7 +13,7 @@ from dicomnlp.serve.connection import Connection
 from dicomnlp.serve.follow_up import checked_note
 from dicomnlp.serve.interface_language import Catalogue
 from dicomnlp.serve.naming import Names
-from dicomnlp.serve.page_parameters import a_day, asked, one_of, told
+from dicomnlp.serve.page_parameters import Values, a_day, asked, one_of, told
 from dicomnlp.serve.parameters import SOPInstanceUID
 from dicomnlp.serve.problems import ProblemError
 from dicomnlp.serve.rendering import render, words_of
@@ -58,7 +58,7 @@ def register(app: FastAPI, connection: Connection) -> None:
             status_code=422 if wrong else 200,
             principal=who,
             names=Names(words),
-            values=values | {"state": shown},
+            values=Values({**values, "state": shown}),
             wrong=wrong,
             page=page,
             states=[s.value for s in CriticalState],
