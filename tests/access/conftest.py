@@ -33,11 +33,13 @@ from dicomnlp.model import (
 from dicomnlp.serve.app import create_app
 from dicomnlp.store.admin import upgrade
 from dicomnlp.store.database import Database
+from dicomnlp.store.follow_up_items import ItemFilters, list_items
 from dicomnlp.store.intake import record_arrivals
 from dicomnlp.store.keys import add_key
 from dicomnlp.store.queue import save_processed
 from dicomnlp.store.scope import EVERYTHING, Scope
 from dicomnlp.web_settings import OIDCSettings, WebSettings
+from dicomnlp.work.follow_up import refresh_all
 
 PIPELINE = "en-2026.1+0123456789ab"
 FAMILY_NAME = "Quetzalcoatlus"
@@ -147,6 +149,9 @@ def put(database, site):
     sha256 = hashlib.sha256(site.image.encode()).hexdigest()
     image = ImageHeader(header, sha256, 1000)
     record_arrivals(database, [IntakeRecord(arrival, header, sha256, now, 0, None, True, image)])
+    refresh_all(database)
+    items = list_items(database, ItemFilters(study_instance_uid=site.study), today=dt.date(2026, 11, 22)).items
+    [site.item] = [item.id for item in items]
 
 
 @pytest.fixture(scope="session")

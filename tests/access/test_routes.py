@@ -83,6 +83,8 @@ def filled(path, site, uid=None):
         "identifier": uid or site.instance,
         "resource_id": uid or site.instance,
         "id": uid or site.instance,
+        "item_id": 10**9 if uid else site.item,
+        "number": 10**9,
     }
     return path.format(**values)
 
@@ -157,6 +159,11 @@ QUERIES = [
     ("/search", {"patient_id": "{patient_id}"}),
     ("/search", {"concept": ""}),
     ("/follow-up", {}),
+    ("/follow-up", {"state": "all"}),
+    ("/api/v1/follow-up", {}),
+    ("/api/v1/follow-up", {"patient_id": "{patient_id}"}),
+    ("/api/v1/follow-up", {"study_instance_uid": "{study}"}),
+    ("/api/v1/follow-up.csv", {}),
     ("/ledger", {}),
     ("/quarantine", {}),
     ("/status", {}),
