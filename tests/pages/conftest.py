@@ -1,5 +1,6 @@
 """A running service with reports that are hard to show, and one browser for all tests of it."""
 
+import dataclasses
 import datetime as dt
 import hashlib
 import os
@@ -10,6 +11,8 @@ from support.dicom_files import data_of, to_file
 from support.service import make_report
 from support.web_server import run_server
 
+from dicomnlp.analyse import Source
+from dicomnlp.analyse.archive import names_of, pack_archive
 from dicomnlp.config import DatabaseSettings, Settings
 from dicomnlp.model import (
     Analysis,
@@ -37,7 +40,11 @@ from dicomnlp.store.admin import upgrade
 from dicomnlp.store.database import Database
 from dicomnlp.store.follow_up_items import ItemFilters, list_items
 from dicomnlp.store.intake import record_arrivals
+from dicomnlp.store.pipelines import CONFIGURED, add_pipeline, promote
+from dicomnlp.store.queries import findings_of_study, reports_of_study
 from dicomnlp.store.queue import save_processed
+from dicomnlp.store.shadow import record_shadow_failure, save_shadow
+from dicomnlp.store.switching import bring_all
 from dicomnlp.work.follow_up import refresh_all
 
 SCRIPT = '<img src=x onerror="window.ran=1">'
@@ -229,6 +236,25 @@ def _fill(hall):
         )
 
 
+def _try_pipeline(hall, folder):
+    """A pipeline that was added, and has read two of the reports in shadow: hostile words among what it changes."""
+    (folder / "de").mkdir(parents=True)
+    (folder / "de" / "sections.toml").write_text('[headings]\nimpression = ["Fazit"]\n', encoding="utf-8")
+    archive, sha256 = pack_archive(Source(overlays=folder))
+    names = names_of(archive, None) | {"en": "en-2026.1+ba9876543210"}
+    add_pipeline(hall.database, "next", archive, sha256, names, "local:test")
+    promotion = promote(hall.database, "next", names, HOSTILE)
+    rollback = promote(hall.database, CONFIGURED, {"en": PIPELINE}, HOSTILE, undoes=promotion.id)
+    bring_all(hall.database, rollback.id, [PIPELINE])
+    read = next(iter(reports_of_study(hall.database, hall.study)))
+    [mass] = [f.finding for f in findings_of_study(hall.database, hall.study) if f.finding.concept.id == "lung_mass"]
+    sentence = dataclasses.replace(mass, assertion=Assertion.PRESENT, sentence=f"{SCRIPT} {mass.text} {SCRIPT}")
+    made = Analysis("en", names_of(archive, None)["en"], (), (sentence,))
+    done = Processed(read.object_id, State.ANALYSED, made.pipeline, read.report, made)
+    save_shadow(hall.database, "next", [done])
+    record_shadow_failure(hall.database, "next", read.object_id + 1, "timeout")
+
+
 @pytest.fixture(scope="session")
 def hall(tmp_path_factory):
     """The reports."""
@@ -241,6 +267,7 @@ def hall(tmp_path_factory):
     made = Hall(database)
     made.settings = settings
     _fill(made)
+    _try_pipeline(made, folder / "overlays")
     refresh_all(database)
     [item] = list_items(database, ItemFilters(), today=dt.date(2026, 11, 22)).items
     made.item = item.id

@@ -26,6 +26,8 @@ def screens(hall):
         "status": "/status",
         "ledger": "/ledger",
         "quarantine": "/quarantine",
+        "pipelines": "/pipelines",
+        "pipeline": "/pipelines/next",
         "docs": "/docs",
         "error": "/studies/1.2.3.4",
     }
