@@ -98,7 +98,7 @@ def denies(case: Case, denial: Finding, stated: Finding) -> bool:
     if denial.severity is not None or denial.change is not None or denial.measurements:
         return False
     of_one_place = _has_own_site(stated)
-    at_one_site = same_site(denial, stated) or (of_one_place and _near(denial, stated))
+    at_one_site = same_site(denial, stated) or (of_one_place and (stated.anatomy is None or _near(denial, stated)))
     # of what names no site, a denial in general is about it only if its kind is of one place
     if not at_one_site and (denial.anatomy is not None or not of_one_place):
         return False

@@ -36,7 +36,6 @@ class Case:
         "analysis",
         "concluded",
         "described",
-        "has_prior_sizes",
         "report",
         "stated",
         "stretches",
@@ -54,8 +53,6 @@ class Case:
         """Findings of the patient in the part that describes."""
         self.stated = self.described + self.concluded
         """Both."""
-        self.has_prior_sizes = any(m.temporality is Temporality.PRIOR for m in analysis.measurements)
-        """Whether any measurement is of an earlier study: most reports have none."""
         self.stretches = tuple((s.body_start, s.end) for s in analysis.sections if s.name not in _ASIDE)
         """Where the text describes or concludes: [start, end) without headings."""
         if not analysis.sections and self.text:
@@ -149,12 +146,15 @@ def sites_meet(one: str, other: str) -> bool:
     return unsided(other) in parts_of(one) or unsided(one) in parts_of(other)
 
 
-def lengths(finding: Finding, temporality: Temporality = Temporality.CURRENT) -> list[Measurement]:
-    """Sizes in millimetres that the finding has now, or had."""
+def lengths(finding: Finding, *, up_to: bool = False) -> list[Measurement]:
+    """Sizes in millimetres that the finding has now; with `up_to` also those that name the largest of several."""
     return [
         m
         for m in finding.measurements
-        if m.kind == "size" and m.unit == "mm" and m.temporality is temporality and m.comparator is None
+        if m.kind == "size"
+        and m.unit == "mm"
+        and m.temporality is Temporality.CURRENT
+        and (m.comparator is None or (up_to and m.comparator == "<="))
     ]
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from dicomnlp.analyse.names import states_normality
 from dicomnlp.model import Assertion, Finding, Score, SectionName, Temporality
 from dicomnlp.remarks import Discrepancy, DiscrepancyKind, Place
 from dicomnlp.review.case import HELD, Case, kinds_of, lengths, parts_of, unsided
@@ -85,8 +84,8 @@ def _by_rule(case: Case, rule: CategoryRule, score: Score, window: Stretches) ->
     place = _words_place(case, rule, window)
     if place is None and (rule.words or rule.words_too or rule.denied_words or rule.without_words):
         return None
-    if rule.nothing_but_normal:
-        place = _nothing_but_normal(case, window)
+    if rule.nothing_of:
+        place = _nothing_of(case, rule, score, window)
         if place is None:
             return None
     if rule.concepts:
@@ -121,12 +120,15 @@ def _present(
     return any(f.concept.id in wanted and f.assertion in assertions and _inside(f, window) for f in case.stated)
 
 
-def _nothing_but_normal(case: Case, window: Stretches) -> Place | None:
-    """A denial, where nothing else is said but that something is normal."""
-    inside = [f for f in case.stated if _inside(f, window)]
-    if any(f.assertion in HELD and not states_normality(f.concept.id) for f in inside):
+def _nothing_of(case: Case, rule: CategoryRule, score: Score, window: Stretches) -> Place | None:
+    """A denial, where nothing of the rule's concepts is stated and nothing is measured."""
+    wanted = {k for c in rule.nothing_of for k in kinds_of(c)}
+    _, end = case.sentence_bounds(score.start, score.end)
+    # what follows the category in its sentence says what the category means
+    inside = [f for f in case.stated if _inside(f, window) and not score.start <= f.start < end]
+    if any(f.assertion in HELD and (f.concept.id in wanted or f.critical or f.measurements) for f in inside):
         return None
-    denial = next((f for f in inside if f.assertion is Assertion.ABSENT), None)
+    denial = next((f for f in inside if f.assertion is Assertion.ABSENT and f.concept.id in wanted), None)
     return case.clause_of(denial) if denial else None
 
 

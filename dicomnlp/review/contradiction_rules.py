@@ -95,6 +95,8 @@ class AgreementRules(Rules):
 class ChangeWords(Rules):
     """``[change_words]``: how a change of size is put."""
 
+    before: Words
+    """Right before a size of an earlier study."""
     increased: Words
     decreased: Words
     stable: Words
@@ -219,8 +221,8 @@ class CategoryRule(CategoryWords):
     categories: tuple[Word, ...]
     sites: tuple[Name, ...] = ()
     """The finding is there, or names no site."""
-    nothing_but_normal: bool = False
-    """Nothing is present or possible but that something is normal, and something is denied."""
+    nothing_of: tuple[Name, ...] = ()
+    """None of these is present or possible, one is denied, and nothing is measured."""
     size_mm: Bounds | None = None
     """Of the largest of these findings that tells one."""
     severities: tuple[Severity, ...] = ()
@@ -234,7 +236,7 @@ class CategoryRule(CategoryWords):
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:
-        if not (self.words or self.denied_words or self.concepts or self.nothing_but_normal):
+        if not (self.words or self.denied_words or self.concepts or self.nothing_of):
             raise ValueError(f"rule {self.name} describes nothing")
         return self
 

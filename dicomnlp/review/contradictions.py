@@ -27,7 +27,6 @@ _FINDERS: tuple[tuple[Collection[DiscrepancyKind], Callable[[Case], Iterable[Dis
     ((DiscrepancyKind.CATEGORY,), categories.category_discrepancies),
     ((DiscrepancyKind.COMPLETE_ORDER, DiscrepancyKind.LIMITED_ORDER), orders.extent_discrepancies),
     ((DiscrepancyKind.PRIOR_SIZE,), numbers.prior_size),
-    ((DiscrepancyKind.PRIOR_SIZE,), numbers.prior_size_of_others),
 )
 
 

@@ -67,7 +67,7 @@ def _is_excluded(case: Case, guideline: Guideline) -> bool:
 
 
 def _apply(case: Case, guideline: Guideline, found: Sequence[Finding]) -> Guidance:
-    sized = [(_size(guideline, m), f) for f in found for m in lengths(f)]
+    sized = [(_size(guideline, m), f) for f in found for m in lengths(f, up_to=True)]
     size, finding = max(sized, key=lambda pair: pair[0]) if sized else (None, found[0])
     same = [f for f in found if f.laterality in {finding.laterality, None}]
     known: dict[str, str] = {}

@@ -1,15 +1,14 @@
 """Numbers that don't agree: sizes with the words for their change, and measured items with the text."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from dicomnlp.model import Assertion, Change, CodedMeasurement, Finding, Measurement, Temporality
 from dicomnlp.remarks import Discrepancy, DiscrepancyKind, Place, PlaceKind
 from dicomnlp.review.agreement import is_slip
-from dicomnlp.review.case import HELD, Case, lengths
+from dicomnlp.review.case import HELD, Case
 from dicomnlp.review.contradiction_rules import contradiction_rules
 from dicomnlp.review.denial import is_denied
-from dicomnlp.review.phrases import Phrases
 
 _TO_MILLIMETRES = {"mm": 1.0, "cm": 10.0, "m": 1000.0}
 _VOLUMES = {"ml": 1.0, "cm3": 1.0, "mm3": 0.001, "l": 1000.0}
@@ -17,28 +16,66 @@ _VOLUMES = {"ml": 1.0, "cm3": 1.0, "mm3": 0.001, "l": 1000.0}
 
 def prior_size(case: Case) -> Iterator[Discrepancy]:
     """A size that "increased" to a smaller number, "decreased" to a larger one, or is "stable" at quite another."""
-    if not case.has_prior_sizes:
+    sizes = [m for m in case.analysis.measurements if m.kind == "size" and m.unit == "mm" and m.comparator is None]
+    if len(sizes) < 2:
+        return
+    before = {m.start for m in sizes if _is_prior(case, m)}
+    if not before:
         return
     seen: set[int] = set()
     for finding in case.stated:
-        now, before = lengths(finding), lengths(finding, Temporality.PRIOR)
-        if finding.assertion not in HELD or len(now) != 1 or len(before) != 1 or now[0].start in seen:
+        own = [m for m in sizes if any(m.start == f.start for f in finding.measurements)]
+        now, then = [m for m in own if m.start not in before], [m for m in own if m.start in before]
+        if finding.assertion not in HELD or len(now) != 1 or len(then) != 1 or now[0].start in seen:
             continue
-        if len(now[0].values) != len(before[0].values) or not _one_change(case, finding, now[0], before[0]):
+        if not _one_change(case, finding, now[0], then[0]):
             continue
-        rule = _contradicted(finding.change, max(now[0].values), max(before[0].values))
-        if rule is None or not _all_axes(rule, now[0], before[0]):
-            continue
-        seen.add(now[0].start)
-        start, end = min(now[0].start, before[0].start), max(now[0].end, before[0].end)
         assert finding.change is not None
-        facts = (
-            ("change", finding.change.value),
-            ("now", f"{max(now[0].values):g} mm"),
-            ("before", f"{max(before[0].values):g} mm"),
-        )
-        words = case.place(*_change_words(case, finding, start, end))
-        yield Discrepancy(DiscrepancyKind.PRIOR_SIZE, rule, 0.85, words, case.place(start, end), facts)
+        words = case.place(*_sentence(case, finding.start, finding.end))
+        found = _of_sizes(case, finding.change, now[0], then[0], words, 0.85)
+        if found is not None:
+            seen.add(now[0].start)
+            yield found
+    owned = {m.start for f in case.analysis.findings if f.change is not None for m in f.measurements}
+    yield from _without_finding(case, [m for m in sizes if m.start not in owned], before)
+
+
+def _without_finding(case: Case, free: Sequence[Measurement], before: Collection[int]) -> Iterator[Discrepancy]:
+    """The same where no finding has the change: two sizes, and words for one change, in a sentence."""
+    changes = contradiction_rules().change_words.patterns
+    for then in (m for m in free if m.start in before):
+        first, last = case.sentence_bounds(then.start, then.end)
+        beside = [m for m in case.analysis.measurements if m.unit == "mm" and first <= m.start < last]
+        now = [m for m in beside if m.start not in before and m in free]
+        told = {c: match for c, words in changes.items() if (match := words.search(case.text, first, last))}
+        if len(beside) != 2 or len(now) != 1 or len(told) != 1:
+            continue
+        if not any(s <= then.start < e for s, e in case.stretches):
+            continue
+        change, word = next(iter(told.items()))
+        found = _of_sizes(case, change, now[0], then, case.place(*word.span()), 0.75)
+        if found is not None and not is_denied(case, *word.span()):
+            yield found
+
+
+def _is_prior(case: Case, measurement: Measurement) -> bool:
+    if measurement.temporality is Temporality.PRIOR:
+        return True
+    words = contradiction_rules().change_words.before
+    return case.text[max(0, measurement.start - 6) : measurement.start].rstrip("约为示：:( （").endswith(words)
+
+
+def _of_sizes(
+    case: Case, change: Change, now: Measurement, then: Measurement, words: Place, confidence: float
+) -> Discrepancy | None:
+    if len(now.values) != len(then.values):
+        return None
+    rule = _contradicted(change, max(now.values), max(then.values))
+    if rule is None or not _all_axes(rule, now, then):
+        return None
+    start, end = min(now.start, then.start), max(now.end, then.end)
+    facts = (("change", change.value), ("now", f"{max(now.values):g} mm"), ("before", f"{max(then.values):g} mm"))
+    return Discrepancy(DiscrepancyKind.PRIOR_SIZE, rule, confidence, words, case.place(start, end), facts)
 
 
 def _contradicted(change: Change | None, now: float, before: float) -> str | None:
@@ -72,46 +109,12 @@ def _one_change(case: Case, finding: Finding, now: Measurement, before: Measurem
     return others <= {finding.change} and finding.change is not None
 
 
-def _change_words(case: Case, finding: Finding, start: int, end: int) -> tuple[int, int]:
-    """The sentence without what stands far from the finding: where the word for the change is."""
-    first, last = case.sentence_bounds(min(start, finding.start), max(end, finding.end))
+def _sentence(case: Case, start: int, end: int) -> tuple[int, int]:
+    """The sentence in which the word for the change is, without blanks around it."""
+    first, last = case.sentence_bounds(start, end)
     while first < last and case.text[first].isspace():
         first += 1
     return first, last
-
-
-def prior_size_of_others(case: Case) -> Iterator[Discrepancy]:
-    """As `prior_size`, where no finding has the change: both sizes and one word for a change in a sentence."""
-    if not case.has_prior_sizes:
-        return
-    owned = {m.start for f in case.analysis.findings if f.change is not None for m in f.measurements}
-    free = [m for m in case.analysis.measurements if m.kind == "size" and m.unit == "mm" and m.start not in owned]
-    for before in (m for m in free if m.temporality is Temporality.PRIOR):
-        first, last = case.sentence_bounds(before.start, before.end)
-        sizes = [m for m in case.analysis.measurements if m.unit == "mm" and first <= m.start < last]
-        now = [m for m in sizes if m.temporality is Temporality.CURRENT and m in free]
-        changes = {c: found for c, p in _changes().items() if (found := p.search(case.text, first, last))}
-        if len(sizes) != 2 or len(now) != 1 or len(changes) != 1 or len(now[0].values) != len(before.values):
-            continue
-        if not any(s <= before.start < e for s, e in case.stretches):
-            continue
-        change, word = next(iter(changes.items()))
-        rule = _contradicted(change, max(now[0].values), max(before.values))
-        if rule is None or not _all_axes(rule, now[0], before) or is_denied(case, *word.span()):
-            continue
-        facts = (
-            ("change", change.value),
-            ("now", f"{max(now[0].values):g} mm"),
-            ("before", f"{max(before.values):g} mm"),
-        )
-        start, end = min(now[0].start, before.start), max(now[0].end, before.end)
-        yield Discrepancy(
-            DiscrepancyKind.PRIOR_SIZE, rule, 0.75, case.place(*word.span()), case.place(start, end), facts
-        )
-
-
-def _changes() -> dict[Change, Phrases]:
-    return contradiction_rules().change_words.patterns
 
 
 # --- measured items -----------------------------------------------------------------------------------------------
