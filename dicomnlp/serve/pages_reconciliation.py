@@ -12,7 +12,7 @@ from dicomnlp.serve.connection import Connection
 from dicomnlp.serve.naming import Names
 from dicomnlp.serve.page_parameters import a_day, asked, one_of, told
 from dicomnlp.serve.problems import ProblemError
-from dicomnlp.serve.reconciliation import days_of, everything, existing
+from dicomnlp.serve.reconciliation import Number, days_of, everything, existing
 from dicomnlp.serve.rendering import render, words_of
 from dicomnlp.store.reconciliation import ComparisonState, FetchState, Gap, read_comparisons, read_wanting
 from dicomnlp.store.reconciling import request_comparison, want_missing
@@ -78,11 +78,10 @@ def register(app: FastAPI, settings: Settings, connection: Connection) -> None:
         return RedirectResponse("/reconciliation", status_code=303)
 
     @app.get("/reconciliation/{number}", include_in_schema=False)
-    def wanting(request: Request, who: Operator, number: int) -> Response:
+    def wanting(request: Request, who: Operator, number: Number) -> Response:
         """What is wanting of a day."""
         values = asked(request, ("kind", "after"))
-        database = everything(connection, who)
-        found = existing(database, number)
+        database, found = existing(connection, who, number)
         kind = one_of(Gap, values, "kind")
         page = told(lambda: read_wanting(database, number, kind=kind, after=values.get("after"), limit=_OBJECTS))
         audited(request, count=len(page.objects))
@@ -99,9 +98,8 @@ def register(app: FastAPI, settings: Settings, connection: Connection) -> None:
         )
 
     @app.post("/reconciliation/{number}/fetch", include_in_schema=False)
-    def fetch_missing(who: Operator, number: int) -> Response:
+    def fetch_missing(who: Operator, number: Number) -> Response:
         """Have what is missing fetched."""
-        database = everything(connection, who)
-        existing(database, number)
+        database, _ = existing(connection, who, number)
         want_missing(database, number)
         return RedirectResponse(f"/reconciliation/{number}", status_code=303)

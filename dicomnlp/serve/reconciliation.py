@@ -179,12 +179,13 @@ def everything(connection: Connection, principal: Principal) -> Database:
     return connection.get()
 
 
-def existing(database: Database, number: int) -> Comparison:
-    """The comparison of that number; NotFoundError."""
-    found = read_comparison(database, number)
+def existing(connection: Connection, principal: Principal, number: int) -> tuple[Database, Comparison]:
+    """The database, and the comparison of that number; NotFoundError, also for whoever may not see it."""
+    database = connection.get()
+    found = read_comparison(database, number) if principal.scope.is_everything else None
     if found is None:
         raise NotFoundError("there is no comparison of that number")
-    return found
+    return database, found
 
 
 def days_of(settings: Settings, pacs: str, first: dt.date, last: dt.date | None) -> list[dt.date]:
@@ -269,7 +270,7 @@ def register(app: FastAPI, settings: Settings, connection: Connection) -> None:
         ]
         words = {"pacs": body.pacs, "from": days[0].isoformat(), "to": days[-1].isoformat(), "fetch": str(body.fetch)}
         audited(request, query=list(words.items()), count=len(numbers))
-        found = [existing(database, number).to_json() for number in numbers]
+        found = [existing(connection, principal, number)[1].to_json() for number in numbers]
         return JSONResponse({"reconciliations": found, "next": None}, status_code=202)
 
     @app.get(
@@ -282,7 +283,7 @@ def register(app: FastAPI, settings: Settings, connection: Connection) -> None:
     )
     def reconciliation(request: Request, principal: ForOperators, number: Number) -> Response:
         """How far its comparison is, and what came of it."""
-        return answer(request, existing(everything(connection, principal), number).to_json())
+        return answer(request, existing(connection, principal, number)[1].to_json())
 
     @app.get(
         "/api/v1/reconciliations/{number}/objects",
@@ -305,8 +306,7 @@ def register(app: FastAPI, settings: Settings, connection: Connection) -> None:
         limit: Limit = 100,
     ) -> Response:
         """Report objects that the archive holds and that never came, failed, or were analysed by an older pipeline."""
-        database = everything(connection, principal)
-        existing(database, number)
+        database, _ = existing(connection, principal, number)
         page = told(lambda: read_wanting(database, number, kind=kind, after=after, limit=limit))
         audited(request, count=len(page.objects))
         return answer(request, {"objects": [each.to_json() for each in page.objects], "next": page.next})
@@ -317,13 +317,16 @@ def register(app: FastAPI, settings: Settings, connection: Connection) -> None:
         summary="Fetch what is missing of a day",
         status_code=202,
         response_model=WantedObjects,
-        responses={202: schemas.answered("How many are to be fetched.", {"wanted": 3})[200], **_PROBLEMS},
-        dependencies=[Depends(check_query)],
+        responses={
+            202: schemas.answered("How many are to be fetched.", {"wanted": 3})[200],
+            **_PROBLEMS,
+            **schemas.refused("unsupported_media_type"),
+        },
+        dependencies=[Depends(check_query), Depends(require_json)],
     )
     def fetch(request: Request, principal: ForOperators, number: Number) -> Response:
         """Have the dispatcher fetch what never came, or was refused; what failed before is tried once more."""
-        database = everything(connection, principal)
-        existing(database, number)
+        database, _ = existing(connection, principal, number)
         count = want_missing(database, number)
         audited(request, count=count)
         return JSONResponse({"wanted": count}, status_code=202)
