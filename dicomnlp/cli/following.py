@@ -293,7 +293,7 @@ def timeline(
         write_line(json.dumps([lesion_to_json(lesion) for lesion in lesions], ensure_ascii=False))
         return
     if not lesions:
-        out.print("no lesion with a size, and none that is told of twice")
+        out.print("no lesion with a size, and none of which a change is told")
         return
     rows = [
         (

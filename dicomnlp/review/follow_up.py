@@ -80,7 +80,8 @@ def _checks(
     reading = readings[one.study_instance_uid]
     least = round((draft.days[0] if draft.days else 0) * rules.window.early_part)
     earliest = days_after(own.study_date, least) or own.study_date
-    yield Check("date", one.study_date >= earliest, earliest, one.study_date, rules.window.early_source)
+    source = rules.window.early_source if least else ""
+    yield Check("date", one.study_date >= earliest, earliest, one.study_date, source)
     if item.category == "tissue":
         yield Check("tissue", reading.takes_tissue, "yes", "yes" if reading.takes_tissue else "")
     else:

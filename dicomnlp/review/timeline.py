@@ -109,7 +109,7 @@ class _Seen:
 
 
 def lesions_of(course: Course) -> list[Lesion]:
-    """The lesions of a patient that have a size, or are told of in two studies; the latest seen first."""
+    """The lesions of a patient that have a size, or of which a change is told; the latest seen first."""
     examinations = {e.study_instance_uid: e for e in course.examinations}
     by_study: defaultdict[str, list[CourseReport]] = defaultdict(list)
     for report in course.reports:
@@ -119,7 +119,7 @@ def lesions_of(course: Course) -> list[Lesion]:
     for uid in ordered:
         examination = examinations.get(uid) or Examination(uid, "")
         lesions = _grow(lesions, _seen_in(examination, by_study[uid]))
-    told = [lesion for lesion in lesions if len(lesion.points) > 1 or lesion.points[0].values]
+    told = [lesion for lesion in lesions if any(p.values or p.change is not None for p in lesion.points)]
     return sorted(told, key=lambda x: (x.points[-1].study_date, len(x.points), x.concept.id), reverse=True)
 
 
