@@ -20,8 +20,18 @@ FLAGGED = [
     ("IMPRESSION: No pulmonary embolism.", "IMPRESSION: Acute pulmonary embolism.", "en", "denied_before"),
     ("IMPRESSION: Appendicitis.", "IMPRESSION: No appendicitis.", "en", "denied_after"),
     ("IMPRESSION: Left renal mass.", "IMPRESSION: Right renal mass.", "en", "other_side"),
-    ("FINDINGS: Fracture of the right femoral neck.", "FINDINGS: Fracture of the left femoral neck.", "en", "other_side"),
-    ("IMPRESSION: Normal head CT.", "IMPRESSION: Acute subdural hematoma with midline shift.", "en", "urgent_only_after"),
+    (
+        "FINDINGS: Fracture of the right femoral neck.",
+        "FINDINGS: Fracture of the left femoral neck.",
+        "en",
+        "other_side",
+    ),
+    (
+        "IMPRESSION: Normal head CT.",
+        "IMPRESSION: Acute subdural hematoma with midline shift.",
+        "en",
+        "urgent_only_after",
+    ),
     ("IMPRESSION: Normal chest.", "IMPRESSION: Large right tension pneumothorax.", "en", "urgent_only_after"),
     ("IMPRESSION: Acute subdural hematoma.", "IMPRESSION: Atrophy.", "en", "urgent_only_before"),
     ("IMPRESSION: No hydronephrosis.", "IMPRESSION: Moderate right hydronephrosis.", "en", "denied_before"),
@@ -40,7 +50,7 @@ FLAGGED = [
     ("诊断意见：右侧张力性气胸。", "诊断意见：双肺未见异常。", "zh", "urgent_only_before"),
     ("诊断意见：左肺上叶结节。", "诊断意见：右肺上叶结节。", "zh", "other_side"),
     ("诊断意见：肠梗阻。", "诊断意见：未见肠梗阻。", "zh", "denied_after"),
-]  # fmt: skip
+]
 FINE = [
     ("FINDINGS: No pneumothorax.", "FINDINGS: No pneumothorax.", "en"),
     ("IMPRESSION: Pneumonia.", "IMPRESSION: Right lower lobe pneumonia.", "en"),
@@ -66,7 +76,7 @@ FINE = [
     ("诊断意见：左侧未见胸腔积液。", "诊断意见：右侧胸腔积液。", "zh"),
     ("诊断意见：硬膜下血肿。", "诊断意见：急性硬膜下血肿。", "zh"),
     ("诊断意见：脑萎缩。", "诊断意见：老年性脑萎缩。", "zh"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("before", "after", "language", "rule"), FLAGGED)
