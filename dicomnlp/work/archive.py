@@ -1,5 +1,6 @@
 """What a task reads reports by, and where a worker lays it down."""
 
+import atexit
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,9 @@ class Unpacked:
         self._own = tempfile.TemporaryDirectory(prefix="dicomnlp-pipelines-") if parent is None else None
         self._parent = Path(self._own.name) if self._own is not None else parent
         self._sources: dict[str, Source] = {}
+        if self._own is not None:
+            # which keeps it, too: whoever reads by these files needs them as long as the process lasts
+            atexit.register(self._own.cleanup)
 
     def source_of(self, sha256: str, archive: bytes) -> Source:
         """The files of an archive, on disk."""
@@ -39,8 +43,3 @@ class Unpacked:
             assert self._parent is not None
             self._sources[sha256] = unpack_archive(archive, self._parent / sha256)
         return self._sources[sha256]
-
-    def close(self) -> None:
-        """Remove what was written, if the folder is its own."""
-        if self._own is not None:
-            self._own.cleanup()
