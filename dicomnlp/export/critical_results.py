@@ -67,6 +67,7 @@ class CriticalResult:
             "study_instance_uid": report.study_instance_uid,
             "category": self.category,
             "state": self.state.value,
+            "documented": self.documented is not None,
             "received_at": utc_text(report.received_at),
             "age_seconds": int(self.age(now).total_seconds()),
             "study_date": f"{date[:4]}-{date[4:6]}-{date[6:]}" if date else None,

@@ -223,6 +223,8 @@ def read_report(report: MessageReport, warnings: list[str]) -> tuple[Narrative, 
                 warnings.append("hl7_coded_not_read")
     if has_words:
         return builder.build(), State.PENDING
+    if any(s.component(3, 3).strip() == OWN_SCHEME for s in report.observations):
+        return Narrative(""), State.OWN
     return _read_documents(report, warnings)
 
 

@@ -22,6 +22,7 @@ from support.department_reports import Department, make_template, settings_of
 from dicomnlp.errors import ConfigurationError, NotFoundError, UsageError
 from dicomnlp.extract.hl7 import parse_message
 from dicomnlp.extract.hl7_report import read_report, reports_of
+from dicomnlp.model import State
 from dicomnlp.store import deliveries
 from dicomnlp.store.critical import acknowledge
 from dicomnlp.store.deliveries import DeliveryState, add_deliveries, list_deliveries, retry_deliveries
@@ -603,7 +604,8 @@ def test_own_message_that_comes_back_says_nothing(sqlite_department, ris):
     site.report("Large right pneumothorax.")
     run(site)
     [report] = reports_of(parse_message(ris.messages[0]))
-    assert read_report(report, [])[0].text == ""
+    narrative, state = read_report(report, [])
+    assert (narrative.text, state) == ("", State.OWN)
 
 
 @pytest.mark.parametrize(
