@@ -68,7 +68,7 @@ def main() -> int:
                 lambda what, done, total: progress.update(task, description=what, completed=done, total=total),
             )
         progress.add_task("what is remarked", total=None)
-        flags = observe(service, ledger, year.last_day - dt.timedelta(days=366), year.last_day)
+        flags = observe(service, ledger, [(year.last_day - dt.timedelta(days=366), year.last_day)])
     reports = sum(not document.is_image for document in documents)
     scores = score(KINDS, ledger, flags, reports)
     table = as_table(scores)

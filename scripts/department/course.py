@@ -159,8 +159,12 @@ class Year:
 
 
 def near_miss(author: Author, exam: str, day: dt.date) -> tuple[str, Planting, tuple[str, ...]] | None:
-    """Something of this examination that resembles a kind and isn't of it: the kind, what is written, and what of it
-    may be remarked all the same; None where that examination has nothing like it.
+    """Something of this examination that resembles a kind and isn't of it; None where it has nothing like it.
+
+    Returns
+    -------
+    tuple
+        The kind, what is written, and kinds of which it may be remarked all the same.
     """
     pen, chance = author.pen, author.chance
     patient = author.course.patient

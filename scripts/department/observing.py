@@ -25,8 +25,16 @@ def pages(service: Service, path: str, key: str, **parameters: str) -> Iterator[
         after = {"after": page["next"]}
 
 
-def observe(service: Service, ledger: Iterable[Planted], first: dt.date, last: dt.date) -> list[Flag]:
-    """All that the service remarks on the reports of these days."""
+def observe(service: Service, ledger: Iterable[Planted], spans: Iterable[tuple[dt.date, dt.date]]) -> list[Flag]:
+    """All that the service remarks on a year.
+
+    Parameters
+    ----------
+    ledger
+        Of the year: of patients with a course and of studies with corrections in it, these are asked for.
+    spans
+        First and last days of which the archive is compared with what came.
+    """
     rows = [row for row in ledger if not row.near]
     return [
         *follow_up(service),
@@ -35,7 +43,7 @@ def observe(service: Service, ledger: Iterable[Planted], first: dt.date, last: d
         *guidance(service),
         *timelines(service, rows),
         *versions(service, rows),
-        *losses(service, first, last),
+        *(flag for first, last in spans for flag in losses(service, first, last)),
     ]
 
 
