@@ -19,7 +19,7 @@ from dicomnlp.store.life import save_links, settle
 from dicomnlp.store.originals import OriginalDamagedError, OriginalMissingError, read_original
 from dicomnlp.store.prepared import OF_ANALYSIS, OF_FINDING, Prepared, prepare_rows
 from dicomnlp.store.rows import Loader
-from dicomnlp.store.schema import LANE_ARRIVAL, analysis, finding, original, sop_instance
+from dicomnlp.store.schema import CURRENT_ANALYSIS, LANE_ARRIVAL, analysis, finding, original, sop_instance
 from dicomnlp.store.searchable import PROFILE_COLUMNS, date_of, index_reports
 
 T = TypeVar("T")
@@ -242,7 +242,7 @@ def _with_reading(connection: Connection, failed: Sequence[Prepared]) -> set[int
         return set()
     stated = {r.object_id: r.character_set_override for r in failed}
     query = sa.select(analysis.c.object_id, analysis.c.character_set_override).where(
-        analysis.c.object_id.in_(stated), analysis.c.is_current
+        analysis.c.object_id.in_(stated), CURRENT_ANALYSIS
     )
     return {row.object_id for row in connection.execute(query) if row.character_set_override == stated[row.object_id]}
 
@@ -254,10 +254,8 @@ def _save_analyses(connection: Connection, results: Sequence[Prepared], held: di
         connection.execute(
             sa.delete(analysis).where(analysis.c.object_id.in_(of_pipeline), analysis.c.pipeline == pipeline)
         )
-    for table in (analysis, finding):
-        connection.execute(
-            sa.update(table).where(table.c.object_id.in_(ids), table.c.is_current).values(is_current=False)
-        )
+    for table, is_current in ((analysis, CURRENT_ANALYSIS), (finding, finding.c.is_current)):
+        connection.execute(sa.update(table).where(table.c.object_id.in_(ids), is_current).values(is_current=False))
     analysis_ids = _ANALYSES.load_numbered(connection, [(*r.analysis, now) for r in results])
     begin_periods(connection, {r.object_id: r.pipeline for r in results if held[r.object_id].is_current}, now)
     rows: list[tuple[Any, ...]] = []
