@@ -5,6 +5,7 @@ phrases at the pack's `phrase_breaks`; the last site of a phrase before a findin
 the finding is said of, else what the phrase before spoke of. A break of clauses (；) ends it.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -49,11 +50,6 @@ class Place:
     of: tuple[int, int] | None = None
 
 
-def _begins(words: Sequence[str], at: int, phrases: Sequence[tuple[str, ...]]) -> bool:
-    """Whether one of `phrases` stands at the token `at`."""
-    return any(tuple(words[at : at + len(phrase)]) == phrase for phrase in phrases)
-
-
 def _without(items: Sequence[Match], sites: Sequence[Match]) -> list[Match]:
     """`items` without `sites` and the sides right before them."""
     return [i for i in items if i not in sites and not any(s.start == i.end for s in sites)]
@@ -79,7 +75,11 @@ class TopicReader:
         self._marks = frozenset(words.phrase_breaks)
         self._breaks = frozenset(words.clause_breaks)
         self._adjuncts = frozenset(words.adjuncts)
-        self._landmarks = [tokenize(phrase).words for phrase in words.landmarks]
+        self._landmarks: dict[str, list[list[str]]] = defaultdict(list)
+        """By the first token."""
+        for phrase in words.landmarks:
+            tokens = list(tokenize(phrase).words)
+            self._landmarks[tokens[0]].append(tokens)
         self._prepositions = frozenset(words.prepositions)
         self.lineage = cache(self._lineage)
 
@@ -180,8 +180,17 @@ class TopicReader:
             or not (before or ((carried.sites or narrow) and i.identifier in self._vague))
         ]
 
+    def _marks_a_place(self, words: Sequence[str], site: Match) -> bool:
+        """Whether a landmark's words stand behind the site."""
+        if site.end == len(words) or words[site.end] not in self._landmarks:
+            return False
+        phrases = self._landmarks[words[site.end]]
+        return any(list(words[site.end : site.end + len(phrase)]) == phrase for phrase in phrases)
+
     def _near_only(self, words: Sequence[str], site: Match, items: Sequence[Match]) -> bool:
         """Whether the site only tells what is near: "近右肺门处"."""
+        if self._adjuncts.isdisjoint(words[: site.start]):
+            return False
         start = site.start
         while side := next((i for i in items if i.end == start and not self._is_site(i)), None):
             start = side.start
@@ -189,7 +198,7 @@ class TopicReader:
 
     def _topic(self, words: Sequence[str], own: Sequence[Match], carried: Topic) -> Topic:
         """The topic of words that name `own`, `carried` where there are none."""
-        marks = [i for i in own if self._is_site(i) and _begins(words, i.end, self._landmarks)]
+        marks = [i for i in own if self._is_site(i) and self._marks_a_place(words, i)]
         if marks and (carried.sites or any(self._is_site(i) and i not in marks for i in own)):
             own = _without(own, marks)
         near = [i for i in own if self._is_site(i) and self._near_only(words, i, own)]
