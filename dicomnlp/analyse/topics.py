@@ -56,6 +56,8 @@ class Place:
 
 def _without(items: Sequence[Match], sites: Sequence[Match]) -> list[Match]:
     """`items` without `sites` and the sides right before them."""
+    if not sites:
+        return list(items)
     return [i for i in items if i not in sites and not any(s.start == i.end for s in sites)]
 
 
