@@ -35,10 +35,11 @@ class NumeralReader:
         said
             Tokens [start, end) of measurements, levels and references to images, whose numbers count nothing.
         """
-        if not any(map(str.isdecimal, words)):
+        if not targets or not any(map(str.isdecimal, words)):
             return
         taken = {token for start, end in said for token in range(start, end)}
-        for place, word in enumerate(words[:-1]):
+        # a number behind the last finding counts none
+        for place, word in enumerate(words[: max(t.predicate[0] for t in targets)]):
             if not (word.isdecimal() and 2 <= int(word) <= _COUNTED_AT_MOST) or place in taken:
                 continue
             opens = place == 0 or words[place - 1] in self._before

@@ -5,10 +5,12 @@ phrases at the pack's `phrase_breaks`; the last site of a phrase before a findin
 the finding is said of, else what the phrase before spoke of. A break of clauses (；) ends it.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import groupby
+from operator import attrgetter
 
 from dicomnlp.analyse.matches import Match
 from dicomnlp.analyse.schema import AnatomyEntry, AttributesFile
@@ -22,6 +24,9 @@ _TIED_REACH = 8
 _OF_AT_MOST = 2
 """Most tokens between an organ and a tissue of it: "回旋支近段管壁"."""
 _SIDED = frozenset({Laterality.LEFT, Laterality.RIGHT, Laterality.BILATERAL})
+
+
+_PLACE = attrgetter("start", "end")
 
 
 @dataclass(slots=True)
@@ -49,13 +54,10 @@ class Place:
     of: tuple[int, int] | None = None
 
 
-def _begins(words: Sequence[str], at: int, phrases: Sequence[tuple[str, ...]]) -> bool:
-    """Whether one of `phrases` stands at the token `at`."""
-    return any(tuple(words[at : at + len(phrase)]) == phrase for phrase in phrases)
-
-
 def _without(items: Sequence[Match], sites: Sequence[Match]) -> list[Match]:
     """`items` without `sites` and the sides right before them."""
+    if not sites:
+        return list(items)
     return [i for i in items if i not in sites and not any(s.start == i.end for s in sites)]
 
 
@@ -78,8 +80,13 @@ class TopicReader:
         self._joins = frozenset(words.joins)
         self._marks = frozenset(words.phrase_breaks)
         self._breaks = frozenset(words.clause_breaks)
+        self._cuts = self._marks | self._breaks
         self._adjuncts = frozenset(words.adjuncts)
-        self._landmarks = [tokenize(phrase).words for phrase in words.landmarks]
+        self._landmarks: dict[str, list[list[str]]] = defaultdict(list)
+        """By the first token."""
+        for phrase in words.landmarks:
+            tokens = list(tokenize(phrase).words)
+            self._landmarks[tokens[0]].append(tokens)
         self._prepositions = frozenset(words.prepositions)
         self.lineage = cache(self._lineage)
 
@@ -110,11 +117,14 @@ class TopicReader:
         read = [_UNKNOWN] * len(places)
         if not sites and not sides:
             return read
-        order = sorted(range(len(places)), key=lambda i: (places[i].start, places[i].end))
-        if sides:
+        if sides and sites:
             sided = [t for t in sites if t.identifier in self._sides]
-            sides = [s for s in sides if not any(t.start <= s.start and s.end <= t.end for t in sided)]
-        items = sorted([*sites, *sides], key=lambda item: (item.start, item.end))
+            if sided:
+                sides = [s for s in sides if not any(t.start <= s.start and s.end <= t.end for t in sided)]
+        items = sorted([*sites, *sides], key=_PLACE) if sites and sides else (sites or sides)
+        if len(places) == 1 and self._cuts.isdisjoint(words):
+            return [self._alone(words, items, places[0])]
+        order = sorted(range(len(places)), key=lambda i: (places[i].start, places[i].end))
         running = _UNKNOWN
         for first, last, opens in self._phrases(words):
             if opens:
@@ -145,11 +155,21 @@ class TopicReader:
                 running = last_said
         return read
 
+    def _alone(self, words: Sequence[str], items: Sequence[Match], place: Place) -> Topic:
+        """The topic of the only thing that is said in a sentence of one phrase."""
+        start, end = place.start, place.end
+        own = [i for i in items if i.end <= start or i.start < end]
+        said = (start, end)
+        topic = self._topic(words, self._outside(own, said, _UNKNOWN), _UNKNOWN) if own else _UNKNOWN
+        if items and items[-1].start >= end:
+            topic = self._behind(words, topic, [i for i in items if i.start >= end], end)
+        return self._narrowed(words, topic, own, place.of, start) if place.of else topic
+
     def _phrases(self, words: Sequence[str]) -> Iterator[tuple[int, int, bool]]:
         """(first, past the last, whether a break stands before it) of each phrase."""
         start, opens = 0, True
         for i, word in enumerate(words):
-            if word in self._marks or word in self._breaks:
+            if word in self._cuts:
                 yield start, i, opens
                 start, opens = i + 1, word in self._breaks
         yield start, len(words), opens
@@ -180,8 +200,17 @@ class TopicReader:
             or not (before or ((carried.sites or narrow) and i.identifier in self._vague))
         ]
 
+    def _marks_a_place(self, words: Sequence[str], site: Match) -> bool:
+        """Whether a landmark's words stand behind the site."""
+        if site.end == len(words) or words[site.end] not in self._landmarks:
+            return False
+        phrases = self._landmarks[words[site.end]]
+        return any(list(words[site.end : site.end + len(phrase)]) == phrase for phrase in phrases)
+
     def _near_only(self, words: Sequence[str], site: Match, items: Sequence[Match]) -> bool:
         """Whether the site only tells what is near: "近右肺门处"."""
+        if self._adjuncts.isdisjoint(words[: site.start]):
+            return False
         start = site.start
         while side := next((i for i in items if i.end == start and not self._is_site(i)), None):
             start = side.start
@@ -189,7 +218,13 @@ class TopicReader:
 
     def _topic(self, words: Sequence[str], own: Sequence[Match], carried: Topic) -> Topic:
         """The topic of words that name `own`, `carried` where there are none."""
-        marks = [i for i in own if self._is_site(i) and _begins(words, i.end, self._landmarks)]
+        if len(own) == 1 and carried is _UNKNOWN:
+            [only] = own
+            if self._is_site(only):
+                return Topic((only,), self._sided(only), only)
+            named = _LATERALITIES[only.identifier]
+            return Topic((), named if named in _SIDED else None)
+        marks = [i for i in own if self._is_site(i) and self._marks_a_place(words, i)]
         if marks and (carried.sites or any(self._is_site(i) and i not in marks for i in own)):
             own = _without(own, marks)
         near = [i for i in own if self._is_site(i) and self._near_only(words, i, own)]

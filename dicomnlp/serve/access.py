@@ -72,6 +72,11 @@ class Principal:
         """Whether identifiers, names and the reports' own words are for them."""
         return self.role is not Role.RESEARCHER
 
+    @property
+    def changes_what_others_keep(self) -> bool:
+        """Whether cohorts of others may be replaced and forgotten."""
+        return self.role in (Role.OPERATOR, Role.ADMIN)
+
 
 LOCAL = Principal("local", Role.ADMIN)
 """Everybody, where authentication is off; then only this machine can ask."""

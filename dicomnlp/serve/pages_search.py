@@ -11,6 +11,7 @@ from fastapi.responses import RedirectResponse
 from dicomnlp.analyse.names import find_concepts, find_sites
 from dicomnlp.errors import UsageError
 from dicomnlp.model import Assertion, Change, Laterality, SectionName, Severity
+from dicomnlp.serve import search
 from dicomnlp.serve.access import Principal, Role, audited, require
 from dicomnlp.serve.access_identities import IDENTITIES, Shown, may_use
 from dicomnlp.serve.connection import Connection
@@ -145,6 +146,7 @@ def _register_search(app: FastAPI, connection: Connection, shown: Shown) -> None
         filters = told(lambda: page_filters(values, words))
         wanted, database = expanded(filters), connection.within(who.scope)
         names = _FACETS if who.sees_identities else tuple(n for n in _FACETS if n not in IDENTITIES)
+        kept = kept_of(database).read(database, wanted, names, limit=_SUGGESTIONS)
         return render(
             request,
             "counts.html" if "hx-request" in request.headers else "counts_page.html",
@@ -152,7 +154,8 @@ def _register_search(app: FastAPI, connection: Connection, shown: Shown) -> None
             names=Names(words),
             values=_query(filters),
             counts=count_findings(database, wanted),
-            facets=kept_of(database).read(database, wanted, names, limit=_SUGGESTIONS).values,
+            facets=kept.values,
+            counted_at=kept.at,
             link=lambda name, value: _toggled(_query(filters), name, value),
         )
 
@@ -212,11 +215,11 @@ def _register_cohorts(app: FastAPI, connection: Connection) -> None:
         if not filters.to_json():
             raise ProblemError("bad_request", "Name at least one filter.")
         database = connection.within(who.scope)
-        told(lambda: cohorts.save_cohort(database, name.strip(), filters, created_by=who.name, replace=True))
+        told(lambda: search.keep(database, who, name.strip(), filters))
         return RedirectResponse(f"/search?{urlencode(_query(filters))}", status_code=303)
 
     @app.post("/search/cohorts/forget", include_in_schema=False)
     def forget(who: Annotated[Principal, Depends(require(Role.READER))], name: Annotated[str, Form()]) -> Response:
         """Delete a kept search."""
-        cohorts.delete_cohort(connection.within(who.scope), name)
+        told(lambda: search.forget(connection.within(who.scope), who, name))
         return RedirectResponse("/search", status_code=303)

@@ -18,6 +18,7 @@ from dicomnlp.serve.kept_facets import kept_of
 from dicomnlp.serve.parameters import check_query, require_json
 from dicomnlp.serve.problems import ProblemError
 from dicomnlp.store import cohorts, follow_up
+from dicomnlp.store.database import Database
 from dicomnlp.store.search import MAXIMUM_PAGE, Filters, count_findings, filters_from_json, search_findings
 from dicomnlp.store.search_counts import FACETS
 
@@ -50,6 +51,24 @@ def _told(work: Callable[[], T]) -> T:
         return work()
     except UsageError as error:
         raise ProblemError("bad_request", f"{error}.") from None
+
+
+def keep(database: Database, principal: Principal, name: str, filters: Filters) -> cohorts.Cohort:
+    """Keep a search of `principal`, in place of one that is theirs to change; raises as `cohorts.save_cohort`."""
+    return cohorts.save_cohort(
+        database,
+        name,
+        filters,
+        created_by=principal.name,
+        replace=True,
+        of_others=principal.changes_what_others_keep,
+    )
+
+
+def forget(database: Database, principal: Principal, name: str) -> None:
+    """Delete a kept search that is theirs to change; raises as `cohorts.delete_cohort`."""
+    created_by = None if principal.changes_what_others_keep else principal.name
+    cohorts.delete_cohort(database, name, created_by=created_by)
 
 
 def register(app: FastAPI, connection: Connection, shown: Shown) -> None:
@@ -266,15 +285,14 @@ def _register_cohorts(app: FastAPI, connection: Connection, shown: Shown) -> Non
         name: Name,
         body: Annotated[search_schemas.CohortFilters, Body()],
     ) -> Response:
-        """Keep filters under a name, in place of a cohort that has it."""
+        """Keep filters under a name, in place of a cohort that has it: one's own; an operator, anybody's."""
         filters = _told(lambda: filters_from_json(body.filters))
         if not filters.to_json():
             raise ProblemError("bad_request", "Name at least one filter.")
         check_filters(principal, filters)
         expanded(filters)  # refuses ids that aren't known, before they are kept
         database = connection.within(principal.scope)
-        made = _told(lambda: cohorts.save_cohort(database, name, filters, created_by=principal.name, replace=True))
-        return answer(request, made.to_json())
+        return answer(request, _told(lambda: keep(database, principal, name, filters)).to_json())
 
     @app.delete(
         "/api/v1/cohorts/{name}",
@@ -282,10 +300,14 @@ def _register_cohorts(app: FastAPI, connection: Connection, shown: Shown) -> Non
         summary="Forget a kept search",
         status_code=204,
         response_class=Response,
-        responses={204: {"description": "It is forgotten; what it found stays."}, **_OF_COHORT},
+        responses={
+            204: {"description": "It is forgotten; what it found stays."},
+            **_OF_COHORT,
+            **schemas.refused("bad_request"),
+        },
         dependencies=[Depends(check_query)],
     )
     def delete_cohort(principal: ForReaders, name: Name) -> Response:
-        """Delete the cohort of this name."""
-        cohorts.delete_cohort(connection.within(principal.scope), name)
+        """Delete the cohort of this name: one's own; an operator, anybody's."""
+        _told(lambda: forget(connection.within(principal.scope), principal, name))
         return Response(status_code=204)

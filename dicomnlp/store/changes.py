@@ -12,7 +12,7 @@ from dicomnlp.model import is_uid
 from dicomnlp.store.answers import StoredFinding
 from dicomnlp.store.database import Database
 from dicomnlp.store.queries import findings_of_analysis
-from dicomnlp.store.schema import analysis, report_standing, sop_instance
+from dicomnlp.store.schema import CURRENT_ANALYSIS, analysis, report_standing, sop_instance
 from dicomnlp.store.scope import scope_of, visible
 
 FIELDS = ("assertion", "laterality")
@@ -114,7 +114,7 @@ def _versions(connection: Connection, sop_instance_uid: str) -> list[Version]:
     columns = sop_instance.c
     rows = connection.execute(
         sa.select(columns.version, analysis.c.id)
-        .join_from(sop_instance, analysis, (analysis.c.object_id == columns.id) & analysis.c.is_current)
+        .join_from(sop_instance, analysis, (analysis.c.object_id == columns.id) & CURRENT_ANALYSIS)
         .where(columns.sop_instance_uid == sop_instance_uid, *visible(scope_of(connection)))
         .order_by(columns.is_current, columns.version)
     )

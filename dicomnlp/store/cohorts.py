@@ -44,7 +44,15 @@ class Cohort:
         }
 
 
-def save_cohort(database: Database, name: str, filters: Filters, *, created_by: str, replace: bool = False) -> Cohort:
+def save_cohort(
+    database: Database,
+    name: str,
+    filters: Filters,
+    *,
+    created_by: str,
+    replace: bool = False,
+    of_others: bool = True,
+) -> Cohort:
     """Keep `filters` under `name`.
 
     Parameters
@@ -55,11 +63,13 @@ def save_cohort(database: Database, name: str, filters: Filters, *, created_by: 
         Name of the principal; "" from the command line.
     replace
         Take the place of a cohort of that name.
+    of_others
+        Also of one that somebody else keeps.
 
     Raises
     ------
     UsageError
-        The name is none, or there is a cohort of it: without `replace` any, with it one that isn't in the scope.
+        The name is none, or there is a cohort of it that isn't to be replaced, or isn't in the scope.
     """
     if not (0 < len(name) <= MAXIMUM_NAME and name.isprintable() and name == name.strip()):
         raise UsageError(f"a cohort's name is 1 to {MAXIMUM_NAME} printable characters, without spaces around them")
@@ -67,8 +77,10 @@ def save_cohort(database: Database, name: str, filters: Filters, *, created_by: 
 
     def work(connection: Connection) -> None:
         held = connection.execute(sa.select(cohort).where(cohort.c.name == name)).first()
-        if held is not None and not (replace and database.scope.contains(_cohort(held).scope)):
-            raise UsageError("there is a cohort of that name; replace it, or choose another name")
+        if held is not None and not (
+            replace and database.scope.contains(_cohort(held).scope) and (of_others or held.created_by == created_by)
+        ):
+            raise UsageError("there is a cohort of that name; choose another name, or replace it where it is yours")
         connection.execute(sa.delete(cohort).where(cohort.c.name == name))
         connection.execute(
             sa.insert(cohort).values(
@@ -104,11 +116,26 @@ def read_cohort(database: Database, name: str) -> Cohort:
     return _visible(database, row)
 
 
-def delete_cohort(database: Database, name: str) -> None:
-    """Delete the cohort of this name; raises as `read_cohort`."""
+def delete_cohort(database: Database, name: str, *, created_by: str | None = None) -> None:
+    """Delete the cohort of this name.
+
+    Parameters
+    ----------
+    created_by
+        Only when it is this principal's; None: whoever's it is.
+
+    Raises
+    ------
+    NotFoundError
+        There is none.
+    UsageError
+        It is somebody else's.
+    """
 
     def work(connection: Connection) -> None:
-        _visible(database, connection.execute(sa.select(cohort).where(cohort.c.name == name)).first())
+        held = _visible(database, connection.execute(sa.select(cohort).where(cohort.c.name == name)).first())
+        if created_by is not None and held.created_by != created_by:
+            raise UsageError("somebody else keeps this cohort; they or an operator can forget it")
         connection.execute(sa.delete(cohort).where(cohort.c.name == name))
 
     database.transact(work)

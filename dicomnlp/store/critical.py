@@ -19,7 +19,7 @@ from dicomnlp.store.cursors import decode
 from dicomnlp.store.database import Database
 from dicomnlp.store.queries import findings_of_objects
 from dicomnlp.store.records import from_json
-from dicomnlp.store.schema import analysis, finding, report_profile, report_standing, sop_instance
+from dicomnlp.store.schema import CURRENT_ANALYSIS, analysis, finding, report_profile, report_standing, sop_instance
 from dicomnlp.store.schema_delivery import acknowledgement
 from dicomnlp.store.scope import visible, visible_objects
 
@@ -168,7 +168,7 @@ def _read(connection: Connection, object_ids: Sequence[int]) -> list[CriticalRep
         )
         headers |= {row["id"]: row for row in connection.execute(query).mappings()}
         query = sa.select(analysis.c.object_id, analysis.c.communications).where(
-            analysis.c.object_id.in_(batch), sa.text("analysis.is_current")
+            analysis.c.object_id.in_(batch), CURRENT_ANALYSIS
         )
         communications |= {row.object_id: row.communications for row in connection.execute(query)}
     for stored in findings_of_objects(connection, object_ids):

@@ -11,7 +11,7 @@ from dicomnlp.store.batches import batches
 from dicomnlp.store.history import begin_periods
 from dicomnlp.store.life import save_links, settle
 from dicomnlp.store.prepared import Prepared
-from dicomnlp.store.schema import analysis, finding, sop_instance
+from dicomnlp.store.schema import CURRENT_ANALYSIS, analysis, finding, sop_instance
 from dicomnlp.store.searchable import PROFILE_COLUMNS, index_reports
 
 HEADER = tuple(
@@ -37,10 +37,10 @@ HEADER = tuple(
 
 def unset_current(connection: Connection, object_ids: Collection[int]) -> None:
     """Let no analysis and no finding of these objects count, before others do."""
-    for table in (analysis, finding):
+    for table, is_current in ((analysis, CURRENT_ANALYSIS), (finding, finding.c.is_current)):
         for batch in batches(object_ids):
             connection.execute(
-                sa.update(table).where(table.c.object_id.in_(batch), table.c.is_current).values(is_current=False)
+                sa.update(table).where(table.c.object_id.in_(batch), is_current).values(is_current=False)
             )
 
 

@@ -16,6 +16,7 @@ from dicomnlp.store.history import ENDED_BY_VERSION
 from dicomnlp.store.patients import Patient, current_patients
 from dicomnlp.store.prevailing import Facts
 from dicomnlp.store.schema import (
+    CURRENT_ANALYSIS,
     analysis,
     analysis_period,
     rejection_revocation,
@@ -191,7 +192,7 @@ def _counting_now(connection: Connection, object_ids: Collection[int]) -> list[t
     rows: dict[str, Any] = {}
     query = (
         sa.select(*_FACTS)
-        .join_from(sop_instance, analysis, (analysis.c.object_id == sop_instance.c.id) & analysis.c.is_current)
+        .join_from(sop_instance, analysis, (analysis.c.object_id == sop_instance.c.id) & CURRENT_ANALYSIS)
         .outerjoin(report_standing, report_standing.c.object_id == sop_instance.c.id)
         .where(sop_instance.c.state != State.QUARANTINED.value)
     )

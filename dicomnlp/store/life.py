@@ -21,6 +21,7 @@ from dicomnlp.store.prepared import Prepared
 from dicomnlp.store.prevailing import Facts, ReportStatus, Standing, is_preliminary, prevail
 from dicomnlp.store.rows import Inserter
 from dicomnlp.store.schema import (
+    CURRENT_ANALYSIS,
     analysis,
     finding,
     report_accession,
@@ -145,7 +146,7 @@ def _write_standings(connection: Connection, standings: dict[int, Standing]) -> 
     speaking = (
         sa.select(analysis.c.id)
         .join_from(analysis, sop_instance, sop_instance.c.id == analysis.c.object_id)
-        .where(sop_instance.c.is_current, analysis.c.is_current)
+        .where(sop_instance.c.is_current, CURRENT_ANALYSIS)
     )
     for batch in batches(restored):
         of_batch = speaking.where(analysis.c.object_id.in_(batch))

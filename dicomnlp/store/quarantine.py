@@ -19,7 +19,15 @@ from dicomnlp.store.follow_up_pending import mark_studies
 from dicomnlp.store.history import ENDED_BY_ASSIGNMENT, begin_periods, end_periods
 from dicomnlp.store.intake import lock_instances
 from dicomnlp.store.life import drop_links, settle
-from dicomnlp.store.schema import IS_FAILURE, LANE_ARRIVAL, analysis, finding, sop_instance, study_assignment
+from dicomnlp.store.schema import (
+    CURRENT_ANALYSIS,
+    IS_FAILURE,
+    LANE_ARRIVAL,
+    analysis,
+    finding,
+    sop_instance,
+    study_assignment,
+)
 from dicomnlp.store.scope import scope_of, visible
 
 
@@ -244,7 +252,7 @@ def _stand_back(connection: Connection, object_ids: Sequence[int], now: dt.datet
 def _stand_again(connection: Connection, object_id: int, now: dt.datetime) -> None:
     _update(connection, object_id, is_current=True)
     current = connection.execute(
-        sa.select(analysis.c.id, analysis.c.pipeline).where(analysis.c.object_id == object_id, analysis.c.is_current)
+        sa.select(analysis.c.id, analysis.c.pipeline).where(analysis.c.object_id == object_id, CURRENT_ANALYSIS)
     ).first()
     if current is not None:
         connection.execute(sa.update(finding).where(finding.c.analysis_id == current.id).values(is_current=True))

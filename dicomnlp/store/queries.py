@@ -21,7 +21,7 @@ from dicomnlp.store.past import Known, known_at, study_links
 from dicomnlp.store.pipelines import analyses_by
 from dicomnlp.store.prevailing import ReportStatus
 from dicomnlp.store.records import stored_finding, stored_report
-from dicomnlp.store.schema import analysis, finding, report_standing, report_study, sop_instance
+from dicomnlp.store.schema import CURRENT_ANALYSIS, analysis, finding, report_standing, report_study, sop_instance
 from dicomnlp.store.scope import Scope, scope_of, visible
 
 _STANDING = tuple(
@@ -186,7 +186,7 @@ def findings_of_instance(database: Database, sop_instance_uid: str) -> list[Stor
     columns = sop_instance.c
     current = (
         sa.select(analysis.c.id)
-        .join_from(sop_instance, analysis, (analysis.c.object_id == columns.id) & analysis.c.is_current)
+        .join_from(sop_instance, analysis, (analysis.c.object_id == columns.id) & CURRENT_ANALYSIS)
         .where(columns.sop_instance_uid == sop_instance_uid, columns.is_current)
     )
     with database.read() as connection:
@@ -336,7 +336,7 @@ def _belonging(study_instance_uid: str | sa.BindParameter[Any]) -> sa.Select[Any
 def _reports_query(*, current: bool) -> sa.Select[Any]:
     joined = analysis.c.object_id == sop_instance.c.id
     if current:
-        joined &= analysis.c.is_current.is_(True)
+        joined &= CURRENT_ANALYSIS
     return (
         sa.select(
             sop_instance,

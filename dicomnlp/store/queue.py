@@ -21,7 +21,7 @@ from dicomnlp.store.pipelines import generation_of
 from dicomnlp.store.prepared import OF_ANALYSIS, OF_FINDING, Prepared, prepare_rows
 from dicomnlp.store.remarks import write_remarks
 from dicomnlp.store.rows import Loader
-from dicomnlp.store.schema import LANE_ARRIVAL, analysis, finding, original, sop_instance
+from dicomnlp.store.schema import CURRENT_ANALYSIS, LANE_ARRIVAL, analysis, finding, original, sop_instance
 from dicomnlp.store.schema_write_back import written_document
 from dicomnlp.store.searchable import date_of
 
@@ -234,7 +234,7 @@ def _with_reading(connection: Connection, failed: Sequence[Prepared]) -> set[int
         return set()
     stated = {r.object_id: r.character_set_override for r in failed}
     query = sa.select(analysis.c.object_id, analysis.c.character_set_override).where(
-        analysis.c.object_id.in_(stated), analysis.c.is_current
+        analysis.c.object_id.in_(stated), CURRENT_ANALYSIS
     )
     return {row.object_id for row in connection.execute(query) if row.character_set_override == stated[row.object_id]}
 

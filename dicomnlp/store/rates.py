@@ -78,7 +78,8 @@ def _by_minute(
 ) -> Mapping[dt.datetime, int]:
     """How many rows there are of each minute."""
     if connection.dialect.name == "sqlite":
-        minute = sa.func.strftime("%Y-%m-%dT%H:%M", column)
+        # moments are text there, and to cut it is quicker than to read it
+        minute = sa.func.substr(column, 1, len("YYYY-MM-DD HH:MM"), type_=sa.String)
     else:
         minute = sa.func.to_char(sa.func.timezone("UTC", column), 'YYYY-MM-DD"T"HH24:MI')
     query = sa.select(minute, sa.func.count()).where(column >= since, *conditions).group_by(minute)

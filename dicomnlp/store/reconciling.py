@@ -15,7 +15,7 @@ from dicomnlp.store.batches import batches, select_in
 from dicomnlp.store.database import Database
 from dicomnlp.store.reconciliation import ArchivedObject, ComparisonState, FetchState, Gap, Listing, Wanting, wanting_of
 from dicomnlp.store.reprocess import is_by_another
-from dicomnlp.store.schema import IS_REFUSED, analysis, ledger, sop_instance
+from dicomnlp.store.schema import CURRENT_ANALYSIS, IS_REFUSED, analysis, ledger, sop_instance
 from dicomnlp.store.schema_archives import IS_REQUESTED, IS_WANTED, reconciliation, reconciliation_item
 from dicomnlp.store.schema_write_back import written_document
 
@@ -167,9 +167,7 @@ def _judge(
 def _held(connection: Connection, uids: Collection[str], pipelines: Collection[str]) -> list[Any]:
     """The current version of each object, and whether another pipeline than today's analysed it."""
     columns = sop_instance.c
-    by = sa.join(
-        sop_instance, analysis, sa.and_(analysis.c.object_id == columns.id, analysis.c.is_current), isouter=True
-    )
+    by = sa.join(sop_instance, analysis, sa.and_(analysis.c.object_id == columns.id, CURRENT_ANALYSIS), isouter=True)
     rows: list[Any] = []
     for batch in batches(uids):
         rows += connection.execute(

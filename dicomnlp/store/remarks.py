@@ -17,7 +17,7 @@ from dicomnlp.store.patients import is_patient
 from dicomnlp.store.prevailing import ReportStatus
 from dicomnlp.store.records import from_json
 from dicomnlp.store.rows import Loader
-from dicomnlp.store.schema import analysis, report_standing, sop_instance
+from dicomnlp.store.schema import CURRENT_ANALYSIS, analysis, report_standing, sop_instance
 from dicomnlp.store.schema_remarks import discrepancy, guidance, quality_measure
 from dicomnlp.store.scope import scope_of, visible
 
@@ -200,7 +200,7 @@ def _counting(connection: Connection, query: sa.Select[Any], table: sa.Table, fi
         .join(sop_instance, sop_instance.c.id == analysis.c.object_id)
         .join(report_standing, report_standing.c.object_id == analysis.c.object_id)
         .where(
-            analysis.c.is_current,
+            CURRENT_ANALYSIS,
             sop_instance.c.is_current,
             report_standing.c.status == ReportStatus.PREVAILING.value,
             *_conditions(connection, table, filters),

@@ -14,7 +14,7 @@ from dicomnlp.store.database import Database
 from dicomnlp.store.prevailing import ReportStatus
 from dicomnlp.store.queries import findings_of_analysis, reports_by_id
 from dicomnlp.store.remarks import discrepancy_row, load_discrepancies
-from dicomnlp.store.schema import analysis, report_standing, sop_instance
+from dicomnlp.store.schema import CURRENT_ANALYSIS, analysis, report_standing, sop_instance
 from dicomnlp.store.schema_follow_up import image_study
 from dicomnlp.store.schema_remarks import discrepancy
 from dicomnlp.store.searchable import date_of
@@ -166,7 +166,7 @@ def _read(connection: Connection, object_ids: list[int]) -> dict[int, ReadReport
                 sop_instance.c.content_date,
             )
             .join_from(analysis, sop_instance, sop_instance.c.id == analysis.c.object_id)
-            .where(analysis.c.object_id.in_(batch), analysis.c.is_current)
+            .where(analysis.c.object_id.in_(batch), CURRENT_ANALYSIS)
         )
     }
     read: dict[int, ReadReport] = {}

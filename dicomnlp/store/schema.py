@@ -36,6 +36,8 @@ LANE_REPROCESS = 1
 IS_FAILURE = "state IN ('failed', 'quarantined')"
 IS_REFUSED = "outcome = 'refused'"
 """Conditions of partial indexes: a statement that is to use the index says the same, word for word."""
+CURRENT_ANALYSIS = text("analysis.is_current")
+"""As its partial index says it; else SQLite may read all analyses that are current to find one."""
 
 reprocess_run = Table(
     "reprocess_run",

@@ -16,6 +16,7 @@ from dicomnlp.store.database import Database
 from dicomnlp.store.patients import is_patient
 from dicomnlp.store.prevailing import ReportStatus
 from dicomnlp.store.schema import (
+    CURRENT_ANALYSIS,
     IS_FAILURE,
     analysis,
     finding,
@@ -156,7 +157,7 @@ def _reports(database: Database) -> sa.Select[Any]:
         )
         .outerjoin_from(sop_instance, report_profile, report_profile.c.object_id == columns.id)
         .outerjoin(report_standing, report_standing.c.object_id == columns.id)
-        .outerjoin(analysis, (analysis.c.object_id == columns.id) & analysis.c.is_current)
+        .outerjoin(analysis, (analysis.c.object_id == columns.id) & CURRENT_ANALYSIS)
         .where(columns.is_current, *visible(database.scope))
     )
 

@@ -19,7 +19,7 @@ from dicomnlp.store.deliveries import DeliveryState, new_analyses, progress_of
 from dicomnlp.store.facts import related_to
 from dicomnlp.store.intake import lock_instances
 from dicomnlp.store.prevailing import ReportStatus
-from dicomnlp.store.schema import analysis, report_reference, report_standing, sop_instance
+from dicomnlp.store.schema import CURRENT_ANALYSIS, analysis, report_reference, report_standing, sop_instance
 from dicomnlp.store.schema_delivery import delivery, destination
 from dicomnlp.store.schema_write_back import written_document
 
@@ -126,7 +126,7 @@ def no_longer_true(database: Database, limit: int) -> list[int]:
         .join(report_standing, standing.object_id == D.object_id)
         .where(
             D.is_latest,
-            analysis.c.is_current,
+            CURRENT_ANALYSIS,
             sa.or_(
                 sa.and_(standing.status == prevailing, D.is_withdrawal),
                 sa.and_(standing.status == withdrawn, sa.not_(D.is_withdrawal)),

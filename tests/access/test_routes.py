@@ -299,6 +299,23 @@ def test_cohorts_are_told_to_those_who_may_see_as_much(client, make_key, north, 
     assert client.get("/api/v1/cohorts/ours/findings", key=everything).json()["findings"]
 
 
+def test_cohorts_are_changed_by_whoever_keeps_them_and_by_operators(client, make_key, north):
+    """Another researcher or reader, who may use them, is told to choose another name."""
+    body = {"filters": {"concept": ["nodule"]}}
+    keys = {name: make_key(role, name=name) for name, role in
+            (("ann", "researcher"), ("ben", "researcher"), ("cat", "reader"), ("dan", "operator"))}  # fmt: skip
+
+    def put(name):
+        return client.request("PUT", f"/api/v1/cohorts/{COHORT}", key=keys[name], json=body)
+
+    assert [put(name).status_code for name in ("ann", "ann", "ben", "cat", "dan")] == [200, 200, 400, 400, 200]
+    kept = client.get(f"/api/v1/cohorts/{COHORT}", key=keys["ben"]).json()
+    assert kept["created_by"] == "dan"
+    assert put("ann").json()["reason_code"] == "bad_request"
+    assert client.request("DELETE", f"/api/v1/cohorts/{COHORT}", key=keys["cat"]).status_code == 400
+    assert client.request("DELETE", f"/api/v1/cohorts/{COHORT}", key=keys["dan"]).status_code == 204
+
+
 def test_metrics_of_all_senders_are_not_for_one_site(client, make_key, north):
     """They are counted by AE title."""
     assert client.get("/metrics", key=make_key("researcher", name="prometheus")).status_code == 200

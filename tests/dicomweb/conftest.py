@@ -15,14 +15,19 @@ from dicomnlp.store.database import Database
 from dicomnlp.store.schema import image, ledger, sop_instance
 
 
-@pytest.fixture(scope="session")
-def settings(tmp_path_factory):
-    """Settings with a SQLite database."""
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def settings(request, tmp_path_factory):
+    """Settings with a database, SQLite and a real PostgreSQL."""
     folder = tmp_path_factory.mktemp("dicomweb")
-    database = DatabaseSettings(url=f"sqlite:///{folder}/dicomnlp.db", large_object_directory=folder / "objects")
+    server = request.getfixturevalue("postgres") if request.param == "postgresql" else None
+    name = server.create_database() if server else ""
+    url = server.url(name) if server else f"sqlite:///{folder}/dicomnlp.db"
+    database = DatabaseSettings(url=url, large_object_directory=folder / "objects")
     settings = Settings(database=database, listener=ListenerSettings(maximum_object_bytes=1048576))
     upgrade(settings)
-    return settings
+    yield settings
+    if server:
+        server.drop_database(name)
 
 
 @pytest.fixture(scope="session")
