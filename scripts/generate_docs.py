@@ -11,6 +11,7 @@ import click
 import typer
 from pydantic.fields import FieldInfo
 from pydicom.datadict import dictionary_description
+from pydicom.uid import UID
 
 from dicomnlp import config, config_file, implementation
 from dicomnlp.cli.main import app
@@ -18,9 +19,10 @@ from dicomnlp.export import sr_codes
 from dicomnlp.extract.identity import IDENTITY_TAGS
 from dicomnlp.logs import Event
 from dicomnlp.model import Assertion, Code, Laterality, Measurement, Severity, Temporality
-from dicomnlp.receive import contexts, images, negotiation, tls
+from dicomnlp.receive import archive_find, commitment, contexts, fetch, images, negotiation, tls
 from dicomnlp.receive.pdu import Timeouts
 from dicomnlp.receive.reasons import Reason
+from dicomnlp.store import commitment as stored_commitment
 from dicomnlp.store.schema import IMAGE_COLUMNS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -143,6 +145,7 @@ def conformance() -> str:
                 (name, f"`{uid}`")
                 for uid, name in {
                     contexts.VERIFICATION_SOP_CLASS: "Verification",
+                    contexts.STORAGE_COMMITMENT_SOP_CLASS: "Storage Commitment Push Model (4.7)",
                     **contexts.STORAGE_SOP_CLASSES,
                 }.items()
             ],
@@ -182,6 +185,20 @@ def conformance() -> str:
                 ),
                 ("drain", f"{timeouts.drain:g}", "associations to end by themselves when the service stops"),
             ],
+        ),
+        "requests": _table(
+            ("SOP class of the SCU", "UID"),
+            [(UID(uid).name, f"`{uid}`") for uid in (archive_find.MODEL, *fetch.MODELS)],
+        ),
+        "query-keys": _table(
+            ("level", "keys"), [(level, ", ".join(keys)) for level, keys in archive_find.KEYS.items()]
+        ),
+        "commitment-statuses": _table(
+            ("status", "when"), [(f"{status:04X}", words) for status, words in sorted(commitment.STATUSES.items())]
+        ),
+        "failure-reasons": _table(
+            ("Failure Reason", "when"),
+            [(f"{reason:04X}", words) for reason, words in sorted(stored_commitment.FAILURE_REASONS.items())],
         ),
         "reason-codes": _table(
             ("reason code", "status", "meaning"),

@@ -107,7 +107,9 @@ class TimeReader:
         return None
 
     def _barred(self, words: Sequence[str], time: _Time) -> bool:
-        if not self._bars_after.isdisjoint(words[time.end : time.end + 2]):
+        after = words[time.end : time.end + 2]
+        # "6周后来院": what bars it would stand at once behind it
+        if not self._bars_after.isdisjoint(after[:1] if after and after[0] in self._leads else after):
             return True
         for word in reversed(words[max(0, time.start - _BACK) : time.start]):
             if word in self._leads:

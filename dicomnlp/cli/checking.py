@@ -28,6 +28,7 @@ def run_checks(settings: Settings) -> Iterator[CheckResult]:
     yield from _certificates(settings)
     yield from _packs(settings)
     yield from _write_back(settings)
+    yield from _hooks(settings)
     running: bool | None = None
     for result, service_runs in _database(settings):
         running = service_runs
@@ -35,6 +36,8 @@ def run_checks(settings: Settings) -> Iterator[CheckResult]:
     for number, address in enumerate(settings.listener.addresses):
         table, name = f"listener.also.{number - 1}" if number else "listener", "DICOM port"
         yield _port(table, f"{name} with TLS" if address.tls else name, address.host, address.port, running=running)
+    if settings.hl7.port:
+        yield _port("hl7", "HL7 port", settings.hl7.host, settings.hl7.port, running=running)
     yield _port("web", "HTTP port", settings.web.host, settings.web.port, running=running)
 
 
@@ -55,6 +58,14 @@ def _certificates(settings: Settings) -> Iterator[CheckResult]:
     if days < EXPIRY_DAYS:
         message += ": renew it, replace the file, and send the service a SIGHUP"
     yield CheckResult("TLS", days >= EXPIRY_DAYS, message)
+
+
+def _hooks(settings: Settings) -> Iterator[CheckResult]:
+    """Files of those who are told of critical results and findings; nothing where nobody is. Nothing is sent."""
+    from dicomnlp.export.telling import check_files
+
+    for name, fault in check_files(settings):
+        yield CheckResult(name, fault is None, fault or "its files can be read")
 
 
 def _packs(settings: Settings) -> Iterator[CheckResult]:

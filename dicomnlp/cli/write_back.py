@@ -100,7 +100,7 @@ def _send(
             found += batch
             tried |= {each.due.delivery_id for each in batch}
     except AlreadyRunningError:
-        err.print("the service is sending just now, and sends these too: see dicomnlp deliveries")
+        err.print("the service is sending just now, and sends these too: see dicomnlp deliveries list")
         return found
 
 

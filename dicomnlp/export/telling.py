@@ -15,7 +15,7 @@ import json
 import smtplib
 import ssl
 import stat
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -297,6 +297,30 @@ def send_mail(settings: Settings, mail: MailSettings, result: CriticalResult, me
 
 
 # --- files
+
+
+def check_files(settings: Settings) -> Iterator[tuple[str, str | None]]:
+    """For each destination what is wrong with its files; None: nothing. Nothing is sent."""
+    for webhook in settings.webhooks:
+        yield f"webhook {webhook.name}", _fault_of(settings, webhook.ca, "webhooks", webhook.name, webhook)
+    for mail in settings.mails:
+        yield f"mail {mail.name}", _fault_of(settings, mail.ca, "mails", mail.name, mail)
+    for receiver in settings.hl7_receivers:
+        yield f"HL7 receiver {receiver.name}", _fault_of(settings, receiver.ca, "hl7_receivers", receiver.name, None)
+
+
+def _fault_of(
+    settings: Settings, authorities: str, table: str, name: str, hook: WebhookSettings | MailSettings | None
+) -> str | None:
+    try:
+        client_trust(settings, authorities, f"{table} {name}")
+        if isinstance(hook, WebhookSettings):
+            read_secret(settings, hook)
+        elif isinstance(hook, MailSettings) and hook.password_file:
+            _private(settings.folder / hook.password_file, f"mails {name}: password_file")
+    except ConfigurationError as error:
+        return str(error)
+    return None
 
 
 def client_trust(settings: Settings, authorities: str, place: str) -> ssl.SSLContext:

@@ -10,7 +10,7 @@ import datetime as dt
 import enum
 import urllib.parse
 import uuid
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -31,7 +31,6 @@ from dicomnlp.store.prevailing import ReportStatus, is_preliminary
 from dicomnlp.store.written_documents import (
     Document,
     Due,
-    Lineage,
     due,
     keep_document,
     lineage_of,
@@ -139,85 +138,91 @@ def _write(settings: Settings, database: Database, object_id: int, form: str, na
         if lineage is None or not found:
             return Result.NOTHING
         [exported] = found
-        document = _document(settings, database, exported, lineage, form)
-        if isinstance(document, Result):
-            return document
+        before = [*([lineage.own] if lineage.own else []), *lineage.taken_over]
+        if not _is_to_be_said(exported, lineage.status, before, form):
+            return Result.NOTHING
+        is_withdrawal = lineage.status is ReportStatus.WITHDRAWN
+        make = _measurement_report if form == SR else _transaction
+        document, data_of = make(settings, database, exported, before, is_withdrawal)
         if lineage.own is not None and not lineage.taken_over and _says_the_same(lineage.own, document):
             order(database, dataclasses.replace(lineage.own, pipeline=document.pipeline), names)
             return Result.UNCHANGED
+        document = dataclasses.replace(document, data=data_of(), predecessors=tuple(d.document_uid for d in before))
         # false when another process has written meanwhile: then look again
         known = [a.name for a in settings.pacs if form in forms_of(a)]
         if keep_document(database, document, names, known):
             return Result.WRITTEN
 
 
+def _is_to_be_said(exported: ExportedReport, status: ReportStatus, before: Sequence[Document], form: str) -> bool:
+    """Whether a report speaks for its study, or did, and has something to say, or had."""
+    if exported.report.report is None or exported.report.analysis is None:
+        return False
+    if status is not ReportStatus.PREVAILING:
+        return status is ReportStatus.WITHDRAWN and bool(before)
+    return bool(before or (_statements(exported).of_findings if form == SR else exported.findings))
+
+
 def _says_the_same(one: Document, other: Document) -> bool:
     return (one.content_sha256, one.is_withdrawal) == (other.content_sha256, other.is_withdrawal)
 
 
-def _document(
-    settings: Settings, database: Database, exported: ExportedReport, lineage: Lineage, form: str
-) -> Document | Result:
-    """What is to be said of a report now, as a document; or that nothing is."""
-    before = [*([lineage.own] if lineage.own else []), *lineage.taken_over]
-    is_withdrawal = lineage.status is ReportStatus.WITHDRAWN
-    if lineage.status is not ReportStatus.PREVAILING and not (is_withdrawal and before):
-        return Result.NOTHING
-    if exported.report.report is None or exported.report.analysis is None:
-        return Result.NOTHING
-    if not before and not _statements(exported).of_findings:
-        return Result.NOTHING
-    made = _measurement_report if form == SR else _transaction
-    document = made(settings, database, exported, before, is_withdrawal)
-    return dataclasses.replace(document, predecessors=tuple(d.document_uid for d in before))
+_Described = tuple[Document, Callable[[], bytes]]
+"""A document without its bytes, and what makes them: that takes a tenth of a second, and often isn't needed."""
 
 
 def _measurement_report(
     settings: Settings, database: Database, exported: ExportedReport, before: Sequence[Document], is_withdrawal: bool
-) -> Document:
+) -> _Described:
     # here, since highdicom takes half a second to import and is an extra
     from dicomnlp.export.sr_document import Source, Written, series_uid, write_document  # noqa: PLC0415
 
     header, report, analysis = exported.header, exported.report.report, exported.report.analysis
     assert report is not None
     assert analysis is not None
-    study = header.identity.study_instance_uid
-    source = Source(
-        stored=_original(database, header.object_id),
-        header=header,
-        evidence=report.evidence,
-        language=analysis.language,
-        is_preliminary=is_preliminary(report.preliminary_flag, report.completion_flag, report.verification_flag),
-        pipeline=analysis.pipeline,
-    )
+    study, ae_title = header.identity.study_instance_uid, settings.listener.ae_title
+    is_draft = is_preliminary(report.preliminary_flag, report.completion_flag, report.verification_flag)
     statements = None if is_withdrawal else _statements(exported)
-    said = {"study": study, "patient": list(header.patient), "preliminary": source.is_preliminary}
-    uid, ae_title = _new_uid(), settings.listener.ae_title
-    data = write_document(
-        source,
-        statements,
-        sop_instance_uid=uid,
-        ae_title=ae_title,
-        predecessors=[
-            Written(d.document_uid, d.series_instance_uid or "", d.study_instance_uid)
-            for d in sent_ancestors(database, before)
-        ],
-        fallbacks=settings.extract.character_set_fallbacks,
-        at=dt.datetime.now(dt.UTC),
-    )
-    return Document(
+    document = Document(
         form=SR,
-        document_uid=uid,
+        document_uid=_new_uid(),
         object_id=header.object_id,
         source_sop_instance_uid=header.identity.sop_instance_uid,
         study_instance_uid=study,
         pipeline=analysis.pipeline,
-        content_sha256=statements.digest(**said) if statements else "",
-        data=data,
+        content_sha256=statements.digest(study=study, patient=list(header.patient), draft=is_draft)
+        if statements
+        else "",
+        data=b"",
         series_instance_uid=series_uid(study, ae_title),
         is_withdrawal=is_withdrawal,
         left_out=statements.left_out if statements else {},
     )
+
+    def data_of() -> bytes:
+        source = Source(
+            stored=_original(database, header.object_id),
+            header=header,
+            evidence=report.evidence,
+            language=analysis.language,
+            is_preliminary=is_draft,
+            pipeline=analysis.pipeline,
+        )
+        predecessors = [
+            Written(d.document_uid, d.series_instance_uid or "", d.study_instance_uid)
+            for d in sent_ancestors(database, before)
+        ]
+        return write_document(
+            source,
+            statements,
+            sop_instance_uid=document.document_uid,
+            ae_title=ae_title,
+            predecessors=predecessors,
+            fallbacks=settings.extract.character_set_fallbacks,
+            at=dt.datetime.now(dt.UTC),
+        )
+
+    return document, data_of
 
 
 def _transaction(
@@ -226,7 +231,7 @@ def _transaction(
     exported: ExportedReport,
     before: Sequence[Document],
     is_withdrawal: bool,
-) -> Document:
+) -> _Described:
     analysis = exported.report.analysis
     assert analysis is not None
     earlier = [d.data for d in before]
@@ -234,7 +239,7 @@ def _transaction(
         fhir_transaction.withdrawal_of(earlier) if is_withdrawal else fhir_transaction.transaction_of(exported, earlier)
     )
     identity = exported.header.identity
-    return Document(
+    document = Document(
         form=FHIR,
         document_uid=_new_uid(),
         object_id=exported.header.object_id,
@@ -242,9 +247,10 @@ def _transaction(
         study_instance_uid=identity.study_instance_uid,
         pipeline=analysis.pipeline,
         content_sha256=fhir_transaction.digest_of(data),
-        data=data,
+        data=b"",
         is_withdrawal=is_withdrawal,
     )
+    return document, lambda: data
 
 
 def _statements(exported: ExportedReport) -> Statements:

@@ -20,6 +20,7 @@ from dicomnlp.pacs_settings import PacsSettings
 from dicomnlp.receive.archive import CUT_SHORT, UNREADABLE, Answer, ArchivedStudy
 from dicomnlp.receive.contexts import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
 
+MODEL: Final = str(StudyRootQueryRetrieveInformationModelFind)
 _STUDY_TIME: Final = 0x00080030
 _MODALITY: Final = 0x00080060
 _MODALITIES_IN_STUDY: Final = 0x00080061
@@ -27,6 +28,13 @@ _SOP_CLASS_UID: Final = 0x00080016
 _SOP_INSTANCE_UID: Final = 0x00080018
 _STUDY_INSTANCE_UID: Final = 0x0020000D
 _SERIES_INSTANCE_UID: Final = 0x0020000E
+
+KEYS: Final[dict[str, tuple[str, ...]]] = {
+    "STUDY": ("StudyDate", "StudyTime", "StudyInstanceUID", "ModalitiesInStudy"),
+    "SERIES": ("StudyInstanceUID", "SeriesInstanceUID", "Modality"),
+    "IMAGE": ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID"),
+}
+"""What is asked for at each level; matched where a value is given, else only to be told."""
 
 _SUCCESS: Final = 0x0000
 _PENDING: Final = frozenset({0xFF00, 0xFF01})
@@ -92,15 +100,14 @@ class FindSession:
         """As of `archive.Session`."""
         return [
             (self._uid(row, _SERIES_INSTANCE_UID), row.get(_MODALITY, ""))
-            for row in self._whole("SERIES", StudyInstanceUID=study_instance_uid, SeriesInstanceUID="", Modality="")
+            for row in self._whole("SERIES", StudyInstanceUID=study_instance_uid)
         ]
 
     def instances(self, study_instance_uid: str, series_instance_uid: str) -> list[tuple[str, str]]:
         """As of `archive.Session`."""
         keys = {"StudyInstanceUID": study_instance_uid, "SeriesInstanceUID": series_instance_uid}
         return [
-            (self._uid(row, _SOP_INSTANCE_UID), row.get(_SOP_CLASS_UID, ""))
-            for row in self._whole("IMAGE", **keys, SOPInstanceUID="", SOPClassUID="")
+            (self._uid(row, _SOP_INSTANCE_UID), row.get(_SOP_CLASS_UID, "")) for row in self._whole("IMAGE", **keys)
         ]
 
     # --- studies of a day
@@ -118,9 +125,7 @@ class FindSession:
 
     def _add_studies(self, answer: Answer, day: dt.date, times: str) -> bool:
         """Add those of a part of a day; whether these are all of it."""
-        rows, is_cut = self._find(
-            "STUDY", StudyDate=f"{day:%Y%m%d}", StudyTime=times, StudyInstanceUID="", ModalitiesInStudy=""
-        )
+        rows, is_cut = self._find("STUDY", StudyDate=f"{day:%Y%m%d}", StudyTime=times)
         self._times = [row.get(_STUDY_TIME, "") for row in rows]
         for row in rows:
             uid = row.get(_STUDY_INSTANCE_UID, "")
@@ -134,8 +139,8 @@ class FindSession:
 
     # --- questions
 
-    def _whole(self, level: str, **keys: str) -> list[Values]:
-        rows, is_cut = self._find(level, **keys)
+    def _whole(self, level: str, **matched: str) -> list[Values]:
+        rows, is_cut = self._find(level, **matched)
         if is_cut:
             raise PacsError(f"{self._pacs.name} ends its answer early", reason_code=CUT_SHORT)
         return rows
@@ -146,15 +151,15 @@ class FindSession:
             raise PacsError(f"{self._pacs.name} answers without a UID", reason_code=UNREADABLE)
         return uid
 
-    def _find(self, level: str, **keys: str) -> tuple[list[Values], bool]:
+    def _find(self, level: str, **matched: str) -> tuple[list[Values], bool]:
         """The answers to one question, and whether the archive ended them early."""
         if self.is_over or not self._association.is_established:
             self.is_over = True
             raise PacsError(f"{self._pacs.name} ended the association", reason_code="pacs_aborted")
         query = Dataset()
         query.QueryRetrieveLevel = level
-        for keyword, value in keys.items():
-            setattr(query, keyword, value)
+        for keyword in KEYS[level]:
+            setattr(query, keyword, matched.get(keyword, ""))
         self._answers.clear()
         rows: list[Values] = []
         for status, _ in self._association.send_c_find(query, StudyRootQueryRetrieveInformationModelFind):

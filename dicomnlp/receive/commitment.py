@@ -42,6 +42,16 @@ NO_SUCH_SOP_CLASS: Final = 0x0118
 NO_SUCH_ACTION_TYPE: Final = 0x0123
 RESOURCE_LIMITATION: Final = 0x0213
 """Statuses of an N-ACTION (PS3.7 10.1.4.1.10)."""
+STATUSES: Final[dict[int, str]] = {
+    SUCCESS: "the request and its answer are kept; the report follows",
+    PROCESSING_FAILURE: "the data set can't be read",
+    NO_SUCH_SOP_INSTANCE: "another instance than the well-known one",
+    INVALID_ARGUMENT_VALUE: "no Transaction UID, no instances, or one without its UIDs",
+    NO_SUCH_SOP_CLASS: "another SOP class",
+    NO_SUCH_ACTION_TYPE: "another Action Type ID than 1",
+    RESOURCE_LIMITATION: f"more than {MAXIMUM_REFERENCES:,} instances, or the database can't be written: ask again",
+}
+"""When each is answered."""
 
 _REQUEST: Final = 1
 """Action Type ID (PS3.4 Table J.3-1)."""

@@ -34,6 +34,10 @@ from dicomnlp.store.database import Database
 from dicomnlp.store.reconciliation import ArchivedObject
 from dicomnlp.store.reconciling import held_among
 
+MODELS: Final = (
+    str(StudyRootQueryRetrieveInformationModelMove),
+    str(StudyRootQueryRetrieveInformationModelGet),
+)
 AT_ONCE: Final = 200
 """Instances that one C-MOVE or C-GET names: their UIDs stay within what archives take."""
 NOT_SENT: Final = "pacs_not_sent"

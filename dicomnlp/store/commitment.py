@@ -19,6 +19,12 @@ PROCESSING_FAILURE: Final = 0x0110
 NO_SUCH_OBJECT_INSTANCE: Final = 0x0112
 CLASS_INSTANCE_CONFLICT: Final = 0x0119
 """Failure reasons (0008,1197), PS3.3 C.14.1.1."""
+FAILURE_REASONS: Final[dict[int, str]] = {
+    PROCESSING_FAILURE: "it is in quarantine, and its C-STORE was answered with a failure",
+    NO_SUCH_OBJECT_INSTANCE: "it isn't held, or is an image of which only the header is",
+    CLASS_INSTANCE_CONFLICT: "it is held as of another SOP class",
+}
+"""When each is given."""
 
 LONGEST_PAUSE: Final = dt.timedelta(hours=1)
 GIVEN_UP_AFTER: Final = dt.timedelta(days=7)

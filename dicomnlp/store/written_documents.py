@@ -113,10 +113,17 @@ def looked_at(database: Database, name: str, analysis_id: int) -> None:
     )
 
 
-def no_longer_true(database: Database, limit: int) -> list[int]:
-    """Objects whose latest document is of another pipeline or standing than the report has now.
+def no_longer_true(database: Database, after: int, limit: int) -> list[int]:
+    """Objects whose latest document is of another pipeline or standing than the report has now, in their order.
 
     So it is after a pipeline was promoted, a note revoked or a study assigned, which no analysis tells of.
+
+    Parameters
+    ----------
+    after
+        Only objects behind this one.
+    limit
+        So many at the most.
     """
     withdrawn, prevailing = ReportStatus.WITHDRAWN.value, ReportStatus.PREVAILING.value
     standing = report_standing.c
@@ -126,6 +133,7 @@ def no_longer_true(database: Database, limit: int) -> list[int]:
         .join(report_standing, standing.object_id == D.object_id)
         .where(
             D.is_latest,
+            D.object_id > after,
             CURRENT_ANALYSIS,
             sa.or_(
                 sa.and_(standing.status == prevailing, D.is_withdrawal),
@@ -134,10 +142,11 @@ def no_longer_true(database: Database, limit: int) -> list[int]:
             ),
         )
         .distinct()
+        .order_by(D.object_id)
         .limit(limit)
     )
     with database.read() as connection:
-        return sorted(i for i in connection.scalars(query) if i is not None)
+        return list(connection.scalars(query))
 
 
 def objects_of_study(database: Database, study_instance_uid: str) -> list[int]:

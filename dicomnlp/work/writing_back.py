@@ -42,6 +42,8 @@ class WritingBack:
         self._all = [p for p in settings.pacs if forms_of(p)]
         self._checked = False
         self._swept = -math.inf
+        self._swept_to = 0
+        """The object that the sweep under way has come to."""
 
     def run(self) -> bool:
         """One batch of analyses, or a sweep; then what is due. True where more waits.
@@ -72,12 +74,20 @@ class WritingBack:
             if last is not None:
                 looked_at(self._database, archive.name, last)
                 more = True
-        if not more and time.monotonic() - self._swept >= SWEEP_SECONDS:
-            self._swept = time.monotonic()
-            for object_id in no_longer_true(self._database, ANALYSES_AT_ONCE):
-                for archive in self._unasked:
-                    self._write_report(object_id, archive.name)
-        return more
+        return more or self._sweep()
+
+    def _sweep(self) -> bool:
+        """Look at the next documents that may be untrue; true where there may be more."""
+        if not self._swept_to and time.monotonic() - self._swept < SWEEP_SECONDS:
+            return False
+        found = no_longer_true(self._database, self._swept_to, ANALYSES_AT_ONCE)
+        for object_id in found:
+            for archive in self._unasked:
+                self._write_report(object_id, archive.name)
+        # object by object, so that one that can't be written isn't met again before the next sweep
+        self._swept_to = found[-1] if found else 0
+        self._swept = time.monotonic()
+        return bool(found)
 
     def _write_report(self, object_id: int, name: str) -> None:
         archives = [a for a in self._unasked if a.name == name]

@@ -8,7 +8,7 @@ from pydicom.uid import UID
 
 from dicomnlp import implementation
 from dicomnlp.model import is_uid
-from dicomnlp.receive import contexts, images
+from dicomnlp.receive import archive_find, contexts, fetch, images
 from dicomnlp.receive.reasons import Reason
 
 STATEMENT = (Path(__file__).resolve().parents[2] / "docs/conformance.md").read_text(encoding="utf-8")
@@ -55,7 +55,8 @@ def test_identification_of_the_implementation_is_well_formed():
 def test_conformance_statement_lists_exactly_what_is_offered():
     """Every UID of the tables, and no other."""
     offered = {contexts.VERIFICATION_SOP_CLASS, *contexts.STORAGE_SOP_CLASSES, *contexts.TRANSFER_SYNTAXES}
-    offered |= {*images.IMAGE_SOP_CLASSES, *images.IMAGE_TRANSFER_SYNTAXES}
+    offered |= {*images.IMAGE_SOP_CLASSES, *images.IMAGE_TRANSFER_SYNTAXES, contexts.STORAGE_COMMITMENT_SOP_CLASS}
+    offered |= {archive_find.MODEL, *fetch.MODELS}
     own = {contexts.APPLICATION_CONTEXT_NAME, implementation.IMPLEMENTATION_CLASS_UID}
     assert set(re.findall(r"`([0-9]+(?:\.[0-9]+){2,})`", STATEMENT)) == offered | own
 

@@ -21,6 +21,8 @@ def found(text, language="en"):
         ("IMPRESSION: Acute pulmonary embolism.", [(1, "pulmonary_embolism")]),
         ("IMPRESSION: Possible small pneumothorax.", [(1, "pneumothorax")]),  # a suspicion of it is told, too
         ("IMPRESSION: Acute calculous cholecystitis.", [(2, "cholecystitis")]),
+        ("IMPRESSION: Acute appendicitis.", [(2, "appendicitis")]),
+        ("IMPRESSION: Perforated appendicitis.", [(1, "perforated_appendicitis")]),
         ("IMPRESSION: Spiculated mass highly suspicious for malignancy.", [(3, "malignancy"), (3, "spiculated_mass")]),
         ("IMPRESSION: Enlarging abdominal aortic aneurysm of 60 mm.", [(2, "abdominal_aortic_aneurysm")]),
         ("IMPRESSION: Acute compression fracture of L1.", []),

@@ -131,7 +131,7 @@ def test_pages_show_and_promote(client, archive, next_names):
     assert pipelines.read_active(archive.database).name == "next"
     listed = client.get("/pipelines").text
     assert "under way" in listed
-    assert "Go back to configured" in listed
+    assert "Go back: as configured" in listed
     bring(archive, next_names)
     token = listed.partition('name="csrf_token" value="')[2].partition('"')[0]
     assert client.request("POST", "/pipelines/rollback", data={"csrf_token": token}).status_code == 303

@@ -8,6 +8,7 @@ from support.records import instance_uid, make_record
 
 from dicomnlp.analyse import analyse
 from dicomnlp.model import Evidence, Identity, ImageHeader, Narrative, Processed, Report, State
+from dicomnlp.review.reading import read_again
 from dicomnlp.store import queue
 from dicomnlp.store.intake import record_arrivals
 
@@ -47,6 +48,7 @@ class Visit:
     predecessors: tuple = ()
     preliminary_flag: str = ""
     ae_title: str = "PACS"
+    sex: str = ""
 
     @property
     def study_uid(self):
@@ -78,7 +80,12 @@ class Visit:
     def processed(self, object_id, pipeline="en-1"):
         """What a worker makes of the report."""
         report = Report(
-            identity=Identity(sop_instance_uid=instance_uid(self.number)),
+            identity=Identity(
+                sop_instance_uid=instance_uid(self.number),
+                study_date=self.date,
+                study_description=self.name,
+                patient_sex=self.sex,
+            ),
             narrative=Narrative(self.text),
             state=State.PENDING,
             completion_flag="COMPLETE",
@@ -88,13 +95,15 @@ class Visit:
             predecessors=tuple(instance_uid(n) for n in self.predecessors),
         )
         analysis = dataclasses.replace(read(self.text, self.language), pipeline=pipeline)
+        modalities = tuple(m for m in self.modality.split("\\") if m)
         return Processed(
             object_id,
             State.ANALYSED,
             pipeline,
             report,
             analysis,
-            modalities=tuple(m for m in self.modality.split("\\") if m),
+            modalities=modalities,
+            remarks=read_again(report, analysis, modalities),
         )
 
 

@@ -10,10 +10,11 @@ from support.service import make_report
 
 from dicomnlp.export import write_back
 from dicomnlp.store.reprocess import Selection, start_run
-from dicomnlp.store.schema import analysis, finding
+from dicomnlp.store.schema import analysis, finding, sop_instance
 from dicomnlp.store.schema_access import audit_event
 from dicomnlp.store.schema_delivery import delivery
 from dicomnlp.store.schema_write_back import written_document
+from dicomnlp.work import writing_back
 from dicomnlp.work.writing_back import WritingBack
 
 from .conftest import both, note
@@ -265,6 +266,22 @@ def test_what_another_pipeline_says_is_noticed_without_an_analysis(hospital, beg
     settle(begun)
     first, second = archive.objects
     assert predecessors_of(second) == [first.SOPInstanceUID]
+
+
+def test_a_promotion_over_many_reports_is_followed_in_one_sweep(hospital, begun, archive, monkeypatch):
+    """However many it takes at once, and whichever can't be written."""
+    monkeypatch.setattr(writing_back, "ANALYSES_AT_ONCE", 2)
+    for number in range(1, 6):
+        hospital.report(number)
+    settle(begun)
+    with hospital.database.write() as connection:
+        connection.execute(sa.update(analysis).values(pipeline="en-other"))
+        connection.execute(sa.update(finding).values(pipeline="en-other", laterality="left"))
+        connection.execute(sa.update(sop_instance).where(sop_instance.c.id == 2).values(patient_id="X" * 65))
+    begun._swept -= 10_000
+    settle(begun)
+    assert len(archive.objects) == 5 + 4
+    assert begun.run() is False
 
 
 @both
