@@ -173,6 +173,8 @@ class Event(enum.Enum):
     PACK_REFUSED = ("error", ("message",))
     OVERLAY_REFUSED = ("error", ("count", "message"))
     """What the site adds to a language pack has faults, of which the message is the first: the pack is used alone."""
+    MODEL_REFUSED = ("error", ("reason_code", "message"))
+    """A trained model that was promoted isn't what was registered: reports are read by the rules alone."""
 
     AUDIT_FORWARDING_FAILED = ("warning", ("component", "error_type", "place"))
     """Rows of the audit trail can't be told to audit.collector; they are kept, and told when it is there again."""

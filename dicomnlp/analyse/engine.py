@@ -2,16 +2,18 @@
 
 import hashlib
 from bisect import bisect_right
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
 from operator import attrgetter
 from pathlib import Path
 
 from dicomnlp.analyse.details import Lead
 from dicomnlp.analyse.findings import FindingJudge
-from dicomnlp.analyse.labels import Labeller
+from dicomnlp.analyse.labels import Labeller, Labels
 from dicomnlp.analyse.language import COMMON_SHARE, common_share
+from dicomnlp.analyse.learned import Learned
+from dicomnlp.analyse.learned_registry import open_model, read_registry
 from dicomnlp.analyse.library import VERSIONS
 from dicomnlp.analyse.overlay import Fault, languages_of, lay
 from dicomnlp.analyse.pack import LABELS, LANGUAGES, Pack, concept_of, read_pack
@@ -21,7 +23,7 @@ from dicomnlp.analyse.schema import Case
 from dicomnlp.analyse.sections import SectionFinder
 from dicomnlp.analyse.sentences import SentenceSplitter
 from dicomnlp.analyse.statements import Stated, StatementReader
-from dicomnlp.errors import LanguagePackError
+from dicomnlp.errors import LanguagePackError, ModelRefusedError
 from dicomnlp.model import (
     Analysis,
     Assertion,
@@ -48,21 +50,30 @@ class Engine:
         Whether to keep results of sentences.
     overlay
         Folder that `pack` holds the words of, beside its own.
+    learned
+        A trained model that has its say beside the rules.
     """
 
-    def __init__(self, pack: Pack, *, cache: bool = True, overlay: Path | None = None) -> None:
+    def __init__(
+        self, pack: Pack, *, cache: bool = True, overlay: Path | None = None, learned: Learned | None = None
+    ) -> None:
         self.pack = pack
         base = pack.folder.parent / pack.about.base if pack.about.base else None
-        self.pipeline = f"{pack.language}-{pack.about.version}+{digest(pack.folder, base, overlay)}"
+        rules = digest(pack.folder, base, overlay)
+        if learned is not None:
+            rules = hashlib.sha256(f"{rules} {learned.identity}".encode()).hexdigest()[:12]
+        self.pipeline = f"{pack.language}-{pack.about.version}+{rules}"
+        self._learned = learned
+        self._model = f"{learned.name}@{learned.digest[:12]}" if learned is not None else ""
         self._sections = SectionFinder(pack.sections)
         self._sentences = SentenceSplitter(pack.sentences, pack.about.limits.sentence_characters)
-        self._reader = SentenceReader(pack, cache=cache)
+        self._reader = SentenceReader(pack, cache=cache, learned=learned)
         self.labels = Labeller(pack)
         """What findings count for in the label sets; concepts are the same in all languages."""
         self._fold = pack.about.folding
         self._common = frozenset(pack.about.common_words)
         sites = {i: concept_of(i, entry) for i, entry in pack.anatomy.items()}
-        self._judge = FindingJudge(pack, sites)
+        self._judge = FindingJudge(pack, sites, learned)
         self._statements = StatementReader(pack, sites, cache=cache)
 
     def analyse(self, narrative: Narrative, targets: Sequence[tuple[int, int]] = ()) -> Analysis:
@@ -109,6 +120,7 @@ class Engine:
                     findings[line.before :] = [_at(f, shown, _whole(f, inside)) for f in findings[line.before :]]
         findings += [self._unplaced(narrative, sections, target) for target in open_targets]
         findings.sort(key=attrgetter("start", "end"))
+        labels, rules_labels = self.labelled(shown, sections, findings, aimed=bool(targets))
         return Analysis(
             language=self.pack.language,
             pipeline=self.pipeline,
@@ -119,9 +131,28 @@ class Engine:
             scores=tuple(stated.scores),
             communications=tuple(stated.communications),
             demographics=tuple(stated.demographics),
-            labels=self.labels(findings, {s.name for s in sections}),
+            labels=labels,
             warnings=() if self._reads(text) else ("language_uncertain",),
+            rules_labels=rules_labels,
+            model=self._model,
         )
+
+    @property
+    def model_labels(self) -> dict[str, tuple[str, ...]]:
+        """Label set -> labels that a model answers; the rules may know them too."""
+        return {} if self._learned is None else self._learned.label_sets
+
+    def labelled(
+        self, text: str, sections: Sequence[Section], findings: Sequence[Finding], *, aimed: bool = False
+    ) -> tuple[Labels, Labels | None]:
+        """The label sets of a report, and what the rules alone make of them where a model had its say.
+
+        A model has none where the findings are but the spans that were asked for (`aimed`).
+        """
+        ruled = self.labels(findings, {s.name for s in sections})
+        if self._learned is None or aimed or not self._learned.reads_labels:
+            return ruled, None
+        return self._learned.labels(text, sections, findings, ruled), ruled
 
     def _reads(self, text: str) -> bool:
         """Whether the text looks like the pack's language.
@@ -236,6 +267,8 @@ class Loaded:
 
     engine: Engine
     faults: tuple[Fault, ...] = ()
+    refused: ModelRefusedError | None = None
+    """Why the model that was promoted isn't used."""
 
 
 @dataclass(slots=True)
@@ -243,6 +276,9 @@ class _Process:
     """What holds for the life of a process."""
 
     overlays: Path | None = None
+    models: Path | None = None
+    learned: Mapping[str, Learned] = field(default_factory=dict)
+    """Language -> the model that is used there in place of a promoted one, unchecked."""
 
 
 _PROCESS = _Process()
@@ -253,6 +289,31 @@ def use_overlays(folder: Path | None) -> None:
     if folder != _PROCESS.overlays:
         _PROCESS.overlays = folder
         loaded.cache_clear()
+
+
+def use_models(folder: Path | None) -> None:
+    """Read with the models that the registry in `folder` says are promoted, from here on; None: by the rules alone."""
+    if folder != _PROCESS.models or _PROCESS.learned:
+        _PROCESS.models, _PROCESS.learned = folder, {}
+        loaded.cache_clear()
+
+
+def use_learned(models: Mapping[str, Learned]) -> None:
+    """Read with exactly these models (language -> model) from here on, promoted or not: to train and to compare."""
+    _PROCESS.models, _PROCESS.learned = None, dict(models)
+    loaded.cache_clear()
+
+
+def refused_models() -> dict[str, ModelRefusedError]:
+    """Language -> why the model that was promoted for it isn't used; "" -> what is wrong with the registry."""
+    if _PROCESS.models is None:
+        return {}
+    try:
+        promoted = read_registry(_PROCESS.models).promoted()
+    except ModelRefusedError as error:
+        return {"": error}
+    known = {code: loaded(code).refused for code in promoted if (LANGUAGES / code / "pack.toml").exists()}
+    return {language: refused for language, refused in known.items() if refused is not None}
 
 
 def refused_overlays() -> dict[str, tuple[Fault, ...]]:
@@ -286,15 +347,68 @@ def load_engine(language: str) -> Engine:
 
 @cache
 def loaded(language: str) -> Loaded:
-    """As `load_engine`, with what is wrong in the overlay."""
+    """As `load_engine`, with what is wrong in the overlay, and with the model."""
+    if language in _PROCESS.learned:
+        return _with(language, _PROCESS.learned[language])
+    try:
+        learned = _promoted(language)
+        if learned is not None:
+            found = _with(language, learned)
+            failed = broken_cases(language, found.engine)
+            if not failed:
+                return found
+            message = f"model {learned.name} fails {len(failed)} cases that are protected: {failed[0]}"
+            raise ModelRefusedError(message, reason_code="model_fails_cases")  # noqa: TRY301
+    except ModelRefusedError as error:
+        refused: ModelRefusedError | None = error
+    else:
+        refused = None
     pack = read_pack(LANGUAGES / language)
-    folder = _PROCESS.overlays / language if _PROCESS.overlays is not None else None
-    if folder is not None and folder.is_dir():
+    folder = _overlay(language)
+    if folder is not None:
         engine, faults = overlaid(pack, folder)
         if engine is not None and not faults:
-            return Loaded(checked(engine))
-        return Loaded(checked(Engine(pack)), faults)
-    return Loaded(checked(Engine(pack)))
+            return Loaded(checked(engine), refused=refused)
+        return Loaded(checked(Engine(pack)), faults, refused)
+    return Loaded(checked(Engine(pack)), refused=refused)
+
+
+def _overlay(language: str) -> Path | None:
+    folder = _PROCESS.overlays / language if _PROCESS.overlays is not None else None
+    return folder if folder is not None and folder.is_dir() else None
+
+
+def _promoted(language: str) -> Learned | None:
+    """The model that is promoted for `language`; ModelRefusedError where it can't be trusted."""
+    if _PROCESS.models is None:
+        return None
+    model = read_registry(_PROCESS.models).promoted().get(language)
+    return None if model is None else Learned(open_model(_PROCESS.models, model))
+
+
+def _with(language: str, learned: Learned) -> Loaded:
+    """The engine with a model, tried on no case; what is faulty in the overlay is left out with all of it."""
+    pack = read_pack(LANGUAGES / language)
+    folder = _overlay(language)
+    if folder is None:
+        return Loaded(Engine(pack, learned=learned))
+    _, faults = overlaid(pack, folder)
+    if faults:
+        return Loaded(Engine(pack, learned=learned), faults)
+    return Loaded(Engine(lay(pack, folder).pack, overlay=folder, learned=learned))
+
+
+def broken_cases(language: str, engine: Engine) -> list[str]:
+    """What `engine` gets wrong of the protected cases: those of the pack and of the site's overlay."""
+    return [wrong for case in protected_cases(language) if (wrong := failure(engine, case)) is not None]
+
+
+def protected_cases(language: str) -> list[Case]:
+    """The cases of the pack of `language` and of the site's overlay of it."""
+    pack = read_pack(LANGUAGES / language)
+    folder = _overlay(language)
+    laid = lay(pack, folder).cases if folder is not None else ()
+    return [*pack.cases, *(case for case, _, _ in laid)]
 
 
 def overlaid(pack: Pack, folder: Path) -> tuple[Engine | None, tuple[Fault, ...]]:

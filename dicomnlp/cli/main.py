@@ -17,6 +17,7 @@ from dicomnlp.cli import (
     helping,
     keys,
     labelling,
+    models,
     objects,
     packs,
     queries,
@@ -64,6 +65,7 @@ searching.register(app)
 exporting.register(app)
 labelling.register(app)
 evaluation.register(app)
+models.register(app)
 reprocessing.register(app)
 administration.register(app)
 packs.register(app)

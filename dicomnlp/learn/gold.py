@@ -62,6 +62,11 @@ class GoldReport:
     """Modality, source and whatever else was noted of the report: the results are sliced by these."""
 
 
+def patient_of(report: GoldReport) -> str:
+    """Whose report it is: the field `patient`, any pseudonym; without one the report stands for itself."""
+    return (report.fields or {}).get("patient") or f"report {report.id}"
+
+
 def read_record(record: Mapping[str, Any], name: str) -> GoldReport:
     """The annotated report of one record in the project's own format; `name` is its id if it has none.
 

@@ -118,6 +118,7 @@ class Engine:
             level=settings.logs.level,
             language=settings.analyse.language,
             overlays=str(settings.overlays or ""),
+            models=str(settings.models),
         )
         self._cluster: Any = None
         self._stack = contextlib.ExitStack()
@@ -188,6 +189,7 @@ class Engine:
                 f"{config.ENVIRONMENT_PREFIX}LOGS__LEVEL": self._settings.logs.level,
                 f"{config.ENVIRONMENT_PREFIX}ANALYSE__LANGUAGE": self._settings.analyse.language,
                 f"{config.ENVIRONMENT_PREFIX}ANALYSE__OVERLAYS": str(self._settings.overlays or ""),
+                f"{config.ENVIRONMENT_PREFIX}LEARN__MODELS": str(self._settings.models),
             },
         )
         self._stack.callback(self._close_cluster)
@@ -200,6 +202,7 @@ class Engine:
                 self._settings.logs.level,
                 self._settings.analyse.language,
                 str(self._settings.overlays or ""),
+                str(self._settings.models),
                 pure=False,
             ).result(timeout=START_SECONDS)
         except Exception as error:  # noqa: BLE001  whatever it is, nothing can be done with these workers

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from dicomnlp import logs
-from dicomnlp.analyse import load_pack, refused_overlays, use_overlays
+from dicomnlp.analyse import load_pack, refused_models, refused_overlays, use_models, use_overlays
 from dicomnlp.errors import LanguageNotSupportedError, LanguagePackError
 from dicomnlp.model import Processed, StoredObject
 from dicomnlp.store.prepared import Prepared, prepare_rows
@@ -47,7 +47,7 @@ def silence_distributed() -> None:
 
 
 @functools.cache
-def prepare(level: str, language: str, overlays: str = "") -> str | None:
+def prepare(level: str, language: str, overlays: str = "", models: str = "") -> str | None:
     """Set this process up for reports: logging first, then the language pack, so that no report waits for it.
 
     Parameters
@@ -58,6 +58,8 @@ def prepare(level: str, language: str, overlays: str = "") -> str | None:
         The site's.
     overlays
         Folder of what the site adds to the packs, "" for none. One with faults isn't used, and the log says so.
+    models
+        Folder of the site's models, "" for none; likewise.
 
     Returns
     -------
@@ -67,10 +69,13 @@ def prepare(level: str, language: str, overlays: str = "") -> str | None:
     logs.configure(level, part="worker")
     silence_distributed()
     use_overlays(Path(overlays) if overlays else None)
+    use_models(Path(models) if models else None)
     try:
         load_pack(language)
         for faults in refused_overlays().values():
             logs.log(logs.Event.OVERLAY_REFUSED, count=len(faults), message=str(faults[0]))
+        for refused in refused_models().values():
+            logs.log(logs.Event.MODEL_REFUSED, reason_code=refused.reason_code, message=str(refused))
     except (LanguagePackError, LanguageNotSupportedError) as error:
         logs.log(logs.Event.PACK_REFUSED, message=str(error))
         return str(error)
@@ -89,6 +94,7 @@ def dask_setup(worker: Any) -> None:
         os.environ.get("DICOMNLP_LOGS__LEVEL", "info"),
         os.environ.get("DICOMNLP_ANALYSE__LANGUAGE", "en"),
         os.environ.get("DICOMNLP_ANALYSE__OVERLAYS", ""),
+        os.environ.get("DICOMNLP_LEARN__MODELS", ""),
     )
     _bound_memory(worker.memory_manager.memory_limit)
 
@@ -117,6 +123,7 @@ def run(
     level: str,
     language: str,
     overlays: str = "",
+    models: str = "",
 ) -> Done:
     """Apply `function` to each object of `batch`; the process is ended if one takes longer than `timeout_seconds`.
 
@@ -126,7 +133,7 @@ def run(
     SIGALRM is left at its default action, so the kernel ends the process even while a regular expression or other
     compiled code holds the interpreter. The dispatcher sees a lost worker and finds out whose fault it was.
     """
-    prepare(level, language, overlays)
+    prepare(level, language, overlays, models)
     results: list[Processed | Prepared] = []
     started = time.monotonic()
     with _ONE_AT_A_TIME:
