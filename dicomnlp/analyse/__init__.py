@@ -118,9 +118,9 @@ def refused_overlays() -> "dict[str, tuple[Fault, ...]]":
 
 def use_models(folder: "Path | None") -> None:
     """Read with the models that the registry in `folder` says are promoted, from here on; None: by the rules alone."""
-    from dicomnlp.analyse import engine  # noqa: PLC0415  see above
+    from dicomnlp.analyse import learned_use  # noqa: PLC0415  see above
 
-    engine.use_models(folder)
+    learned_use.use_models(folder)
 
 
 def refused_models() -> "dict[str, ModelRefusedError]":

@@ -2,18 +2,18 @@
 
 import hashlib
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cache
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cache, lru_cache
 from operator import attrgetter
 from pathlib import Path
 
+from dicomnlp.analyse import learned_use
 from dicomnlp.analyse.details import Lead
 from dicomnlp.analyse.findings import FindingJudge
 from dicomnlp.analyse.labels import Labeller, Labels
 from dicomnlp.analyse.language import COMMON_SHARE, common_share
 from dicomnlp.analyse.learned import Learned
-from dicomnlp.analyse.learned_registry import open_model, read_registry
 from dicomnlp.analyse.library import VERSIONS
 from dicomnlp.analyse.overlay import Fault, languages_of, lay
 from dicomnlp.analyse.pack import LABELS, LANGUAGES, Pack, concept_of, read_pack
@@ -59,12 +59,11 @@ class Engine:
     ) -> None:
         self.pack = pack
         base = pack.folder.parent / pack.about.base if pack.about.base else None
-        rules = digest(pack.folder, base, overlay)
-        if learned is not None:
-            rules = hashlib.sha256(f"{rules} {learned.identity}".encode()).hexdigest()[:12]
-        self.pipeline = f"{pack.language}-{pack.about.version}+{rules}"
+        self.pipeline = f"{pack.language}-{pack.about.version}+{digest(pack.folder, base, overlay)}"
+        self.overlay = overlay
         self._learned = learned
-        self._model = f"{learned.name}@{learned.digest[:12]}" if learned is not None else ""
+        if learned is not None:
+            self.pipeline = learned_use.named(self.pipeline, learned)
         self._sections = SectionFinder(pack.sections)
         self._sentences = SentenceSplitter(pack.sentences, pack.about.limits.sentence_characters)
         self._reader = SentenceReader(pack, cache=cache, learned=learned)
@@ -134,7 +133,7 @@ class Engine:
             labels=labels,
             warnings=() if self._reads(text) else ("language_uncertain",),
             rules_labels=rules_labels,
-            model=self._model,
+            model="" if self._learned is None else self._learned.mark,
         )
 
     @property
@@ -267,8 +266,6 @@ class Loaded:
 
     engine: Engine
     faults: tuple[Fault, ...] = ()
-    refused: ModelRefusedError | None = None
-    """Why the model that was promoted isn't used."""
 
 
 @dataclass(slots=True)
@@ -276,9 +273,6 @@ class _Process:
     """What holds for the life of a process."""
 
     overlays: Path | None = None
-    models: Path | None = None
-    learned: Mapping[str, Learned] = field(default_factory=dict)
-    """Language -> the model that is used there in place of a promoted one, unchecked."""
 
 
 _PROCESS = _Process()
@@ -289,31 +283,6 @@ def use_overlays(folder: Path | None) -> None:
     if folder != _PROCESS.overlays:
         _PROCESS.overlays = folder
         loaded.cache_clear()
-
-
-def use_models(folder: Path | None) -> None:
-    """Read with the models that the registry in `folder` says are promoted, from here on; None: by the rules alone."""
-    if folder != _PROCESS.models or _PROCESS.learned:
-        _PROCESS.models, _PROCESS.learned = folder, {}
-        loaded.cache_clear()
-
-
-def use_learned(models: Mapping[str, Learned]) -> None:
-    """Read with exactly these models (language -> model) from here on, promoted or not: to train and to compare."""
-    _PROCESS.models, _PROCESS.learned = None, dict(models)
-    loaded.cache_clear()
-
-
-def refused_models() -> dict[str, ModelRefusedError]:
-    """Language -> why the model that was promoted for it isn't used; "" -> what is wrong with the registry."""
-    if _PROCESS.models is None:
-        return {}
-    try:
-        promoted = read_registry(_PROCESS.models).promoted()
-    except ModelRefusedError as error:
-        return {"": error}
-    known = {code: loaded(code).refused for code in promoted if (LANGUAGES / code / "pack.toml").exists()}
-    return {language: refused for language, refused in known.items() if refused is not None}
 
 
 def refused_overlays() -> dict[str, tuple[Fault, ...]]:
@@ -335,80 +304,60 @@ def refused_overlays() -> dict[str, tuple[Fault, ...]]:
 def load_engine(language: str) -> Engine:
     """The engine of `language`, read, checked and tried on the pack's own cases; one per process.
 
-    The site's overlay is in it where that has no fault; see `loaded`.
+    The site's overlay is in it where that has no fault, see `loaded`, and the model that was promoted for it where
+    that is what was registered and breaks no protected case, see `learned_use`.
 
     Raises
     ------
     LanguagePackError
         The pack is malformed, or fails its own cases.
     """
-    return loaded(language).engine
+    engine = loaded(language).engine
+    learned = learned_use.model_of(language)
+    return engine if learned is None else _with_model(engine, learned)
+
+
+@lru_cache(8)
+def _with_model(engine: Engine, learned: Learned) -> Engine:
+    found = Engine(engine.pack, overlay=engine.overlay, learned=learned)
+    broken = broken_cases(found) if learned_use.is_checked(learned) else []
+    if not broken:
+        return found
+    message = f"model {learned.name} fails {len(broken)} protected cases: {broken[0]}"
+    learned_use.refuse(learned, ModelRefusedError(message, reason_code="model_fails_cases"))
+    return engine
+
+
+def refused_models() -> dict[str, ModelRefusedError]:
+    """Language -> why the model that was promoted for it isn't used; "" -> what is wrong with the registry."""
+    for language in learned_use.promoted_languages():
+        if (LANGUAGES / language / "pack.toml").exists():
+            load_engine(language)
+    return learned_use.refusals()
+
+
+def broken_cases(engine: Engine) -> list[str]:
+    """What `engine` gets wrong of the protected cases."""
+    return [wrong for case in protected_cases(engine) if (wrong := failure(engine, case)) is not None]
+
+
+def protected_cases(engine: Engine) -> list[Case]:
+    """The cases of the pack of `engine`, and those of the site's overlay of it."""
+    laid = lay(read_pack(engine.pack.folder), engine.overlay).cases if engine.overlay is not None else ()
+    return [*engine.pack.cases, *(case for case, _, _ in laid)]
 
 
 @cache
 def loaded(language: str) -> Loaded:
-    """As `load_engine`, with what is wrong in the overlay, and with the model."""
-    if language in _PROCESS.learned:
-        return _with(language, _PROCESS.learned[language])
-    try:
-        learned = _promoted(language)
-        if learned is not None:
-            found = _with(language, learned)
-            failed = broken_cases(language, found.engine)
-            if not failed:
-                return found
-            message = f"model {learned.name} fails {len(failed)} cases that are protected: {failed[0]}"
-            raise ModelRefusedError(message, reason_code="model_fails_cases")  # noqa: TRY301
-    except ModelRefusedError as error:
-        refused: ModelRefusedError | None = error
-    else:
-        refused = None
+    """As `load_engine`, with what is wrong in the overlay."""
     pack = read_pack(LANGUAGES / language)
-    folder = _overlay(language)
-    if folder is not None:
+    folder = _PROCESS.overlays / language if _PROCESS.overlays is not None else None
+    if folder is not None and folder.is_dir():
         engine, faults = overlaid(pack, folder)
         if engine is not None and not faults:
-            return Loaded(checked(engine), refused=refused)
-        return Loaded(checked(Engine(pack)), faults, refused)
-    return Loaded(checked(Engine(pack)), refused=refused)
-
-
-def _overlay(language: str) -> Path | None:
-    folder = _PROCESS.overlays / language if _PROCESS.overlays is not None else None
-    return folder if folder is not None and folder.is_dir() else None
-
-
-def _promoted(language: str) -> Learned | None:
-    """The model that is promoted for `language`; ModelRefusedError where it can't be trusted."""
-    if _PROCESS.models is None:
-        return None
-    model = read_registry(_PROCESS.models).promoted().get(language)
-    return None if model is None else Learned(open_model(_PROCESS.models, model))
-
-
-def _with(language: str, learned: Learned) -> Loaded:
-    """The engine with a model, tried on no case; what is faulty in the overlay is left out with all of it."""
-    pack = read_pack(LANGUAGES / language)
-    folder = _overlay(language)
-    if folder is None:
-        return Loaded(Engine(pack, learned=learned))
-    _, faults = overlaid(pack, folder)
-    if faults:
-        return Loaded(Engine(pack, learned=learned), faults)
-    return Loaded(Engine(lay(pack, folder).pack, overlay=folder, learned=learned))
-
-
-def broken_cases(language: str, engine: Engine) -> list[str]:
-    """What `engine` gets wrong of the protected cases: those of the pack and of the site's overlay."""
-    return [wrong for case in protected_cases(language) if (wrong := failure(engine, case)) is not None]
-
-
-def protected_cases(language: str) -> list[Case]:
-    """The cases of the pack of `language` and of the site's overlay of it."""
-    pack = read_pack(LANGUAGES / language)
-    folder = _overlay(language)
-    laid = lay(pack, folder).cases if folder is not None else ()
-    return [*pack.cases, *(case for case, _, _ in laid)]
+            return Loaded(checked(engine))
+        return Loaded(checked(Engine(pack)), faults)
+    return Loaded(checked(Engine(pack)))
 
 
 def overlaid(pack: Pack, folder: Path) -> tuple[Engine | None, tuple[Fault, ...]]:

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from thinc.api import Logistic, Model, SparseLinear_v2, chain, softmax_activation
 
 from dicomnlp.analyse import learned_features as features
 from dicomnlp.analyse.labels import Labels
 from dicomnlp.analyse.learned_files import ModelFolder, Weights
+from dicomnlp.analyse.library import thinc
 from dicomnlp.model import Assertion, Cue, Finding, Section, SectionName
 
 ASSERTIONS = tuple(Assertion)
@@ -39,8 +39,9 @@ class Network:
     """
 
     def __init__(self, outputs: int, length: int, *, exclusive: bool, weights: Weights | None = None) -> None:
-        self._linear: Model[Any, Any] = SparseLinear_v2(outputs, length)
-        self.model: Model[Any, Any] = chain(self._linear, softmax_activation() if exclusive else Logistic())
+        self._linear: thinc.Model[Any, Any] = thinc.SparseLinear_v2(outputs, length)
+        output = thinc.softmax_activation() if exclusive else thinc.Logistic()
+        self.model: thinc.Model[Any, Any] = thinc.chain(self._linear, output)
         self.model.initialize(X=packed([[0]]), Y=np.zeros((1, outputs), dtype=np.float32))
         if weights is not None:
             self._linear.set_param("W", weights[: outputs * length].copy())
@@ -104,6 +105,11 @@ class Learned:
         self._inside = card.spans.certain if card.spans else 1.0
         self._labels = networks.get("labels")
         self._outputs = card.labels.labels if card.labels else ()
+
+    @property
+    def mark(self) -> str:
+        """Name and digest, as analyses bear it."""
+        return f"{self.name}@{self.digest[:12]}"
 
     @property
     def identity(self) -> str:

@@ -7,9 +7,8 @@ files hold no word of a report.
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from spacy.strings import hash_string  # type: ignore[attr-defined]  # of a compiled module
-
 from dicomnlp.analyse.labels import COUNTED, Labels
+from dicomnlp.analyse.library import hash_string
 from dicomnlp.analyse.tokens import tokenize
 from dicomnlp.model import Assertion, Cue, Finding, Section, SectionName
 

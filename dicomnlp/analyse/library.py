@@ -10,11 +10,13 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import medspacy
     import spacy
+    import thinc.api as thinc
     from loguru import logger
     from medspacy.context import ConText, ConTextRule
     from medspacy.context.context_graph import ConTextGraph
     from medspacy.context.context_modifier import ConTextModifier
     from spacy.about import __version__ as spacy_version
+    from spacy.strings import hash_string  # type: ignore[attr-defined]  # of a compiled module
 
 logger.disable("PyRuSH")
 logger.disable("medspacy")
@@ -27,5 +29,7 @@ __all__ = [
     "ConTextGraph",
     "ConTextModifier",
     "ConTextRule",
+    "hash_string",
     "spacy",
+    "thinc",
 ]

@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from dicomnlp.analyse.engine import use_learned
 from dicomnlp.analyse.learned import Learned
 from dicomnlp.analyse.learned_files import ModelFolder
+from dicomnlp.analyse.learned_use import use_learned
 from dicomnlp.learn import metrics
 from dicomnlp.learn.evaluation import Decided, Evaluation, Mistake, decide, mistake, summarise
 from dicomnlp.learn.gold import GoldReport

@@ -3,7 +3,7 @@
 It is asked on the site's own annotated reports, of patients that the model hasn't seen.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,18 +69,47 @@ def judge(models: Path, candidate: Registered, gold: Sequence[GoldReport], margi
     unseen = [r for r in gold if all(split.holds_out(patient_of(r)) for split in splits)]
     if not unseen:
         raise UsageError("none of the annotated reports is of a patient that was held out when the model was trained")
+    name = promoted.name if promoted is not None else "rules"
     try:
-        use(None if current is None else Learned(current))
-        before = decide(unseen, default_language=candidate.language)
-        use(Learned(folder))
-        after = decide(unseen, default_language=candidate.language)
-        broken = tuple(broken_cases(candidate.language, load_engine(candidate.language)))
+        return weigh(
+            unseen,
+            (name, lambda: use(None if current is None else Learned(current))),
+            (candidate.name, lambda: use(Learned(folder))),
+            margin,
+            candidate.language,
+        )
     finally:
         use(None)
-    contests = contests_of(unseen, {"now": before, "then": after}, "now", "then")
+
+
+def weigh(
+    gold: Sequence[GoldReport],
+    now: tuple[str, Callable[[], None]],
+    then: tuple[str, Callable[[], None]],
+    margin: float,
+    language: str,
+) -> Verdict:
+    """Whether one way of reading may take the place of another: a model, or a pack or overlay.
+
+    Parameters
+    ----------
+    gold
+        Annotated reports that neither has learned from.
+    now, then
+        Name of what is used and of what may take its place, each with what makes this process read by it.
+    margin
+        As of `judge`.
+    language
+        Whose protected cases count; also of texts that don't tell theirs.
+    """
+    now[1]()
+    before = decide(gold, default_language=language)
+    then[1]()
+    after = decide(gold, default_language=language)
+    broken = tuple(broken_cases(load_engine(language)))
+    contests = contests_of(gold, {"now": before, "then": after}, "now", "then")
     passed, reasons = _weighed(contests, broken, margin)
-    name = promoted.name if promoted is not None else "rules"
-    return Verdict(passed, candidate.name, name, len(unseen), margin, contests, broken, reasons)
+    return Verdict(passed, then[0], now[0], len(gold), margin, contests, broken, reasons)
 
 
 def _weighed(contests: Sequence[Contest], broken: Sequence[str], margin: float) -> tuple[bool, tuple[str, ...]]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dicomnlp.analyse import choose_language, load_pack, pipeline_name
-from dicomnlp.analyse.engine import protected_cases
+from dicomnlp.analyse.engine import load_engine, protected_cases
 from dicomnlp.analyse.learned_files import FORMAT, NAME, Card, ModelFolder, Split, Weights, read_folder, write_folder
 from dicomnlp.analyse.learned_registry import (
     REGISTRY,
@@ -143,7 +143,7 @@ def fit_card(
     drawn = list(weak)
     random.Random(SEED).shuffle(drawn)  # noqa: S311  an order of examples is no secret
     theirs = ex.ruled(drawn, language, sorted(set(plans.values())), MOST_WEAK)
-    guard = ex.protected(protected_cases(language), language)
+    guard = ex.protected(protected_cases(load_engine(language)), language)
     notes: list[str] = []
     parts: dict[str, Any] = {}
     weights: dict[str, Weights] = {}

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from thinc.api import Adam
 
 from dicomnlp.analyse.learned import ASSERTIONS, Network, packed, runs
 from dicomnlp.analyse.learned_features import LOOKS, Keys
 from dicomnlp.analyse.learned_files import AssertionPart, LabelOutput, LabelsPart, SpansPart, Weights
+from dicomnlp.analyse.library import thinc
 from dicomnlp.learn.examples import FindingExample, ReportExample, SentenceExample
 
 SEED = 20261122
@@ -51,7 +51,7 @@ class Rows:
 def fit(rows: Rows, *, exclusive: bool, passes: int, rate: float) -> Network:
     """A network fitted to `rows`, each seen `passes` times in an order drawn anew."""
     network = Network(rows.right.shape[1], LENGTH, exclusive=exclusive)
-    optimizer = Adam(rate, grad_clip=0.0, use_averages=False)
+    optimizer = thinc.Adam(rate, grad_clip=0.0, use_averages=False)
     order = list(range(len(rows.keys)))
     generator = random.Random(SEED)  # noqa: S311  an order of examples is no secret
     for _ in range(passes):

@@ -18,7 +18,7 @@ from dicomnlp.store import schema_access  # noqa: F401  its tables belong to `me
 from dicomnlp.store.columns import Bytes, CleanText, Json, RowId, UTCDateTime
 from dicomnlp.store.schema_metadata import metadata
 
-REVISION = "0008"
+REVISION = "0020"
 """The schema that this program speaks: the newest migration."""
 
 LANE_ARRIVAL = 0
@@ -245,6 +245,9 @@ analysis = Table(
     Column("scores", Json, nullable=False, server_default="[]"),
     Column("communications", Json, nullable=False, server_default="[]"),
     Column("demographics", Json, nullable=False, server_default="[]"),
+    # since revision 0020
+    Column("rules_labels", Json),
+    Column("model", CleanText, nullable=False, server_default=""),
     UniqueConstraint("object_id", "pipeline"),
     Index(
         "uq_analysis_current",
@@ -303,6 +306,9 @@ finding = Table(
     Column("anatomy_id", CleanText),
     Column("size_mm", Double),
     Column("study_date", CleanText, nullable=False, server_default=""),
+    # since revision 0020
+    Column("rules_assertion", CleanText),
+    Column("model_probability", Double),
     Index(None, "object_id"),
     Index(None, "analysis_id"),
     *(
