@@ -1,5 +1,6 @@
 """A report's text to its analysis: sections, sentences, and what each sentence says in its section."""
 
+import copy
 import hashlib
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from dicomnlp.analyse.language import COMMON_SHARE, common_share
 from dicomnlp.analyse.learned import Learned
 from dicomnlp.analyse.library import VERSIONS
 from dicomnlp.analyse.overlay import Fault, languages_of, lay
-from dicomnlp.analyse.pack import LABELS, LANGUAGES, Pack, concept_of, read_pack
+from dicomnlp.analyse.pack import LABELS, LANGUAGES, UNLISTED, Pack, concept_of, read_pack
 from dicomnlp.analyse.reading import SentenceReader, SentenceReading
 from dicomnlp.analyse.records import moved, moved_finding
 from dicomnlp.analyse.schema import Case
@@ -50,30 +51,33 @@ class Engine:
         Whether to keep results of sentences.
     overlay
         Folder that `pack` holds the words of, beside its own.
-    learned
-        A trained model that has its say beside the rules.
     """
 
-    def __init__(
-        self, pack: Pack, *, cache: bool = True, overlay: Path | None = None, learned: Learned | None = None
-    ) -> None:
+    def __init__(self, pack: Pack, *, cache: bool = True, overlay: Path | None = None) -> None:
         self.pack = pack
         base = pack.folder.parent / pack.about.base if pack.about.base else None
         self.pipeline = f"{pack.language}-{pack.about.version}+{digest(pack.folder, base, overlay)}"
         self.overlay = overlay
-        self._learned = learned
-        if learned is not None:
-            self.pipeline = learned_use.named(self.pipeline, learned)
+        self._learned: Learned | None = None
         self._sections = SectionFinder(pack.sections)
         self._sentences = SentenceSplitter(pack.sentences, pack.about.limits.sentence_characters)
-        self._reader = SentenceReader(pack, cache=cache, learned=learned)
+        self._reader = SentenceReader(pack, cache=cache)
         self.labels = Labeller(pack)
         """What findings count for in the label sets; concepts are the same in all languages."""
         self._fold = pack.about.folding
         self._common = frozenset(pack.about.common_words)
         sites = {i: concept_of(i, entry) for i, entry in pack.anatomy.items()}
-        self._judge = FindingJudge(pack, sites, learned)
+        self._judge = FindingJudge(pack, sites)
         self._statements = StatementReader(pack, sites, cache=cache)
+
+    def with_model(self, learned: Learned) -> "Engine":
+        """An engine that reads as this one, with a trained model that has its say beside the rules."""
+        other = copy.copy(self)
+        other._learned = learned  # noqa: SLF001  its own kind
+        other._reader = self._reader.with_model(learned)  # noqa: SLF001  its own kind
+        other._judge = self._judge.with_model(learned)  # noqa: SLF001  its own kind
+        other.pipeline = learned_use.named(self.pipeline, learned)
+        return other
 
     def analyse(self, narrative: Narrative, targets: Sequence[tuple[int, int]] = ()) -> Analysis:
         """What the narrative says; with `targets` these spans are the findings, whatever the lexicon knows."""
@@ -148,10 +152,13 @@ class Engine:
 
         A model has none where the findings are but the spans that were asked for (`aimed`).
         """
-        ruled = self.labels(findings, {s.name for s in sections})
-        if self._learned is None or aimed or not self._learned.reads_labels:
-            return ruled, None
-        return self._learned.labels(text, sections, findings, ruled), ruled
+        names = {s.name for s in sections}
+        said = self.labels(findings, names)
+        if self._learned is None or aimed:
+            return said, None
+        plain = [_ruled(f) for f in findings if f.concept.id != UNLISTED]
+        ruled = self.labels(plain, names)
+        return self._learned.labels(text, sections, plain, ruled, said), ruled
 
     def _reads(self, text: str) -> bool:
         """Whether the text looks like the pack's language.
@@ -209,6 +216,12 @@ class _Line:
         self._opened = True
         self._end = end
         return reading.lead or self._lead
+
+
+def _ruled(finding: Finding) -> Finding:
+    """`finding` as the rules alone say it."""
+    ruled = finding.rules_assertion
+    return finding if ruled is None or ruled is finding.assertion else replace(finding, assertion=ruled)
 
 
 def _titled(section: Section, text: str, shown: str) -> Section:
@@ -319,7 +332,7 @@ def load_engine(language: str) -> Engine:
 
 @lru_cache(8)
 def _with_model(engine: Engine, learned: Learned) -> Engine:
-    found = Engine(engine.pack, overlay=engine.overlay, learned=learned)
+    found = engine.with_model(learned)
     broken = broken_cases(found) if learned_use.is_checked(learned) else []
     if not broken:
         return found

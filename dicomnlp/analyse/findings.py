@@ -4,6 +4,7 @@ What comes of a sentence in a kind of section is the same wherever it stands, so
 sentence, for as long as that is; `dicomnlp.analyse.records.moved_finding` puts it in its place.
 """
 
+import copy
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
@@ -34,13 +35,11 @@ class FindingJudge:
         The language.
     sites
         Public forms of its anatomy.
-    learned
-        A trained model that corrects or backs the assertion; None for the rules alone.
     """
 
-    def __init__(self, pack: Pack, sites: Mapping[str, Concept], learned: Learned | None = None) -> None:
+    def __init__(self, pack: Pack, sites: Mapping[str, Concept]) -> None:
         self._pack = pack
-        self._learned = learned
+        self._learned: Learned | None = None
         self._sites = sites
         self._concepts = {i: concept_of(i, entry) for i, entry in pack.concepts.items()}
         self._concepts[TARGET] = Concept(TARGET, None, None, "Span given by the caller")
@@ -52,6 +51,12 @@ class FindingJudge:
         self._titled = lru_cache(_TITLES)(self._title_assumes)
         self._implying = {i for i, entry in pack.concepts.items() if entry.implies}
         self._critical = {i for i in pack.concepts if pack.critical(i)}
+
+    def with_model(self, learned: Learned) -> "FindingJudge":
+        """One that judges as this, and lets a trained model correct or back the assertion."""
+        other = copy.copy(self)
+        other._learned = learned  # noqa: SLF001  its own kind
+        return other
 
     def found(self, reading: SentenceReading, sentence: str, section: Section, lead: Lead | None) -> Sequence[Finding]:
         """What `sentence` says in `section`, with what it implies; offsets are into the sentence.

@@ -144,35 +144,42 @@ class Learned:
         return runs(self._spans.probabilities(features.tokens_of(plain)), self._inside)
 
     @property
-    def reads_labels(self) -> bool:
-        """Whether it labels reports."""
-        return self._labels is not None
-
-    @property
     def label_sets(self) -> dict[str, tuple[str, ...]]:
         """Label set -> the labels that it gives."""
         names = dict.fromkeys(output.set for output in self._outputs) if self._labels is not None else {}
         return {name: tuple(o.label for o in self._outputs if o.set == name) for name in names}
 
-    def labels(self, text: str, sections: Sequence[Section], findings: Sequence[Finding], ruled: Labels) -> Labels:
-        """The label sets of a report: those of the rules with what the model adds or takes away, and its own."""
+    def labels(
+        self, text: str, sections: Sequence[Section], findings: Sequence[Finding], ruled: Labels, said: Labels
+    ) -> Labels:
+        """The label sets of a report.
+
+        Parameters
+        ----------
+        text, sections
+            What is read.
+        findings, ruled
+            What the rules alone find, and the labels that they make of it.
+        said
+            The labels by the assertions as they now are; the answer is these, with what the model adds or takes away.
+        """
         if self._labels is None:
-            return ruled
+            return said
         keys = features.read(text, sections)
         if not self.alone:
             keys += features.found(findings, ruled)
         given = self._labels.probabilities([keys])[0]
-        answer = {name: dict(said) for name, said in ruled.items()}
+        answer = {name: dict(values) for name, values in said.items()}
         for output, probability in zip(self._outputs, given, strict=True):
-            said = answer.setdefault(output.set, {})
+            values = answer.setdefault(output.set, {})
             if not output.ruled:
-                said[output.label] = "present" if probability >= output.cut else "absent"
+                values[output.label] = "present" if probability >= output.cut else "absent"
             elif self.alone:
-                said[output.label] = "present" if probability >= output.cut else None
+                values[output.label] = "present" if probability >= output.cut else None
             elif probability >= output.high:
-                said[output.label] = "present"
-            elif probability <= output.low and said.get(output.label) == "present":
-                said[output.label] = None
+                values[output.label] = "present"
+            elif probability <= output.low and values.get(output.label) == "present":
+                values[output.label] = None
         return answer
 
 

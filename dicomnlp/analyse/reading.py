@@ -4,6 +4,7 @@ What a sentence says depends on its text and the pack alone, so results are kept
 itself. What the section adds is put on top by the caller.
 """
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -77,12 +78,11 @@ class SentenceReader:
         The language.
     cache
         Whether to keep results.
-    learned
-        A trained model that finds what the lexicon doesn't list; None for the lexicon alone.
     """
 
-    def __init__(self, pack: Pack, *, cache: bool = True, learned: Learned | None = None) -> None:
-        self._learned = learned
+    def __init__(self, pack: Pack, *, cache: bool = True) -> None:
+        self._learned: Learned | None = None
+        self._keeps = cache
         self._common = frozenset(pack.about.common_words)
         self._fold = pack.about.folding
         self._lexicon = Lexicon(pack)
@@ -94,6 +94,13 @@ class SentenceReader:
         self._anatomy = pack.anatomy
         self._normal = frozenset(i for i, entry in pack.concepts.items() if entry.normal)
         self.read = lru_cache(CACHE_SIZE)(self._read) if cache else self._read
+
+    def with_model(self, learned: Learned) -> "SentenceReader":
+        """One that reads as this, and lets a trained model find what the lexicon doesn't list."""
+        other = copy.copy(self)
+        other._learned = learned  # noqa: SLF001  its own kind
+        other.read = lru_cache(CACHE_SIZE)(other._read) if self._keeps else other._read  # noqa: SLF001
+        return other
 
     def _read(self, sentence: str, targets: tuple[tuple[int, int], ...] = ()) -> SentenceReading:
         """What `sentence` says; with `targets` (character offsets) these spans are judged, not the lexicon's."""

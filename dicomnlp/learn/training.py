@@ -24,6 +24,8 @@ LENGTH = 1 << 16
 _FOLDS = 5
 _STEP = 32
 """Examples between two changes of the weights."""
+_LEAST_STEPS = 300
+"""Fewer changes leave the weights near nothing, however few examples there are."""
 _CERTAIN = (0.0, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 _INSIDE = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 _CUTS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
@@ -49,7 +51,8 @@ class Rows:
 
 
 def fit(rows: Rows, *, exclusive: bool, passes: int, rate: float) -> Network:
-    """A network fitted to `rows`, each seen `passes` times in an order drawn anew."""
+    """A network fitted to `rows`, each seen at least `passes` times in an order drawn anew."""
+    passes = max(passes, -(-_LEAST_STEPS * _STEP // len(rows.keys)))
     network = Network(rows.right.shape[1], LENGTH, exclusive=exclusive)
     optimizer = thinc.Adam(rate, grad_clip=0.0, use_averages=False)
     order = list(range(len(rows.keys)))
