@@ -20,6 +20,8 @@ from dicomnlp.model import Assertion, Cue, Finding, Section, SectionName
 ASSERTIONS = tuple(Assertion)
 OUTSIDE, FIRST, FURTHER = range(3)
 """Classes of a word for the finder of spans."""
+NEVER = 2.0
+"""Above every probability."""
 Probabilities = npt.NDArray[np.float32]
 
 
@@ -100,7 +102,7 @@ class Learned:
             for name, part in used.items()
         }
         self._assertion = networks.get("assertion")
-        self._certain = card.assertion.certain if card.assertion else 1.0
+        self._certain = card.assertion.certain if card.assertion else {}
         self._spans = networks.get("spans")
         self._inside = card.spans.certain if card.spans else 1.0
         self._labels = networks.get("labels")
@@ -132,7 +134,7 @@ class Learned:
             keys += features.ruled(sentence[slice(*place)], section, ruled, cues)
         given = self._assertion.probabilities([keys])[0]
         best = int(given.argmax())
-        if not self.alone and given[best] < self._certain:
+        if not self.alone and given[best] < self._certain.get(ruled, NEVER):
             best = ASSERTIONS.index(ruled)
         return Opinion(ASSERTIONS[best], round(float(given[best]), 4))
 

@@ -43,8 +43,8 @@ class AssertionPart(_Table):
     """Judges a finding in its sentence."""
 
     length: int = Field(gt=0, le=1 << 20)
-    certain: _Share
-    """From this probability on it overrules ConText."""
+    certain: dict[Assertion, _Share]
+    """What the rules say -> the probability from which on another answer overrules them; what isn't there stands."""
 
     @property
     def outputs(self) -> int:

@@ -8,7 +8,7 @@ from dicomnlp.analyse import analyse, choose_language, load_pack, pipeline_name
 from dicomnlp.analyse.engine import load_engine
 from dicomnlp.errors import UsageError
 from dicomnlp.learn import metrics, scoring
-from dicomnlp.learn.gold import GoldReport, patient_of
+from dicomnlp.learn.gold import PATIENT, GoldReport, patient_of
 from dicomnlp.learn.metrics import Estimate, Rates
 from dicomnlp.learn.scoring import Decision
 from dicomnlp.model import Analysis, Narrative
@@ -267,7 +267,8 @@ def _slices(
     values: dict[str, dict[int, str]] = defaultdict(dict)
     for i in place:
         for field, value in (reports[i].fields or {}).items():
-            values[field][i] = value
+            if field != PATIENT:
+                values[field][i] = value
     names = {f: sorted(set(v.values())) for f, v in values.items() if 1 < len(set(v.values())) <= MOST_SLICES}
     slices = {field: _sliced(((d, values[field].get(d.report)) for d in decisions), place) for field in names}
     if any(d.section for d in decisions):

@@ -1,7 +1,8 @@
 """Precision, recall and F1 with confidence intervals.
 
-Intervals are percentile bootstrap intervals over reports (Efron and Tibshirani, An Introduction to the Bootstrap,
-1993, chapter 13): reports are drawn, not findings, because findings of one report are not independent.
+Intervals are percentile bootstrap intervals over patients (Efron and Tibshirani, An Introduction to the Bootstrap,
+1993, chapter 13): patients are drawn, not findings, because findings of one report, and reports of one patient, are not
+independent. A report that names no patient stands for itself.
 """
 
 from collections.abc import Sequence

@@ -61,7 +61,7 @@ def scored(evaluation: Evaluation) -> Iterator[str]:
 def _about(evaluation: Evaluation) -> str:
     return (
         f'<p class="soft">{evaluation.reports} reports, read by {text(", ".join(evaluation.pipelines))}. '
-        "Intervals: 95 %, bootstrap over reports. The passages below are of the reports: keep this page as you "
+        "Intervals: 95 %, bootstrap over patients. The passages below are of the reports: keep this page as you "
         "keep them.</p>"
     )
 

@@ -17,6 +17,7 @@ from dicomnlp.analyse.learned_features import LOOKS, Keys
 from dicomnlp.analyse.learned_files import AssertionPart, LabelOutput, LabelsPart, SpansPart, Weights
 from dicomnlp.analyse.library import thinc
 from dicomnlp.learn.examples import FindingExample, ReportExample, SentenceExample
+from dicomnlp.model import Assertion
 
 SEED = 20261122
 LENGTH = 1 << 16
@@ -24,9 +25,11 @@ LENGTH = 1 << 16
 _FOLDS = 5
 _STEP = 32
 """Examples between two changes of the weights."""
-_LEAST_STEPS = 300
+_LEAST_STEPS = 150
 """Fewer changes leave the weights near nothing, however few examples there are."""
 _CERTAIN = (0.0, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+_TELLING = 10
+"""Answers of a kind from which on something can be chosen by them."""
 _INSIDE = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 _CUTS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 _LOWS = (-1.0, 0.001, 0.01, 0.05, 0.1)
@@ -74,14 +77,14 @@ def fit(rows: Rows, *, exclusive: bool, passes: int, rate: float) -> Network:
 def train_assertion(examples: Sequence[FindingExample]) -> tuple[AssertionPart, Weights]:
     """The part that corrects or backs ConText.
 
-    How certain it must be to overrule is chosen by cross-validation over the patients of the annotations.
+    How certain it must be to overrule each answer is chosen by cross-validation over the patients of the annotations.
     """
     given, said = [], []
     for fitted, tested in _folds(examples):
         network = _fit_assertion([*fitted, *(e for e in examples if e.weight < 1)])
         given.append(network.probabilities([e.around + e.ruled for e in tested]))
         said += tested
-    certain = _chosen_certainty(np.concatenate(given), said) if given else 1.0
+    certain = _chosen_certainties(np.concatenate(given), said) if given else {}
     network = _fit_assertion(examples)
     return AssertionPart(length=LENGTH, certain=certain), network.weights
 
@@ -95,16 +98,29 @@ def _fit_assertion(examples: Sequence[FindingExample]) -> Network:
     return fit(Rows(keys, right, weights), exclusive=True, passes=4, rate=0.002)
 
 
-def _chosen_certainty(given: Array, examples: Sequence[FindingExample]) -> float:
-    """The certainty by which most are right; of equals the highest, which leaves most to the rules."""
-    best = given.argmax(axis=1)
-    ruled = np.array([e.ruled_assertion for e in examples])
+def _chosen_certainties(given: Array, examples: Sequence[FindingExample]) -> dict[Assertion, float]:
+    """For each answer of the rules the certainty by which most are right.
 
-    def right(certain: float) -> int:
-        answers = np.where(given.max(axis=1) >= certain, best, ruled)
-        return sum(int(answer) in e.accepted for answer, e in zip(answers, examples, strict=True))
-
-    return max(_CERTAIN, key=lambda certain: (right(certain), certain))
+    Of equals the highest is taken, which leaves most to the rules; where no certainty makes more right than the rules
+    are alone, or too few are seen to tell, the rules always stand.
+    """
+    chosen = {}
+    for place, ruled in enumerate(ASSERTIONS):
+        here = [n for n, e in enumerate(examples) if e.ruled_assertion == place]
+        if len(here) < _TELLING:
+            continue
+        best, sure = given[here].argmax(axis=1), given[here].max(axis=1)
+        right = {
+            certain: sum(
+                (int(b) if s >= certain else place) in examples[n].accepted
+                for n, b, s in zip(here, best, sure, strict=True)
+            )
+            for certain in _CERTAIN
+        }
+        certain = max(_CERTAIN, key=lambda c: (right[c], c))
+        if right[certain] > sum(place in examples[n].accepted for n in here):
+            chosen[ruled] = certain
+    return chosen
 
 
 # --- findings that the lexicon doesn't list ------------------------------------------------------------------------

@@ -22,7 +22,7 @@ def card(name="chest-1", **changes):
         "language": "en",
         "created_at": "2026-11-22T06:00:00Z",
         "pipeline": "en-2026.1+000000000000",
-        "assertion": {"length": LENGTH, "certain": 0.7},
+        "assertion": {"length": LENGTH, "certain": {"present": 0.7}},
         "split": {"seed": "1", "held_out": 0.25},
         "data": {"annotated_reports": 1},
         "scores": {},
@@ -131,7 +131,7 @@ def _with(**changes):
         ("card.json", _with(format=2)),
         ("card.json", _with(assertion=None)),
         ("card.json", _with(spans={"length": 8, "certain": 0.5})),  # whose weights aren't there
-        ("card.json", _with(assertion={"length": 1 << 40, "certain": 0.5})),  # memory
+        ("card.json", _with(assertion={"length": 1 << 40, "certain": {}})),  # memory
         ("card.json", _with(command="run")),
         ("assertion.npy", saved(WEIGHTS.astype(np.float64))),
         ("assertion.npy", saved(WEIGHTS[:-1])),
