@@ -76,7 +76,7 @@ class Engine:
         other._learned = learned  # noqa: SLF001  its own kind
         other._reader = self._reader.with_model(learned)  # noqa: SLF001  its own kind
         other._judge = self._judge.with_model(learned)  # noqa: SLF001  its own kind
-        other.pipeline = learned_use.named(self.pipeline, learned)
+        other.pipeline = learned_use.named(self.pipeline, learned.identity)
         return other
 
     def analyse(self, narrative: Narrative, targets: Sequence[tuple[int, int]] = ()) -> Analysis:

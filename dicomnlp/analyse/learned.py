@@ -94,6 +94,9 @@ class Learned:
         card = folder.card
         self.name = card.name
         self.digest = folder.digest
+        limits = ["alone"] if alone else []
+        self.identity = " ".join([folder.digest, *limits, *(parts if parts is not None else ())])
+        """What of it can change an answer: the digest, and what it was told to leave out."""
         self.language = card.language
         self.alone = alone
         used = card.parts if parts is None else {name: part for name, part in card.parts.items() if name in parts}
@@ -112,13 +115,6 @@ class Learned:
     def mark(self) -> str:
         """Name and digest, as analyses bear it."""
         return f"{self.name}@{self.digest[:12]}"
-
-    @property
-    def identity(self) -> str:
-        """What of it can change an answer."""
-        return (
-            f"{self.digest} alone={self.alone} {self._assertion is None} {self._spans is None} {self._labels is None}"
-        )
 
     def assertion(
         self, sentence: str, place: tuple[int, int], section: SectionName, ruled: Assertion, cues: Sequence[Cue]

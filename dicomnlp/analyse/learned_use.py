@@ -1,13 +1,20 @@
-"""Which trained model reads a language beside the rules, in this process."""
+"""Which trained model reads a language beside the rules, in this process.
+
+What a pipeline is called with a model beside it is told without loading the model's networks, or spaCy.
+"""
 
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from dicomnlp.analyse.learned import Learned
+from dicomnlp.analyse.learned_files import ModelFolder
 from dicomnlp.analyse.learned_registry import open_model, read_registry
 from dicomnlp.errors import ModelRefusedError
+
+if TYPE_CHECKING:
+    from dicomnlp.analyse.learned import Learned
 
 
 @dataclass(slots=True)
@@ -15,10 +22,11 @@ class _Process:
     """What holds for the process."""
 
     folder: Path | None = None
-    given: dict[str, Learned] = field(default_factory=dict)
+    given: dict[str, "Learned"] = field(default_factory=dict)
     """Language -> the model that is used in place of a promoted one, unchecked."""
-    opened: dict[str, Learned | None] = field(default_factory=dict)
-    """Language -> the promoted model, or that none is used."""
+    opened: dict[str, ModelFolder | None] = field(default_factory=dict)
+    """Language -> the promoted model's folder, or that none is used."""
+    made: dict[str, "Learned"] = field(default_factory=dict)
     refused: dict[str, ModelRefusedError] = field(default_factory=dict)
 
 
@@ -31,20 +39,43 @@ def use_models(folder: Path | None) -> None:
         _reset(folder, {})
 
 
-def use_learned(models: Mapping[str, Learned]) -> None:
+def use_learned(models: Mapping[str, "Learned"]) -> None:
     """Read with exactly these models (language -> model) from here on, promoted or not: to train and to compare."""
     _reset(None, dict(models))
 
 
-def _reset(folder: Path | None, given: dict[str, Learned]) -> None:
+def _reset(folder: Path | None, given: dict[str, "Learned"]) -> None:
     _PROCESS.folder, _PROCESS.given = folder, given
-    _PROCESS.opened, _PROCESS.refused = {}, {}
+    _PROCESS.opened, _PROCESS.made, _PROCESS.refused = {}, {}, {}
 
 
-def model_of(language: str) -> Learned | None:
+def model_of(language: str) -> "Learned | None":
     """The model that reads `language`; None for the rules alone, also where the promoted one is refused."""
     if _PROCESS.given:
         return _PROCESS.given.get(language)
+    folder = _promoted(language)
+    if folder is None:
+        return None
+    if language not in _PROCESS.made:
+        from dicomnlp.analyse.learned import Learned  # noqa: PLC0415  a second's work, where there is a model
+
+        _PROCESS.made[language] = Learned(folder)
+    return _PROCESS.made[language]
+
+
+def name_beside(language: str, pipeline: str) -> str:
+    """The name of `pipeline`, which reads `language` by rules alone, with the model beside it that is used there.
+
+    A model that breaks a protected case is only found out once it is loaded.
+    """
+    if _PROCESS.given:
+        learned = _PROCESS.given.get(language)
+        return pipeline if learned is None else named(pipeline, learned.identity)
+    folder = _promoted(language)
+    return pipeline if folder is None else named(pipeline, folder.digest)
+
+
+def _promoted(language: str) -> ModelFolder | None:
     if _PROCESS.folder is None:
         return None
     if language not in _PROCESS.opened:
@@ -52,18 +83,18 @@ def model_of(language: str) -> Learned | None:
         try:
             model = read_registry(_PROCESS.folder).promoted().get(language)
             if model is not None:
-                _PROCESS.opened[language] = Learned(open_model(_PROCESS.folder, model))
+                _PROCESS.opened[language] = open_model(_PROCESS.folder, model)
         except ModelRefusedError as error:
             _PROCESS.refused["" if error.reason_code == "model_registry" else language] = error
     return _PROCESS.opened[language]
 
 
-def is_checked(learned: Learned) -> bool:
+def is_checked(learned: "Learned") -> bool:
     """Whether `learned` must get the protected cases right: it was promoted, not given to be compared."""
     return learned not in _PROCESS.given.values()
 
 
-def refuse(learned: Learned, error: ModelRefusedError) -> None:
+def refuse(learned: "Learned", error: ModelRefusedError) -> None:
     """Read by the rules alone in place of `learned`."""
     _PROCESS.opened[learned.language] = None
     _PROCESS.refused[learned.language] = error
@@ -85,10 +116,8 @@ def refusals() -> dict[str, ModelRefusedError]:
     return dict(_PROCESS.refused)
 
 
-def named(pipeline: str, learned: Learned | None) -> str:
+def named(pipeline: str, identity: str) -> str:
     """The name of a pipeline of rules with a model beside it: the digest is that of both."""
-    if learned is None:
-        return pipeline
     pack, _, rules = pipeline.rpartition("+")
-    both = hashlib.sha256(f"{rules} {learned.identity}".encode()).hexdigest()
+    both = hashlib.sha256(f"{rules} {identity}".encode()).hexdigest()
     return f"{pack}+{both[:12]}"

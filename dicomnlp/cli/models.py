@@ -10,10 +10,11 @@ import rich.progress
 import rich.table
 import typer
 
+from dicomnlp.cli.auditing import open_audited
 from dicomnlp.cli.context import err, out, settings_of, write_line
 from dicomnlp.cli.evaluation import write_page
 from dicomnlp.cli.tables import print_records
-from dicomnlp.errors import ModelRefusedError, UsageError
+from dicomnlp.errors import DatabaseError, ModelRefusedError, UsageError
 from dicomnlp.model import to_json
 
 if TYPE_CHECKING:
@@ -252,6 +253,7 @@ def register_model(context: typer.Context, name: Annotated[str, typer.Argument(h
     """
     from dicomnlp.learn.models import register as enter
 
+    _in_trail(context)
     model = enter(settings_of(context).models, name)
     out.print(f"{name} is registered with the digest {model.digest[:12]}; compare it with that of who gave it to you")
 
@@ -289,8 +291,18 @@ def promote(
     if not verdict.passed:
         raise typer.Exit(1)
     if not dry_run:
+        _in_trail(context)
         put_in_use(settings.models, model.language, name, "promote", str(verdict))
         err.print(f"{name} is used for {model.language} from the next start of the workers on", soft_wrap=True)
+
+
+def _in_trail(context: typer.Context) -> None:
+    """Leave a row in the audit trail; where there is no database, there is none that findings come to either."""
+    try:
+        open_audited(context, "admin").close()
+    except DatabaseError as error:
+        if error.reason_code != "database_missing":
+            raise
 
 
 def _print_verdict(verdict: "Verdict") -> None:
@@ -310,6 +322,7 @@ def rollback(
     """
     from dicomnlp.learn.models import roll_back
 
+    _in_trail(context)
     entry = roll_back(settings_of(context).models, language)
     out.print(f"{language} is read by {entry.name or 'the rules alone'} from the next start of the workers on")
 

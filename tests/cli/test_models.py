@@ -156,3 +156,13 @@ def test_nothing_is_promoted_without_annotated_reports(run, folder, tmp_path):
     result = invoke(tmp_path, "models", "promote", "chest-1")
     assert isinstance(result.exception, UsageError)
     assert "learn.gold" in str(result.exception)
+
+
+def test_who_promotes_is_in_the_audit_trail(run, folder):
+    """Where there is a database; the name of a pipeline is told without loading spaCy."""
+    assert run("db", "upgrade").exit_code == 0
+    assert run("models", "promote", "chest-1").exit_code == 0
+    assert run("models", "rollback").exit_code == 0
+    shown = run("audit", "show", "--json").stdout
+    assert "models promote" in shown
+    assert "models rollback" in shown
