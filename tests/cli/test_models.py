@@ -1,7 +1,11 @@
 """train and models: from annotations to a model that is used, and back."""
 
 import json
+import os
 import pickle
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from support.local_language import site_reports
@@ -11,6 +15,7 @@ from dicomnlp.analyse import use_models
 from dicomnlp.cli.main import app
 from dicomnlp.errors import DicomnlpError, ModelRefusedError, UsageError
 
+ROOT = Path(__file__).resolve().parents[2]
 LOCAL = "FINDINGS: Pneumothorax zilch. There is atelectasis."
 
 
@@ -98,6 +103,42 @@ def test_from_list_to_promotion_and_back(run, folder):
     entries = [json.loads(line) for line in run("models", "history", "--json").stdout.splitlines()]
     assert [(e["name"], e["why"]) for e in entries] == [("chest-1", "promote"), (None, "rollback")]
     assert entries[0]["gate"].startswith("passed")
+
+
+WORKER = """
+import functools, sys
+from pydicom.filewriter import write_dataset
+from pydicom.filebase import DicomBytesIO
+from support.service import make_report
+from dicomnlp.model import StoredObject
+from dicomnlp.work import preload
+from dicomnlp.work.process import process
+
+report = make_report(1, sys.argv[2])
+file = DicomBytesIO()
+file.is_little_endian, file.is_implicit_VR = True, False
+write_dataset(file, report)
+stored = StoredObject(1, report.SOPInstanceUID, report.SOPClassUID, "1.2.840.10008.1.2.1", file.getvalue())
+function = functools.partial(process, fallbacks=(), language="en")
+done = preload.run(
+    function, [stored], timeout_seconds=300, level="error", language="en", models=sys.argv[1]
+)
+[row] = [f for f in done.results[0].findings if "pneumothorax" in str(f).lower()]
+print("absent" in row, "present" in row, done.results[0].pipeline)
+"""
+
+
+def test_workers_read_with_the_model_and_keep_what_the_rules_say(run, folder):
+    """Both answers are among the values of the row that is stored; the pipeline is named after both."""
+    assert run("models", "promote", "chest-1").exit_code == 0
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
+    command = [sys.executable, "-c", WORKER, str(folder / "var" / "models"), LOCAL]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in run("languages", "--json").stdout.splitlines()]
+    pipelines = {row["language"]: row["pipeline"] for row in rows}
+    assert done.stdout.split() == ["True", "True", pipelines["en"]]
+    assert run("models", "rollback").exit_code == 0
 
 
 def test_evaluation_compares_a_model_with_the_rules(run, folder, tmp_path):
