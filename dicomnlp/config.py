@@ -237,6 +237,23 @@ class AnalyseSettings(Table):
     )
 
 
+class LearnSettings(Table):
+    """Models that are trained on the site's own reports, and what decides whether one is used."""
+
+    models: Path = Field(
+        Path("var/models"),
+        description="Folder of the models and of their registry, which says which are used. Relative to this file.",
+    )
+    gold: str = Field(
+        "",
+        description="The site's annotated reports: a model is promoted only when it is ahead on them. Relative to"
+        " this file; empty: none is promoted.",
+    )
+    margin: float = Field(
+        0.01, ge=0, lt=1, description="By how much of F1 a model must be ahead of what is used, on one task at least."
+    )
+
+
 class LogSettings(Table):
     """Log lines: JSON on stderr, never with anything of a patient."""
 
@@ -270,6 +287,7 @@ class Settings(BaseSettings):
     web: WebSettings = Field(default_factory=WebSettings)
     oidc: OIDCSettings = Field(default_factory=OIDCSettings)
     audit: AuditSettings = Field(default_factory=AuditSettings)
+    learn: LearnSettings = Field(default_factory=LearnSettings)
     logs: LogSettings = Field(default_factory=LogSettings)
 
     _file: Path | None = None
@@ -364,6 +382,16 @@ class Settings(BaseSettings):
     def overlays(self) -> Path | None:
         """`analyse.overlays`, absolute; None where the site adds nothing to the packs."""
         return (self._folder / self.analyse.overlays).resolve() if self.analyse.overlays else None
+
+    @property
+    def models(self) -> Path:
+        """`learn.models`, absolute."""
+        return (self._folder / self.learn.models).resolve()
+
+    @property
+    def gold(self) -> Path | None:
+        """`learn.gold`, absolute; None where the site names no annotated reports."""
+        return (self._folder / self.learn.gold).resolve() if self.learn.gold else None
 
     @property
     def large_object_directory(self) -> Path:

@@ -131,3 +131,9 @@ class LanguageNotSupportedError(DicomnlpError):
     """The report is in a language that no loaded pack reads."""
 
     reason_code = "language_not_supported"
+
+
+class ModelRefusedError(DicomnlpError):
+    """A trained model's folder isn't what it should be, or not what was registered; nothing of it is run."""
+
+    reason_code = "model_refused"

@@ -184,6 +184,8 @@ class Event(enum.Enum):
     PACK_REFUSED = ("error", ("message",))
     OVERLAY_REFUSED = ("error", ("count", "message"))
     """What the site adds to a language pack has faults, of which the message is the first: the pack is used alone."""
+    MODEL_REFUSED = ("error", ("reason_code", "message"))
+    """A trained model that was promoted isn't what was registered: reports are read by the rules alone."""
 
     DUTY_FAILED = ("warning", ("component", "reason_code", "attempts", "error_type", "place"))
     """What is done now and then could not be done, so often in a row; it is tried again after a while.

@@ -102,6 +102,10 @@ class Finding:
     """In the report's words: "series 3, image 47"."""
     language: str = ""
     """Code of the pack that read it: not the report's own where its content item declares another."""
+    rules_assertion: Assertion | None = None
+    """What the rules alone say, where a trained model had its say in `assertion`."""
+    model_probability: float | None = None
+    """That the model gives to `assertion`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,3 +199,7 @@ class Analysis:
     communications: tuple[Communication, ...] = ()
     demographics: tuple[PatientStatement, ...] = ()
     warnings: tuple[str, ...] = ()
+    rules_labels: dict[str, dict[str, str | None]] | None = None
+    """What the rules alone make of `labels`, where a trained model had its say in them."""
+    model: str = ""
+    """The trained model that was used: its name, "@" and twelve digits of its digest; "" for the rules alone."""

@@ -16,7 +16,7 @@ from dicomnlp.analyse.language import choose_language, languages
 from dicomnlp.analyse.pack import Pack
 from dicomnlp.analyse.pipelines import Source
 from dicomnlp.analyse.public import analysis_to_json
-from dicomnlp.errors import LanguageNotSupportedError
+from dicomnlp.errors import LanguageNotSupportedError, ModelRefusedError
 from dicomnlp.model import Analysis, Narrative
 
 if TYPE_CHECKING:
@@ -36,7 +36,9 @@ __all__ = [
     "languages",
     "load_pack",
     "pipeline_name",
+    "refused_models",
     "refused_overlays",
+    "use_models",
     "use_overlays",
     "use_source",
 ]
@@ -120,6 +122,20 @@ def refused_overlays() -> "dict[str, tuple[Fault, ...]]":
     from dicomnlp.analyse import engine  # noqa: PLC0415  see above
 
     return engine.refused_overlays()
+
+
+def use_models(folder: "Path | None") -> None:
+    """Read with the models that the registry in `folder` says are promoted, from here on; None: by the rules alone."""
+    from dicomnlp.analyse import learned_use  # noqa: PLC0415  see above
+
+    learned_use.use_models(folder)
+
+
+def refused_models() -> "dict[str, ModelRefusedError]":
+    """Language -> why the model that was promoted for it isn't used; "" -> what is wrong with the registry."""
+    from dicomnlp.analyse import engine  # noqa: PLC0415  see above
+
+    return engine.refused_models()
 
 
 def _engine(language: str) -> "Engine":

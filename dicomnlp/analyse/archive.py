@@ -65,17 +65,17 @@ def unpack_archive(archive: bytes, folder: Path) -> Source:
 
 
 @lru_cache(16)
-def names_of(archive: bytes | None, overlays: Path | None) -> dict[str, str]:
+def names_of(archive: bytes | None, overlays: Path | None, models: Path | None = None) -> dict[str, str]:
     """Language -> name of the pipeline by which it is read.
 
     Parameters
     ----------
     archive
         Of a pipeline that was added; None for that of the configuration.
-    overlays
+    overlays, models
         Of the configuration.
     """
     if archive is None:
-        return pipeline_names(Source(overlays=overlays))
+        return pipeline_names(Source(overlays=overlays), models)
     with tempfile.TemporaryDirectory(prefix="dicomnlp-pipeline-") as folder:
-        return pipeline_names(unpack_archive(archive, Path(folder)))
+        return pipeline_names(unpack_archive(archive, Path(folder)), models)

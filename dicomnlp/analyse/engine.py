@@ -1,18 +1,21 @@
 """A report's text to its analysis: sections, sentences, and what each sentence says in its section."""
 
+import copy
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from operator import attrgetter
 from pathlib import Path
 
+from dicomnlp.analyse import learned_use
 from dicomnlp.analyse.details import Lead
 from dicomnlp.analyse.findings import FindingJudge
-from dicomnlp.analyse.labels import Labeller
+from dicomnlp.analyse.labels import Labeller, Labels
 from dicomnlp.analyse.language import COMMON_SHARE, common_share, pack_folder, use_packs
+from dicomnlp.analyse.learned import Learned
 from dicomnlp.analyse.overlay import Fault, languages_of, lay
-from dicomnlp.analyse.pack import Pack, concept_of, folder_of, read_pack
+from dicomnlp.analyse.pack import UNLISTED, Pack, concept_of, folder_of, read_pack
 from dicomnlp.analyse.pipelines import Source, name_of
 from dicomnlp.analyse.reading import SentenceReader, SentenceReading
 from dicomnlp.analyse.records import moved, moved_finding
@@ -20,7 +23,7 @@ from dicomnlp.analyse.schema import Case
 from dicomnlp.analyse.sections import SectionFinder
 from dicomnlp.analyse.sentences import SentenceSplitter
 from dicomnlp.analyse.statements import Stated, StatementReader
-from dicomnlp.errors import LanguagePackError
+from dicomnlp.errors import LanguagePackError, ModelRefusedError
 from dicomnlp.model import (
     Analysis,
     Assertion,
@@ -52,6 +55,8 @@ class Engine:
     def __init__(self, pack: Pack, *, cache: bool = True, overlay: Path | None = None) -> None:
         self.pack = pack
         self.pipeline = name_of(pack.folder, overlay)
+        self.overlay = overlay
+        self._learned: Learned | None = None
         self._sections = SectionFinder(pack.sections)
         self._sentences = SentenceSplitter(pack.sentences, pack.about.limits.sentence_characters)
         self._reader = SentenceReader(pack, cache=cache)
@@ -62,6 +67,15 @@ class Engine:
         sites = {i: concept_of(i, entry) for i, entry in pack.anatomy.items()}
         self._judge = FindingJudge(pack, sites)
         self._statements = StatementReader(pack, sites, cache=cache)
+
+    def with_model(self, learned: Learned) -> "Engine":
+        """An engine that reads as this one, with a trained model that has its say beside the rules."""
+        other = copy.copy(self)
+        other._learned = learned  # noqa: SLF001  its own kind
+        other._reader = self._reader.with_model(learned)  # noqa: SLF001  its own kind
+        other._judge = self._judge.with_model(learned)  # noqa: SLF001  its own kind
+        other.pipeline = learned_use.named(self.pipeline, learned.identity)
+        return other
 
     def analyse(self, narrative: Narrative, targets: Sequence[tuple[int, int]] = ()) -> Analysis:
         """What the narrative says; with `targets` these spans are the findings, whatever the lexicon knows."""
@@ -107,6 +121,7 @@ class Engine:
                     findings[line.before :] = [_at(f, shown, _whole(f, inside)) for f in findings[line.before :]]
         findings += [self._unplaced(narrative, sections, target) for target in open_targets]
         findings.sort(key=attrgetter("start", "end"))
+        labels, rules_labels = self.labelled(shown, sections, findings, aimed=bool(targets))
         return Analysis(
             language=self.pack.language,
             pipeline=self.pipeline,
@@ -117,9 +132,31 @@ class Engine:
             scores=tuple(stated.scores),
             communications=tuple(stated.communications),
             demographics=tuple(stated.demographics),
-            labels=self.labels(findings, {s.name for s in sections}),
+            labels=labels,
             warnings=() if self._reads(text) else ("language_uncertain",),
+            rules_labels=rules_labels,
+            model="" if self._learned is None else self._learned.mark,
         )
+
+    @property
+    def model_labels(self) -> dict[str, tuple[str, ...]]:
+        """Label set -> labels that a model answers; the rules may know them too."""
+        return {} if self._learned is None else self._learned.label_sets
+
+    def labelled(
+        self, text: str, sections: Sequence[Section], findings: Sequence[Finding], *, aimed: bool = False
+    ) -> tuple[Labels, Labels | None]:
+        """The label sets of a report, and what the rules alone make of them where a model had its say.
+
+        A model has none where the findings are but the spans that were asked for (`aimed`).
+        """
+        names = {s.name for s in sections}
+        said = self.labels(findings, names)
+        if self._learned is None or aimed:
+            return said, None
+        plain = [_ruled(f) for f in findings if f.concept.id != UNLISTED]
+        ruled = self.labels(plain, names)
+        return self._learned.labels(text, sections, plain, ruled, said), ruled
 
     def _reads(self, text: str) -> bool:
         """Whether the text looks like the pack's language.
@@ -177,6 +214,12 @@ class _Line:
         self._opened = True
         self._end = end
         return reading.lead or self._lead
+
+
+def _ruled(finding: Finding) -> Finding:
+    """`finding` as the rules alone say it."""
+    ruled = finding.rules_assertion
+    return finding if ruled is None or ruled is finding.assertion else replace(finding, assertion=ruled)
 
 
 def _titled(section: Section, text: str, shown: str) -> Section:
@@ -266,14 +309,47 @@ def refused_overlays() -> dict[str, tuple[Fault, ...]]:
 def load_engine(language: str) -> Engine:
     """The engine of `language`, read, checked and tried on the pack's own cases; one per process.
 
-    The site's overlay is in it where that has no fault; see `loaded`.
+    The site's overlay is in it where that has no fault, see `loaded`, and the model that was promoted for it where
+    that is what was registered and breaks no protected case, see `learned_use`.
 
     Raises
     ------
     LanguagePackError
         The pack is malformed, or fails its own cases.
     """
-    return loaded(language).engine
+    engine = loaded(language).engine
+    learned = learned_use.model_of(language)
+    return engine if learned is None else _with_model(engine, learned)
+
+
+@lru_cache(8)
+def _with_model(engine: Engine, learned: Learned) -> Engine:
+    found = engine.with_model(learned)
+    broken = broken_cases(found) if learned_use.is_checked(learned) else []
+    if not broken:
+        return found
+    message = f"model {learned.name} fails {len(broken)} protected cases: {broken[0]}"
+    learned_use.refuse(learned, ModelRefusedError(message, reason_code="model_fails_cases"))
+    return engine
+
+
+def refused_models() -> dict[str, ModelRefusedError]:
+    """Language -> why the model that was promoted for it isn't used; "" -> what is wrong with the registry."""
+    for language in learned_use.promoted_languages():
+        if (folder_of(language, _PROCESS.source.packs) / "pack.toml").exists():
+            load_engine(language)
+    return learned_use.refusals()
+
+
+def broken_cases(engine: Engine) -> list[str]:
+    """What `engine` gets wrong of the protected cases."""
+    return [wrong for case in protected_cases(engine) if (wrong := failure(engine, case)) is not None]
+
+
+def protected_cases(engine: Engine) -> list[Case]:
+    """The cases of the pack of `engine`, and those of the site's overlay of it."""
+    laid = lay(read_pack(engine.pack.folder), engine.overlay).cases if engine.overlay is not None else ()
+    return [*engine.pack.cases, *(case for case, _, _ in laid)]
 
 
 def loaded(language: str) -> Loaded:

@@ -4,6 +4,7 @@ What comes of a sentence in a kind of section is the same wherever it stands, so
 sentence, for as long as that is; `dicomnlp.analyse.records.moved_finding` puts it in its place.
 """
 
+import copy
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
@@ -13,7 +14,8 @@ from dicomnlp.analyse import records
 from dicomnlp.analyse.attributed import led
 from dicomnlp.analyse.context import FAMILY, HISTORICAL, HYPOTHETICAL, NEGATED, UNCERTAIN
 from dicomnlp.analyse.details import Lead
-from dicomnlp.analyse.pack import TARGET, Pack, concept_of
+from dicomnlp.analyse.learned import Learned
+from dicomnlp.analyse.pack import TARGET, UNLISTED, Pack, concept_of
 from dicomnlp.analyse.reading import Mention, SentenceReading
 from dicomnlp.analyse.tokens import WORD
 from dicomnlp.model import Assertion, Change, Concept, Finding, Section
@@ -37,9 +39,11 @@ class FindingJudge:
 
     def __init__(self, pack: Pack, sites: Mapping[str, Concept]) -> None:
         self._pack = pack
+        self._learned: Learned | None = None
         self._sites = sites
         self._concepts = {i: concept_of(i, entry) for i, entry in pack.concepts.items()}
         self._concepts[TARGET] = Concept(TARGET, None, None, "Span given by the caller")
+        self._concepts[UNLISTED] = Concept(UNLISTED, None, None, "Finding that the lexicon does not list")
         limits = "|".join(r"\s+".join(map(re.escape, phrase.split())) for phrase in pack.about.exceptions)
         self._exceptions = re.compile(rf"(?<!{WORD})(?:{limits})(?!{WORD})", re.IGNORECASE) if limits else None
         self._complaints = frozenset(word.lower() for word in pack.context.complaints)
@@ -47,6 +51,12 @@ class FindingJudge:
         self._titled = lru_cache(_TITLES)(self._title_assumes)
         self._implying = {i for i, entry in pack.concepts.items() if entry.implies}
         self._critical = {i for i in pack.concepts if pack.critical(i)}
+
+    def with_model(self, learned: Learned) -> "FindingJudge":
+        """One that judges as this, and lets a trained model correct or back the assertion."""
+        other = copy.copy(self)
+        other._learned = learned  # noqa: SLF001  its own kind
+        return other
 
     def found(self, reading: SentenceReading, sentence: str, section: Section, lead: Lead | None) -> Sequence[Finding]:
         """What `sentence` says in `section`, with what it implies; offsets are into the sentence.
@@ -97,6 +107,13 @@ class FindingJudge:
         entry = self._pack.concepts.get(mention.concept)
         if entry is not None and entry.assertion == "absent" and assertion is Assertion.PRESENT and not entry.implies:
             assertion = Assertion.ABSENT
+        ruled, probability = None, None
+        # a statement of normality says what it says; what it implies follows from the rules' answer
+        if self._learned is not None and (entry is None or not entry.normal):
+            place = mention.start, mention.end
+            opinion = self._learned.assertion(sentence, place, section.name, assertion, mention.cues)
+            if opinion is not None:
+                ruled, assertion, probability = assertion, opinion.assertion, opinion.probability
         bare = assertion in _WITHOUT_ATTRIBUTES
         flags = mention.flags
         return records.finding(
@@ -127,6 +144,8 @@ class FindingJudge:
             read.levels,
             read.image_references,
             self._pack.language,
+            ruled,
+            probability,
         )
 
     def _is_critical(self, concept: str, assertion: Assertion) -> bool:
@@ -178,6 +197,8 @@ class FindingJudge:
             acuity=None,
             count=None,
             image_references=(),
+            rules_assertion=None,
+            model_probability=None,
         )
         said = [getattr(first, name) for name in _FIELDS[1:]]
         for identifier in entry.implies:

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from dicomnlp.analyse.names import entries, folders
-from dicomnlp.analyse.pack import TARGET
+from dicomnlp.analyse.pack import TARGET, UNLISTED
 from dicomnlp.errors import UsageError
 
 PARTS = Path(__file__).parent / "anatomy_parts.toml"
@@ -60,6 +60,7 @@ def _concepts() -> dict[str, set[str]]:
     """Each concept's children."""
     below: defaultdict[str, set[str]] = defaultdict(set)
     below[TARGET] = set()
+    below[UNLISTED] = set()
     _add_children(below, "concepts")
     return dict(below)
 

@@ -9,10 +9,12 @@ import warnings
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import spacy
+    import thinc.api as thinc
     from loguru import logger
     from medspacy.context import ConText, ConTextRule
     from medspacy.context.context_graph import ConTextGraph
     from medspacy.context.context_modifier import ConTextModifier
+    from spacy.strings import hash_string  # type: ignore[attr-defined]  # of a compiled module
 
 logger.disable("PyRuSH")
 logger.disable("medspacy")
@@ -22,5 +24,7 @@ __all__ = [
     "ConTextGraph",
     "ConTextModifier",
     "ConTextRule",
+    "hash_string",
     "spacy",
+    "thinc",
 ]

@@ -103,7 +103,7 @@ def analyse_by_passage(
         if targets and not inside:
             continue
         parts.append((passage.start, _analyse(narrative, passage, inside)))
-    return _joined(main, sorted(pipelines), parts, warnings)
+    return _joined(main, narrative.text, sorted(pipelines), parts, warnings)
 
 
 def mixes_scripts(text: str) -> bool:
@@ -216,7 +216,7 @@ def _segment_within(segment: Segment, start: int, end: int) -> Segment:
 
 
 def _joined(
-    main: Engine, pipelines: Sequence[str], parts: Sequence[tuple[int, Analysis]], warnings: Sequence[str]
+    main: Engine, text: str, pipelines: Sequence[str], parts: Sequence[tuple[int, Analysis]], warnings: Sequence[str]
 ) -> Analysis:
     sections = tuple(
         replace(s, start=s.start + by, end=s.end + by, body_start=s.body_start + by)
@@ -225,6 +225,7 @@ def _joined(
     )
     findings = tuple(_finding_at(f, by) for by, part in parts for f in part.findings)
     found = [warning for _, part in parts for warning in part.warnings]
+    labels, rules_labels = main.labelled(text, sections, findings)
     return Analysis(
         language=main.pack.language,
         pipeline=PIPELINE_SEPARATOR.join(pipelines),
@@ -235,7 +236,9 @@ def _joined(
         scores=tuple(_at(s, by) for by, part in parts for s in part.scores),
         communications=tuple(_at(c, by) for by, part in parts for c in part.communications),
         demographics=tuple(_at(d, by) for by, part in parts for d in part.demographics),
-        labels=main.labels(findings, {s.name for s in sections}),
+        labels=labels,
+        rules_labels=rules_labels,
+        model=PIPELINE_SEPARATOR.join(sorted({part.model for _, part in parts} - {""})),
         warnings=tuple(dict.fromkeys([*found, *_few(warnings)])),
     )
 

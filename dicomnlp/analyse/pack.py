@@ -20,6 +20,8 @@ LANGUAGES = Path(__file__).parent / "languages"
 LABELS = Path(__file__).parent / "labels"
 TARGET = "target"
 """The concept id of a span that the caller asked for and the lexicon doesn't know."""
+UNLISTED = "unlisted_finding"
+"""The concept id of a span that a trained model found and the lexicon doesn't list."""
 
 WORDS = frozenset({"terms", "cased", "compose"})
 """What a pack doesn't take from its base: the words of a language."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from dicomnlp.analyse.learned_use import names_beside
 from dicomnlp.analyse.overlay import languages_of
 from dicomnlp.analyse.pack import LABELS, base_of, codes_in, folder_of, read_about
 
@@ -62,8 +63,15 @@ def is_name(text: str) -> bool:
     return _NAME.fullmatch(text) is not None
 
 
-def pipeline_names(source: Source) -> dict[str, str]:
-    """Language -> name of the pipeline by which `source` reads it, its overlays being taken for sound.
+def pipeline_names(source: Source, models: Path | None = None) -> dict[str, str]:
+    """Language -> name of the pipeline by which `source` reads it, its overlays and models being taken for sound.
+
+    Parameters
+    ----------
+    source
+        Packs and overlays.
+    models
+        The site's folder of trained models, of which the promoted ones stand beside the rules.
 
     Raises
     ------
@@ -71,9 +79,10 @@ def pipeline_names(source: Source) -> dict[str, str]:
         A folder of `source.packs` holds no pack.
     """
     laid = set(languages_of(source.overlays)) if source.overlays is not None else set()
-    return {
+    names = {
         code: name_of(
             folder_of(code, source.packs), source.overlays / code if source.overlays and code in laid else None
         )
         for code in codes_in(source.packs)
     }
+    return names_beside(models, names) if models is not None else names

@@ -30,9 +30,15 @@ def analysis_to_json(identifier: str | int | None, narrative: Narrative, analysi
         "scores": to_json(analysis.scores),
         "communications": to_json(analysis.communications),
         "demographics": to_json(analysis.demographics),
-        "labels": {labels: dict(values) for labels, values in analysis.labels.items()},
+        "labels": _labels(analysis.labels),
+        "rules_labels": None if analysis.rules_labels is None else _labels(analysis.rules_labels),
+        "model": analysis.model,
         "warnings": list(analysis.warnings),
     }
+
+
+def _labels(labels: dict[str, dict[str, str | None]]) -> dict[str, dict[str, str | None]]:
+    return {name: dict(values) for name, values in labels.items()}
 
 
 def _finding(finding: Finding, pipeline: str) -> dict[str, Any]:
@@ -67,6 +73,8 @@ def _finding(finding: Finding, pipeline: str) -> dict[str, Any]:
         "count": finding.count,
         "levels": list(finding.levels),
         "image_references": list(finding.image_references),
+        "rules_assertion": finding.rules_assertion and finding.rules_assertion._value_,
+        "model_probability": finding.model_probability,
         "language": finding.language,
         "pipeline": pipeline,
     }

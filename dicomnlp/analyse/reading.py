@@ -4,6 +4,7 @@ What a sentence says depends on its text and the pack alone, so results are kept
 itself. What the section adds is put on top by the caller.
 """
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -21,10 +22,11 @@ from dicomnlp.analyse.context import (
 )
 from dicomnlp.analyse.details import DetailReader, Lead, Place
 from dicomnlp.analyse.ellipsis import ListReader
+from dicomnlp.analyse.learned import Learned
 from dicomnlp.analyse.lexicon import LABEL_AT_MOST, Lexicon
 from dicomnlp.analyse.matches import Match, Matches
 from dicomnlp.analyse.measures import MeasureReader
-from dicomnlp.analyse.pack import TARGET, Pack
+from dicomnlp.analyse.pack import TARGET, UNLISTED, Pack
 from dicomnlp.analyse.records import cue
 from dicomnlp.analyse.tokens import tokenize
 from dicomnlp.model import Assertion, Change, Cue, Finding, Laterality, Measurement, SectionName
@@ -79,6 +81,9 @@ class SentenceReader:
     """
 
     def __init__(self, pack: Pack, *, cache: bool = True) -> None:
+        self._learned: Learned | None = None
+        self._keeps = cache
+        self._common = frozenset(pack.about.common_words)
         self._fold = pack.about.folding
         self._lexicon = Lexicon(pack)
         self._lists = ListReader(pack, self._lexicon)
@@ -89,6 +94,13 @@ class SentenceReader:
         self._anatomy = pack.anatomy
         self._normal = frozenset(i for i, entry in pack.concepts.items() if entry.normal)
         self.read = lru_cache(CACHE_SIZE)(self._read) if cache else self._read
+
+    def with_model(self, learned: Learned) -> "SentenceReader":
+        """One that reads as this, and lets a trained model find what the lexicon doesn't list."""
+        other = copy.copy(self)
+        other._learned = learned  # noqa: SLF001  its own kind
+        other.read = lru_cache(CACHE_SIZE)(other._read) if self._keeps else other._read  # noqa: SLF001
+        return other
 
     def _read(self, sentence: str, targets: tuple[tuple[int, int], ...] = ()) -> SentenceReading:
         """What `sentence` says; with `targets` (character offsets) these spans are judged, not the lexicon's."""
@@ -111,6 +123,8 @@ class SentenceReader:
         if targets:
             found = [_target(matches.concepts, *tokens.span(a, b)) for a, b in targets]
         else:
+            if self._learned is not None:
+                found = self._with_unlisted(found, matches, words)
             places = [tokens.place(*m.predicate) for m in found]
         levels = self._details.levels(text, tokens) if found or ":" in words[:LABEL_AT_MOST] else []
         lead = self._sided(self._details.lead(words, matches, levels))
@@ -135,6 +149,22 @@ class SentenceReader:
             flags = frozenset([c.category for c in cues])
             mentions.append(Mention(match.identifier, start, end, judge(flags), flags, shown, instance))
         return SentenceReading(tuple(mentions), measurements, lead)
+
+    def _with_unlisted(self, found: Sequence[Match], matches: Matches, words: Sequence[str]) -> list[Match]:
+        """`found`, and in their places the spans of the model of which the lexicon knows no word.
+
+        A span of words that most sentences have names nothing.
+        """
+        assert self._learned is not None
+        known = (*found, *matches.sites, *matches.sides, *matches.degrees, *matches.courses, *matches.acuities)
+        taken = {n for m in known for n in m.tokens}
+        spans = [
+            (a, b)
+            for a, b in self._learned.spans(words)
+            if taken.isdisjoint(range(a, b)) and any(w.isalpha() and w not in self._common for w in words[a:b])
+        ]
+        more = [Match(UNLISTED, a, b, (a, b)) for a, b in spans]
+        return sorted([*found, *more], key=lambda m: m.start) if more else list(found)
 
     def _sided(self, lead: Lead | None) -> Lead | None:
         """`lead` with the side of its site: "LAD: 50% stenosis" is on the left."""

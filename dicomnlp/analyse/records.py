@@ -69,4 +69,6 @@ def moved_finding(one: Finding, by: int, item_path: str | None, subject: str, ob
         one.levels,
         one.image_references,
         one.language,
+        one.rules_assertion,
+        one.model_probability,
     )

@@ -69,10 +69,19 @@ def _hooks(settings: Settings) -> Iterator[CheckResult]:
 
 
 def _packs(settings: Settings) -> Iterator[CheckResult]:
-    from dicomnlp.analyse import languages, load_pack, pipeline_name, refused_overlays, use_overlays
+    from dicomnlp.analyse import (
+        languages,
+        load_pack,
+        pipeline_name,
+        refused_models,
+        refused_overlays,
+        use_models,
+        use_overlays,
+    )
 
     codes = languages()
     use_overlays(settings.overlays)
+    use_models(settings.models)
     for code in codes:
         try:
             load_pack(code)
@@ -83,6 +92,8 @@ def _packs(settings: Settings) -> Iterator[CheckResult]:
     for language, faults in refused_overlays().items():
         for fault in faults:
             yield CheckResult(f"overlay {language}".strip(), False, str(fault))
+    for language, refused in refused_models().items():
+        yield CheckResult(f"model {language}".strip(), False, str(refused))
     if settings.analyse.language not in codes:
         known = ", ".join(codes)
         yield CheckResult("analyse.language", False, f"no pack of that name; installed: {known}")

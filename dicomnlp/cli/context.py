@@ -49,11 +49,14 @@ def settings_of(context: typer.Context) -> config.Settings:
 
 
 def analysing(context: typer.Context) -> config.Settings:
-    """The settings of a command that analyses, with what the site adds to the language packs laid over them."""
-    from dicomnlp.analyse import refused_overlays, use_overlays
+    """The settings of a command that analyses, with the site's additions to the packs and its models in use."""
+    from dicomnlp.analyse import refused_models, refused_overlays, use_models, use_overlays
 
     settings = settings_of(context)
     use_overlays(settings.overlays)
+    use_models(settings.models)
+    for refused in refused_models().values():
+        err.print(f"rules alone: {refused}", soft_wrap=True)
     for language, faults in refused_overlays().items():
         rest = f", and {len(faults) - 1} more; see `dicomnlp languages check`" if len(faults) > 1 else ""
         err.print(f"overlay {language} isn't used: {faults[0]}{rest}", soft_wrap=True)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dicomnlp.learn.evaluation import Evaluation, Row, Score
+    from dicomnlp.learn.gold import GoldReport
     from dicomnlp.learn.metrics import Estimate, Rates
 
 
@@ -31,6 +32,9 @@ def evaluate(
     context: typer.Context,
     gold: Annotated[Path, typer.Argument(help="JSONL file, brat folder, or JSON of spaCy, medspaCy or Prodigy.")],
     html: Annotated[Path | None, typer.Option("--html", help="Write a page with plots and all mistakes here.")] = None,
+    model: Annotated[
+        str, typer.Option("--model", help="Compare: the rules, this registered model alone, and both.")
+    ] = "",
     errors: Annotated[int, typer.Option("--errors", min=0, help="Mistakes to list of each task.")] = 10,
     as_json: Annotated[bool, typer.Option("--json", help="All figures and mistakes as one JSON object.")] = False,
 ) -> None:
@@ -38,7 +42,8 @@ def evaluate(
 
     Precision, recall and F1 with 95 % intervals, of each class, section and modality, for whatever is annotated:
     findings, given spans, labels, sections, measurements. The format: docs/reference/annotation-format.md; what a
-    file holds is told by its content. Mistakes are shown with their context: passages of the reports.
+    file holds is told by its content. With --model, the rules, the model alone and both are compared, and whether they
+    differ by more than chance. Mistakes are shown with their context: passages of the reports.
 
     Example: dicomnlp evaluate gold.jsonl --html evaluation.html
     """
@@ -49,6 +54,9 @@ def evaluate(
     if not gold.exists():
         raise UsageError(f"{gold} doesn't exist")
     reports = read_gold(gold)
+    if model:
+        _compare(context, reports, gold.name, model, html, as_json=as_json)
+        return
     columns = ("[progress.description]{task.description}", rich.progress.MofNCompleteColumn())
     with rich.progress.Progress(*columns, console=err, transient=True) as progress:
         task = progress.add_task("evaluating", total=len(reports))
@@ -58,14 +66,44 @@ def evaluate(
             on_report=lambda: progress.advance(task),
         )
     if html is not None:
-        try:
-            html.write_text(page(evaluation, gold.name), encoding="utf-8")
-        except OSError as error:
-            raise UsageError(f"{html} can't be written: {error.strerror}") from None
+        write_page(html, page(evaluation, gold.name))
     if as_json:
         write_line(json.dumps({"gold": gold.name, **to_json(evaluation)}, ensure_ascii=False))
     else:
         _print(evaluation, errors)
+
+
+def _compare(
+    context: typer.Context, reports: "Sequence[GoldReport]", name: str, model: str, html: Path | None, *, as_json: bool
+) -> None:
+    from dicomnlp.analyse.learned_registry import open_model
+    from dicomnlp.cli.models import print_comparison
+    from dicomnlp.learn.comparison import compare_model
+    from dicomnlp.learn.model_page import comparison_page
+    from dicomnlp.learn.models import find
+
+    settings = analysing(context)
+    folder = open_model(settings.models, find(settings.models, model))
+    columns = ("[progress.description]{task.description}", rich.progress.MofNCompleteColumn())
+    with rich.progress.Progress(*columns, console=err, transient=True) as progress:
+        task = progress.add_task("comparing", total=3 * len(reports))
+        comparison = compare_model(
+            reports, folder, default_language=settings.analyse.language, on_report=lambda: progress.advance(task)
+        )
+    if html is not None:
+        write_page(html, comparison_page(comparison, name))
+    if as_json:
+        write_line(json.dumps({"gold": name, **to_json(comparison)}, ensure_ascii=False))
+    else:
+        print_comparison(comparison)
+
+
+def write_page(path: Path, text: str) -> None:
+    """Write a page; UsageError where it can't be."""
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{path} can't be written: {error.strerror}") from None
 
 
 def _print(evaluation: "Evaluation", errors: int) -> None:

@@ -18,6 +18,7 @@ from dicomnlp.cli import (
     helping,
     keys,
     labelling,
+    models,
     objects,
     packs,
     pipelines,
@@ -74,6 +75,7 @@ telling.register(app)
 write_back.register(app)
 labelling.register(app)
 evaluation.register(app)
+models.register(app)
 reprocessing.register(app)
 pipelines.register(app)
 reconciling.register(app)

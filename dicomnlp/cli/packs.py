@@ -32,9 +32,11 @@ def languages(
     if context.invoked_subcommand is not None:
         return
     from dicomnlp.analyse import languages as codes
-    from dicomnlp.analyse import use_overlays
+    from dicomnlp.analyse import use_models, use_overlays
 
-    use_overlays(settings_of(context).overlays)
+    settings = settings_of(context)
+    use_overlays(settings.overlays)
+    use_models(settings.models)
     rows = [_row(code) for code in codes()]
     for row in rows:
         if as_json:

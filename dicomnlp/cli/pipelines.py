@@ -123,7 +123,7 @@ def add(
         if code in own or (source.packs is not None and (source.packs / code / "pack.toml").exists()):
             load_pack(code)
     archive, sha256 = pack_archive(source)
-    names = names_of(archive, settings.overlays)
+    names = names_of(archive, settings.overlays, settings.models)
     database = open_audited(context, "admin")
     is_new = add_pipeline(database, name, archive, sha256, names, local_user())
     database.close()
@@ -363,7 +363,7 @@ def names_by(settings: "Settings", database: "Database", name: str) -> dict[str,
     from dicomnlp.store.pipelines import read_archive
 
     held = read_archive(database, name)
-    return names_of(held[0] if held else None, settings.overlays)
+    return names_of(held[0] if held else None, settings.overlays, settings.models)
 
 
 def read_by_active(database: "Database") -> None:

@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from dicomnlp.analyse import analyse, choose_language, load_pack, pipeline_name
+from dicomnlp.analyse.engine import load_engine
 from dicomnlp.errors import UsageError
 from dicomnlp.learn import metrics, scoring
-from dicomnlp.learn.gold import GoldReport
+from dicomnlp.learn.gold import PATIENT, GoldReport, patient_of
 from dicomnlp.learn.metrics import Estimate, Rates
 from dicomnlp.learn.scoring import Decision
 from dicomnlp.model import Analysis, Narrative
@@ -76,10 +77,48 @@ class Evaluation:
     """What could not be scored."""
 
 
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """The pipeline's answers to annotated reports, each right or wrong."""
+
+    decisions: Mapping[str, Sequence[Decision]]
+    """By task."""
+    took_part: Mapping[str, Sequence[int]]
+    """The reports that are annotated for each task, in order."""
+    pipelines: tuple[str, ...]
+    notes: tuple[str, ...]
+    """What could not be scored."""
+    patients: tuple[str, ...]
+    """Of each report; one that names none stands for itself."""
+
+    def place(self, task: str) -> dict[int, int]:
+        """Report that takes part in `task` -> its patient's number: patients are drawn anew, not their reports."""
+        numbers: dict[str, int] = {}
+        return {i: numbers.setdefault(self.patients[i], len(numbers)) for i in self.took_part[task]}
+
+    def counts(self, task: str, classes: Sequence[str]) -> metrics.Counts:
+        """Of each patient of `task` and each class."""
+        place = self.place(task)
+        rows = [(place[d.report], d.gold, d.got, d.right) for d in self.decisions.get(task, ())]
+        return metrics.count(rows, len(set(place.values())), classes)
+
+    def classes(self, task: str) -> list[str]:
+        """What is told apart in `task`; an accepted second answer counts for the first one's class."""
+        decisions = self.decisions.get(task, ())
+        return sorted({c for d in decisions for c in ((d.gold,) if d.right else (d.gold, d.got)) if c is not None})
+
+
 def evaluate(
     reports: Sequence[GoldReport], *, default_language: str = "en", on_report: Callable[[], None] = lambda: None
 ) -> Evaluation:
-    """Score the pipeline against annotated reports.
+    """Score the pipeline against annotated reports; parameters and errors as of `decide`."""
+    return summarise(reports, decide(reports, default_language=default_language, on_report=on_report))
+
+
+def decide(
+    reports: Sequence[GoldReport], *, default_language: str = "en", on_report: Callable[[], None] = lambda: None
+) -> Decided:
+    """Analyse annotated reports and compare with what annotators say.
 
     Parameters
     ----------
@@ -98,12 +137,12 @@ def evaluate(
         A report can't be analysed.
     """
     notes: Counter[str] = Counter()
-    plans = _label_plans(reports, notes)
+    codes = [choose_language(report.text, report.language or "", default_language) for report in reports]
+    plans = _label_plans(reports, sorted(set(codes)), notes)
     decisions: list[Decision] = []
     took_part: dict[str, set[int]] = defaultdict(set)
     pipelines = set()
-    for i, report in enumerate(reports):
-        language = choose_language(report.text, report.language or "", default_language)
+    for i, (report, language) in enumerate(zip(reports, codes, strict=True)):
         pipelines.add(pipeline_name(language))
         for task, found in _judged(i, report, language, plans, notes):
             took_part[task].add(i)
@@ -114,14 +153,23 @@ def evaluate(
     by_task: dict[str, list[Decision]] = defaultdict(list)
     for decision in decisions:
         by_task[decision.task].append(decision)
-    scores = [_score(task, by_task[task], reports, sorted(members)) for task, members in took_part.items()]
     order = {task: n for n, task in enumerate(ABOUT)}
-    scores.sort(key=lambda s: order.get(s.task, len(order)))
+    return Decided(
+        by_task,
+        {task: sorted(took_part[task]) for task in sorted(took_part, key=lambda t: order.get(t, len(order)))},
+        tuple(sorted(pipelines)),
+        tuple(f"{note} ({n} times)" if n > 1 else note for note, n in notes.items()),
+        tuple(patient_of(report) for report in reports),
+    )
+
+
+def summarise(reports: Sequence[GoldReport], decided: Decided) -> Evaluation:
+    """Rates with intervals, slices, confusion and mistakes of what was decided of `reports`."""
     return Evaluation(
         len(reports),
-        tuple(sorted(pipelines)),
-        tuple(scores),
-        tuple(f"{note} ({n} times)" if n > 1 else note for note, n in notes.items()),
+        decided.pipelines,
+        tuple(_score(task, decided, reports) for task in decided.took_part),
+        decided.notes,
     )
 
 
@@ -129,9 +177,12 @@ LabelPlans = dict[str, tuple[str, tuple[str, ...]]]
 """Label set as the gold names it -> the set's own name, and the values to score."""
 
 
-def _label_plans(reports: Sequence[GoldReport], notes: Counter[str]) -> LabelPlans:
+def _label_plans(reports: Sequence[GoldReport], codes: Iterable[str], notes: Counter[str]) -> LabelPlans:
     """Which label set each name of the gold stands for; one without name is the set with most labels in common."""
     known = {labels.set: set(labels.labels) for labels in load_pack().label_sets}
+    for code in codes:
+        for name, more in load_engine(code).model_labels.items():
+            known.setdefault(name, set()).update(more)
     used: dict[str, set[str]] = defaultdict(set)
     values: dict[str, set[str | None]] = defaultdict(set)
     for report in reports:
@@ -176,7 +227,7 @@ def _judged(
     for name, labels in (report.labels or {}).items():
         if name in plans:
             own, values = plans[name]
-            got = free.labels[own]
+            got = free.labels.get(own, {})
             wanted = {k: v for k, v in labels.items() if k in got}
             for value in values:
                 task = f"{scoring.LABELS} {own}" + ("" if value == "present" else f" {value}")
@@ -187,12 +238,12 @@ def _judged(
         yield scoring.MEASUREMENTS, list(scoring.judge_measurements(i, report, free))
 
 
-def _score(task: str, decisions: Sequence[Decision], reports: Sequence[GoldReport], members: Sequence[int]) -> Score:
-    place = {report: n for n, report in enumerate(members)}
-    rows = [(place[d.report], d.gold, d.got, d.right) for d in decisions]
-    # an accepted second answer counts for the first one's class
-    classes = sorted({c for d in decisions for c in ((d.gold,) if d.right else (d.gold, d.got)) if c is not None})
-    micro, macro, each = metrics.rates(metrics.count(rows, len(members), classes))
+def _score(task: str, decided: Decided, reports: Sequence[GoldReport]) -> Score:
+    decisions = decided.decisions.get(task, ())
+    members = decided.took_part[task]
+    place = decided.place(task)
+    classes = decided.classes(task)
+    micro, macro, each = metrics.rates(decided.counts(task, classes))
     confusion: dict[str, Counter[str]] = defaultdict(Counter)
     for d in decisions:
         confusion[d.gold or "none"][(d.gold if d.right else d.got) or "none"] += 1
@@ -205,7 +256,7 @@ def _score(task: str, decisions: Sequence[Decision], reports: Sequence[GoldRepor
         classes=_rows(classes, each),
         slices=_slices(decisions, reports, place),
         confusion=confusion,
-        mistakes=tuple(_mistake(d, reports[d.report]) for d in decisions if not d.right),
+        mistakes=tuple(mistake(d, reports[d.report]) for d in decisions if not d.right),
     )
 
 
@@ -216,7 +267,8 @@ def _slices(
     values: dict[str, dict[int, str]] = defaultdict(dict)
     for i in place:
         for field, value in (reports[i].fields or {}).items():
-            values[field][i] = value
+            if field != PATIENT:
+                values[field][i] = value
     names = {f: sorted(set(v.values())) for f, v in values.items() if 1 < len(set(v.values())) <= MOST_SLICES}
     slices = {field: _sliced(((d, values[field].get(d.report)) for d in decisions), place) for field in names}
     if any(d.section for d in decisions):
@@ -233,7 +285,7 @@ def _sliced(assigned: Iterable[tuple[Decision, str | None]], place: Mapping[int,
     names = sorted({name for _, gold, got, _ in rows for name in (gold, got) if name is not None})
     if not names:
         return ()
-    return _rows(names, metrics.rates(metrics.count(rows, len(place), names))[2])
+    return _rows(names, metrics.rates(metrics.count(rows, len(set(place.values())), names))[2])
 
 
 def _rows(names: Sequence[str], each: Sequence[Rates]) -> tuple[Row, ...]:
@@ -242,7 +294,8 @@ def _rows(names: Sequence[str], each: Sequence[Rates]) -> tuple[Row, ...]:
     return tuple(sorted(rows, key=lambda r: (-r.support, r.name)))
 
 
-def _mistake(decision: Decision, report: GoldReport) -> Mistake:
+def mistake(decision: Decision, report: GoldReport) -> Mistake:
+    """A wrong answer with what stands around it."""
     if decision.span is None:
         before, what, after = "", decision.what or "", "\n" + _cut(report.text[: 5 * CONTEXT + 1], 5 * CONTEXT)
     else:

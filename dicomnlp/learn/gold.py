@@ -24,6 +24,8 @@ SYNONYMS = {
 OPTIONAL = "optional"
 """A gold assertion: whether the span is found doesn't matter."""
 LABEL_VALUES = {1: "present", 0: "absent", -1: "possible", None: None}
+PATIENT = "patient"
+"""The field that says whose report it is."""
 _SLICED_AT_MOST = 60
 """Characters of a field's value that may name a slice of the results."""
 
@@ -60,6 +62,11 @@ class GoldReport:
     """(values, unit)."""
     fields: Mapping[str, str] | None = None
     """Modality, source and whatever else was noted of the report: the results are sliced by these."""
+
+
+def patient_of(report: GoldReport) -> str:
+    """Whose report it is: the field `patient`, any pseudonym; without one the report stands for itself."""
+    return (report.fields or {}).get(PATIENT) or f"report {report.id}"
 
 
 def read_record(record: Mapping[str, Any], name: str) -> GoldReport:
@@ -105,12 +112,18 @@ def text_of(record: Mapping[str, Any]) -> str:
 
 
 def fields_of(record: Mapping[str, Any]) -> dict[str, str]:
-    """Short words noted of the report, by which results may be sliced."""
-    return {
+    """Short words noted of the report, by which results may be sliced; the patient, and the year of `study_date`."""
+    fields = {
         key: value
         for key, value in record.items()
         if key not in {"id", "text"} and isinstance(value, str) and 0 < len(value) <= _SLICED_AT_MOST
     }
+    patient, date = record.get(PATIENT), str(record.get("study_date", ""))
+    if isinstance(patient, str | int) and patient != "":
+        fields[PATIENT] = str(patient)
+    if len(date) >= 8 and date[:4].isdigit():
+        fields["year"] = date[:4]
+    return fields
 
 
 def checked_span(start: object, end: object, text: str) -> tuple[int, int]:

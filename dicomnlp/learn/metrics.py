@@ -1,7 +1,8 @@
 """Precision, recall and F1 with confidence intervals.
 
-Intervals are percentile bootstrap intervals over reports (Efron and Tibshirani, An Introduction to the Bootstrap,
-1993, chapter 13): reports are drawn, not findings, because findings of one report are not independent.
+Intervals are percentile bootstrap intervals over patients (Efron and Tibshirani, An Introduction to the Bootstrap,
+1993, chapter 13): patients are drawn, not findings, because findings of one report, and reports of one patient, are not
+independent. A report that names no patient stands for itself.
 """
 
 from collections.abc import Sequence
@@ -129,3 +130,73 @@ def _estimate(value: float, drawn: Counts) -> Estimate:
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(known, (tail, 1 - tail))
     return Estimate(value, float(low), float(high))
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How much one way of reading is ahead of another on the same reports."""
+
+    f1: Estimate
+    """Difference of micro-averaged F1, the second's less the first's."""
+    p_value: float
+    """Of approximate randomization: how often as large a difference comes about when answers are swapped at random."""
+
+
+def paired(first: Counts, second: Counts) -> Difference:
+    """Compare two ways of reading the same reports, both as `count` gives them.
+
+    The interval is of the same resamples of reports for both. The significance is by approximate randomization over
+    reports (Noreen, Computer-Intensive Methods for Testing Hypotheses, 1989; Yeh, COLING 2000).
+    """
+    one, two = first.sum(axis=1), second.sum(axis=1)
+    value = float(_f1(two.sum(axis=0)) - _f1(one.sum(axis=0)))
+    drawn = _f1(resampled(two[:, None])[:, 0]) - _f1(resampled(one[:, None])[:, 0])
+    generator = np.random.default_rng(SEED)
+    swapped = generator.random((RESAMPLES, len(one))) < 0.5
+    change = two - one
+    moved = np.where(swapped, 1.0, 0.0) @ change
+    shuffled = _f1(two.sum(axis=0) - moved) - _f1(one.sum(axis=0) + moved)
+    known = shuffled[~np.isnan(shuffled)]
+    as_large = int((np.abs(known) >= abs(value) - 1e-12).sum())
+    return Difference(_estimate(value, drawn), (as_large + 1) / (len(known) + 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Bin:
+    """Answers of about the same probability."""
+
+    low: float
+    high: float
+    answers: int
+    probability: float
+    """Mean of what the model says."""
+    right: float
+    """Share of them that is right."""
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Whether a model's probabilities mean what they say."""
+
+    bins: tuple[Bin, ...]
+    expected_error: float
+    """Mean distance of probability and share right, each bin by its answers (Guo et al., ICML 2017)."""
+    brier: float
+    """Mean squared distance of probability and truth (Brier, 1950)."""
+
+
+def calibration(answers: Sequence[tuple[float, bool]], bins: int = 10) -> Calibration | None:
+    """How well the probabilities of `answers` (probability, whether right) fit; None of none."""
+    if not answers:
+        return None
+    given = np.array([p for p, _ in answers])
+    right = np.array([r for _, r in answers], dtype=np.float64)
+    place = np.minimum((given * bins).astype(int), bins - 1)
+    found = []
+    for n in range(bins):
+        here = place == n
+        if here.any():
+            mean, share = float(given[here].mean()), float(right[here].mean())
+            found.append(Bin(n / bins, (n + 1) / bins, int(here.sum()), mean, share))
+    error = sum(b.answers * abs(b.probability - b.right) for b in found) / len(answers)
+    return Calibration(tuple(found), error, float(np.mean((given - right) ** 2)))

@@ -5,7 +5,7 @@ running or fetching anything, whatever a report holds.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -28,6 +28,12 @@ _LEGEND = (
 
 def page(evaluation: Evaluation, name: str) -> str:
     """The page of an evaluation of the set called `name`."""
+    title = f"Evaluation of {name}"
+    return document(title, [_about(evaluation), *scored(evaluation)])
+
+
+def document(title: str, parts: Iterable[str]) -> str:
+    """A page that needs nothing besides itself."""
     style = Path(__file__).with_name("evaluation.css").read_text(encoding="utf-8")
     return "\n".join(
         [
@@ -35,23 +41,27 @@ def page(evaluation: Evaluation, name: str) -> str:
             '<html lang="en"><head><meta charset="utf-8">',
             f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>Evaluation of {text(name)}</title>",
+            f"<title>{text(title)}</title>",
             f"<style>{style}</style></head><body>",
-            f"<h1>Evaluation of {text(name)}</h1>",
-            _about(evaluation),
-            _summary(evaluation.scores),
-            *(f'<p class="soft">Not scored: {text(note)}.</p>' for note in evaluation.notes),
-            *(part for score in evaluation.scores for part in _task(score)),
+            f"<h1>{text(title)}</h1>",
+            *parts,
             "</body></html>",
             "",
         ]
     )
 
 
+def scored(evaluation: Evaluation) -> Iterator[str]:
+    """The figures, plots and mistakes of every task."""
+    yield _summary(evaluation.scores)
+    yield from (f'<p class="soft">Not scored: {text(note)}.</p>' for note in evaluation.notes)
+    yield from (part for score in evaluation.scores for part in _task(score))
+
+
 def _about(evaluation: Evaluation) -> str:
     return (
         f'<p class="soft">{evaluation.reports} reports, read by {text(", ".join(evaluation.pipelines))}. '
-        "Intervals: 95 %, bootstrap over reports. The passages below are of the reports: keep this page as you "
+        "Intervals: 95 %, bootstrap over patients. The passages below are of the reports: keep this page as you "
         "keep them.</p>"
     )
 
@@ -102,10 +112,15 @@ def _mistakes(mistakes: Sequence[Mistake]) -> Iterator[str]:
     if not mistakes:
         yield "<h3>Mistakes</h3><p>None.</p>"
         return
+    yield f"<h3>Mistakes ({len(mistakes)})</h3>"
+    yield from browser(mistakes)
+
+
+def browser(mistakes: Sequence[Mistake]) -> Iterator[str]:
+    """Mistakes in their context, kind by kind, the most frequent first and open."""
     kinds: dict[tuple[str, str], list[Mistake]] = defaultdict(list)
     for mistake in mistakes:
         kinds[mistake.gold or "not marked", mistake.got or "not found"].append(mistake)
-    yield f"<h3>Mistakes ({len(mistakes)})</h3>"
     ranked = sorted(kinds.items(), key=lambda kind: -len(kind[1]))
     for n, ((gold, got), members) in enumerate(ranked):
         items = "".join(_item(m) for m in islice(members, MOST_MISTAKES))

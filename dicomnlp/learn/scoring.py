@@ -30,6 +30,8 @@ class Decision:
     span: tuple[int, int] | None = None
     what: str | None = None
     """Of a label or quantity, which has no span: what it is."""
+    probability: float | None = None
+    """That a trained model gives to its answer."""
 
 
 def judge_targets(
@@ -40,7 +42,8 @@ def judge_targets(
     for target in marked:
         if not target.accepted:
             continue
-        got = by_span[target.start, target.end].assertion
+        found = by_span[target.start, target.end]
+        got = found.assertion
         yield Decision(
             SPANS,
             report,
@@ -49,6 +52,7 @@ def judge_targets(
             got in target.accepted,
             section_at(gold, analysis, target.start),
             (target.start, target.end),
+            probability=found.model_probability,
         )
 
 

@@ -218,7 +218,7 @@ Name = Annotated[
 def names_by(settings: Settings, database: Database, name: str) -> dict[str, str]:
     """By language, how a pipeline names itself in findings; raises NotFoundError."""
     held = read_archive(database, name)
-    return names_of(held[0] if held else None, settings.overlays)
+    return names_of(held[0] if held else None, settings.overlays, settings.models)
 
 
 def pipelines_to_json(settings: Settings, database: Database) -> dict[str, Any]:

@@ -136,6 +136,8 @@ def analysis_row(processed: Processed) -> dict[str, Any]:
         "addendum": addendum_of(report, analysis),
         "content_sha256": content_sha256(report),
         "modalities": list(processed.modalities),
+        "rules_labels": to_json(analysis.rules_labels) if analysis and analysis.rules_labels else None,
+        "model": analysis.model if analysis else "",
     }
 
 
@@ -230,6 +232,8 @@ def _analysis(row: Row) -> Analysis:
         communications=_many(Communication, row["analysis_communications"]),
         demographics=_many(PatientStatement, row["analysis_demographics"]),
         warnings=tuple(row["analysis_analysis_warnings"]),
+        rules_labels=row["analysis_rules_labels"],
+        model=row["analysis_model"],
     )
 
 
@@ -266,6 +270,8 @@ def finding_row(finding: Finding) -> dict[str, Any]:
         "levels": to_json(finding.levels),
         "image_references": to_json(finding.image_references),
         "language": finding.language,
+        "rules_assertion": finding.rules_assertion,
+        "model_probability": finding.model_probability,
         "anatomy_id": finding.anatomy.id if finding.anatomy else None,
         "size_mm": size_of(finding.measurements),
     }
@@ -316,6 +322,8 @@ def stored_finding(row: Row, studies: tuple[StudyLink, ...] = ()) -> StoredFindi
             levels=tuple(row["levels"]),
             image_references=tuple(row["image_references"]),
             language=row["language"],
+            rules_assertion=Assertion(row["rules_assertion"]) if row["rules_assertion"] else None,
+            model_probability=row["model_probability"],
         ),
         pipeline=row["pipeline"],
         analysed_at=row["analysed_at"],

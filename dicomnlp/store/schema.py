@@ -26,7 +26,7 @@ from dicomnlp.store import (  # noqa: F401  their tables belong to `metadata`, t
 from dicomnlp.store.columns import Bytes, CleanText, Json, RowId, UTCDateTime
 from dicomnlp.store.schema_metadata import metadata
 
-REVISION = "0014"
+REVISION = "0015"
 """The schema that this program speaks: the newest migration."""
 
 LANE_ARRIVAL = 0
@@ -257,6 +257,9 @@ analysis = Table(
     Column("demographics", Json, nullable=False, server_default="[]"),
     # since revision 0011
     Column("modalities", Json),
+    # since revision 0015
+    Column("rules_labels", Json),
+    Column("model", CleanText, nullable=False, server_default=""),
     UniqueConstraint("object_id", "pipeline"),
     Index(
         "uq_analysis_current",
@@ -315,6 +318,9 @@ finding = Table(
     Column("anatomy_id", CleanText),
     Column("size_mm", Double),
     Column("study_date", CleanText, nullable=False, server_default=""),
+    # since revision 0015
+    Column("rules_assertion", CleanText),
+    Column("model_probability", Double),
     Index(None, "object_id"),
     Index(None, "analysis_id"),
     *(

@@ -119,6 +119,7 @@ class Engine:
             level=settings.logs.level,
             language=settings.analyse.language,
             overlays=str(settings.overlays or ""),
+            models=str(settings.models),
         )
         self._cluster: Any = None
         self._stack = contextlib.ExitStack()
@@ -189,6 +190,7 @@ class Engine:
                 f"{config.ENVIRONMENT_PREFIX}LOGS__LEVEL": self._settings.logs.level,
                 f"{config.ENVIRONMENT_PREFIX}ANALYSE__LANGUAGE": self._settings.analyse.language,
                 f"{config.ENVIRONMENT_PREFIX}ANALYSE__OVERLAYS": str(self._settings.overlays or ""),
+                f"{config.ENVIRONMENT_PREFIX}LEARN__MODELS": str(self._settings.models),
             },
         )
         self._stack.callback(self._close_cluster)
@@ -210,6 +212,7 @@ class Engine:
                 self._settings.logs.level,
                 self._settings.analyse.language,
                 str(self._settings.overlays or ""),
+                str(self._settings.models),
                 read_by,
                 pure=False,
             ).result(timeout=START_SECONDS)

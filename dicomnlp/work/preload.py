@@ -19,7 +19,7 @@ from typing import Any
 from distributed import get_worker
 
 from dicomnlp import logs
-from dicomnlp.analyse import Source, load_pack, refused_overlays, use_source
+from dicomnlp.analyse import Source, load_pack, refused_models, refused_overlays, use_models, use_source
 from dicomnlp.errors import LanguageNotSupportedError, LanguagePackError
 from dicomnlp.model import Processed, StoredObject
 from dicomnlp.store.prepared import Prepared, prepare_rows
@@ -51,7 +51,7 @@ def silence_distributed() -> None:
 
 
 @functools.cache
-def prepare(level: str, language: str, overlays: str = "") -> str | None:
+def prepare(level: str, language: str, overlays: str = "", models: str = "") -> str | None:
     """Set this process up for reports: logging first, then the language pack, so that no report waits for it.
 
     Parameters
@@ -62,6 +62,8 @@ def prepare(level: str, language: str, overlays: str = "") -> str | None:
         The site's.
     overlays
         Folder of what the site adds to the packs, "" for none. One with faults isn't used, and the log says so.
+    models
+        Folder of the site's models, "" for none; likewise.
 
     Returns
     -------
@@ -70,6 +72,7 @@ def prepare(level: str, language: str, overlays: str = "") -> str | None:
     """
     logs.configure(level, part="worker")
     silence_distributed()
+    use_models(Path(models) if models else None)
     return _load(Source(overlays=Path(overlays) if overlays else None), language)
 
 
@@ -79,6 +82,8 @@ def _load(source: Source, language: str) -> str | None:
         load_pack(language)
         for faults in refused_overlays().values():
             logs.log(logs.Event.OVERLAY_REFUSED, count=len(faults), message=str(faults[0]))
+        for refused in refused_models().values():
+            logs.log(logs.Event.MODEL_REFUSED, reason_code=refused.reason_code, message=str(refused))
     except (LanguagePackError, LanguageNotSupportedError) as error:
         logs.log(logs.Event.PACK_REFUSED, message=str(error))
         return str(error)
@@ -88,9 +93,9 @@ def _load(source: Source, language: str) -> str | None:
     return None
 
 
-def check(level: str, language: str, overlays: str, read_by: ReadBy) -> str | None:
+def check(level: str, language: str, overlays: str, models: str, read_by: ReadBy) -> str | None:
     """As `prepare`, for a pipeline: why its pack of `language` can't be used; None when it can."""
-    refusal = prepare(level, language, overlays)
+    refusal = prepare(level, language, overlays, models)
     if not read_by.archive:
         return refusal
     with _ONE_AT_A_TIME:
@@ -122,6 +127,7 @@ def dask_setup(worker: Any) -> None:
         os.environ.get("DICOMNLP_LOGS__LEVEL", "info"),
         os.environ.get("DICOMNLP_ANALYSE__LANGUAGE", "en"),
         os.environ.get("DICOMNLP_ANALYSE__OVERLAYS", ""),
+        os.environ.get("DICOMNLP_LEARN__MODELS", ""),
     )
     _bound_memory(worker.memory_manager.memory_limit)
 
@@ -151,6 +157,7 @@ def run(
     level: str,
     language: str,
     overlays: str = "",
+    models: str = "",
 ) -> Done:
     """Apply `function` to each object of `batch`, reading by `read_by`.
 
@@ -162,7 +169,7 @@ def run(
     SIGALRM is left at its default action, so the kernel ends the process even while a regular expression or other
     compiled code holds the interpreter. The dispatcher sees a lost worker and finds out whose fault it was.
     """
-    prepare(level, language, overlays)
+    prepare(level, language, overlays, models)
     results: list[Processed | Prepared] = []
     started = time.monotonic()
     with _ONE_AT_A_TIME:

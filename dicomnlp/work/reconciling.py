@@ -41,7 +41,7 @@ _ROLE: Final = "dispatcher"
 def todays_pipelines(settings: Settings, database: Database) -> Collection[str]:
     """Names, one a language, of the pipeline that counts today."""
     held = read_archive(database, read_active(database).name)
-    return names_of(held[0] if held else None, settings.overlays).values()
+    return names_of(held[0] if held else None, settings.overlays, settings.models).values()
 
 
 def compare_day(

@@ -147,7 +147,7 @@ def test_the_public_form_is_plain_json() -> None:
     line = json.loads(lines[0])
     statements = ["recommendations", "scores", "communications", "demographics"]
     first = ["id", "language", "text", "sections", "findings", "measurements"]
-    assert list(line) == [*first, *statements, "labels", "warnings"]
+    assert list(line) == [*first, *statements, "labels", "rules_labels", "model", "warnings"]
     assert line["sections"] == [{"name": "findings", "title": "FINDINGS", "start": 0, "end": 48}]
     (finding,) = [f for f in line["findings"] if f["text"].endswith("nodule")]
     assert finding["pipeline"] == pipeline_name("en")

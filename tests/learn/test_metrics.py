@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dicomnlp.learn.metrics import count, rates, resampled
+from dicomnlp.learn.metrics import calibration, count, paired, rates, resampled
 
 ENTRIES = [
     # (report, annotators' class, given class, right)
@@ -94,3 +94,35 @@ def test_each_resample_draws_as_many_reports_as_there_are():
     drawn = resampled(np.ones((7, 1, 3)), resamples=250)
     assert drawn.shape == (250, 1, 3)
     assert np.all(drawn == 7)
+
+
+def test_a_paired_difference_is_of_the_same_reports():
+    """Where one is always right and the other half the time, the difference is sure; of equals there is none."""
+    entries = [(n, "a", "a" if n % 2 else "b", n % 2 == 1) for n in range(60)]
+    half = count(entries, 60, ["a", "b"])
+    right = count([(n, "a", "a", True) for n in range(60)], 60, ["a", "b"])
+    ahead = paired(half, right)
+    assert ahead.f1.value == pytest.approx(0.5)
+    assert ahead.f1.low > 0.3
+    assert ahead.p_value < 0.01
+    none = paired(half, half)
+    assert (none.f1.value, none.f1.low, none.f1.high, none.p_value) == (0.0, 0.0, 0.0, 1.0)
+    behind = paired(right, half)
+    assert behind.f1.value == pytest.approx(-0.5)
+
+
+def test_a_difference_by_chance_is_not_significant():
+    """One answer in sixty changed."""
+    entries = [(n, "a", "a", True) for n in range(60)]
+    one = count(entries, 60, ["a", "b"])
+    two = count([*entries[:-1], (59, "a", "b", False)], 60, ["a", "b"])
+    assert paired(one, two).p_value > 0.3
+
+
+def test_probabilities_that_mean_what_they_say_have_no_error():
+    """Of the answers with 0.75, three in four are right; of those with 0.25 none is."""
+    found = calibration([(0.75, n % 4 != 0) for n in range(40)] + [(0.25, False)] * 40)
+    assert [(b.answers, b.probability, b.right) for b in found.bins] == [(40, 0.25, 0.0), (40, 0.75, 0.75)]
+    assert found.expected_error == pytest.approx(0.125)
+    assert found.brier == pytest.approx((40 * 0.0625 + 30 * 0.0625 + 10 * 0.5625) / 80)
+    assert calibration([]) is None

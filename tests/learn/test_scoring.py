@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from dicomnlp.analyse import analyse, load_pack
-from dicomnlp.learn.evaluation import CONTEXT, evaluate
+from dicomnlp.learn.evaluation import CONTEXT, decide, evaluate, summarise
 from dicomnlp.learn.gold import read_record
 from dicomnlp.model import Narrative
 
@@ -199,3 +199,21 @@ def test_context_of_a_mistake_is_short_and_ends_with_a_whole_word(filler):
     assert CONTEXT / 2 < len(before) <= CONTEXT + 1
     assert set((before + after).split()) <= {"word", before.split()[0], after.split()[-1]}
     assert before.split()[0] in filler.split() or " " not in filler.strip()
+
+
+def test_patients_are_drawn_and_not_sliced_by_and_years_are():
+    """Two reports of a patient count as one draw; the field isn't a slice; `study_date` gives the year."""
+    text = "No effusion."
+    marked = [{"start": 3, "end": 11, "assertion": "absent"}]
+    records = [
+        {"id": str(n), "patient": n // 2, "study_date": f"202{n % 2}-01-02", "text": text, "language": "en",
+         "targets": marked}
+        for n in range(4)
+    ]  # fmt: skip
+    reports = [read_record(record, record["id"]) for record in records]
+    decided = decide(reports)
+    assert decided.place("assertion") == {0: 0, 1: 0, 2: 1, 3: 1}
+    assert decided.counts("assertion", ["absent"]).shape == (2, 1, 3)
+    [score] = summarise(reports, decided).scores
+    assert "patient" not in score.slices
+    assert {row.name: row.support for row in score.slices["year"]} == {"2020": 2, "2021": 2}

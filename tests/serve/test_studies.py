@@ -40,6 +40,8 @@ ADDED_KEYS = {"item_path", "subject", "observer", "status", "superseded_by", "st
     "count",
     "levels",
     "image_references",
+    "rules_assertion",
+    "model_probability",
 }
 """What a finding has beyond it."""
 

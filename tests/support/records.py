@@ -109,6 +109,8 @@ def make_finding(concept="pulmonary_nodule", text="nodule", start=16, assertion=
         critical=True,
         item_path="1.2.1",
         language="en",
+        rules_assertion=Assertion.POSSIBLE,
+        model_probability=0.75,
     )
 
 
