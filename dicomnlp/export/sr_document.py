@@ -88,6 +88,16 @@ _CONTROLS: Final = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f]")
 """Not in UT (PS3.5 6.1.3)."""
 
 
+class _Document(ComprehensiveSR):
+    """Takes patient and study over from a report of any class, private ones too: highdicom knows the standard's."""
+
+    def copy_patient_and_study_information(self, dataset: Dataset) -> None:
+        """Only what `_header` has copied."""
+        for tag in sorted(_COPIED):
+            if tag in dataset:
+                self.add(dataset[tag])
+
+
 @dataclass(frozen=True, slots=True)
 class Written:
     """A document of the same report that a new one takes the place of."""
@@ -179,7 +189,7 @@ def write_document(
     _separate(content[0])
     is_object = source.header.identity.sop_class_uid != HL7_MESSAGE_STORAGE
     local = at.astimezone()
-    document = ComprehensiveSR(
+    document = _Document(
         evidence=[patient, *_evidence(source)],
         content=content[0],
         series_instance_uid=series_uid(patient.StudyInstanceUID, ae_title),

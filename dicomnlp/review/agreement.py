@@ -100,6 +100,8 @@ def denies(case: Case, denial: Finding, stated: Finding) -> bool:
     of_one_place = _has_own_site(stated)
     at_one_site = same_site(denial, stated) or (of_one_place and (stated.anatomy is None or _near(denial, stated)))
     # of what names no site, a denial in general is about it only if its kind is of one place
+    if not same_site(denial, stated) and denial.concept.id in contradiction_rules().agreement.generic:
+        return False
     if not at_one_site and (denial.anatomy is not None or not of_one_place):
         return False
     if denial.laterality not in {None, Laterality.BILATERAL, stated.laterality}:

@@ -52,6 +52,9 @@ class SexRules(Rules):
     male_concepts: tuple[Name, ...]
     female_concepts: tuple[Name, ...]
     male_words: Words
+    male_first: Words
+    """At the beginning of an indication or history."""
+    female_first: Words
     male_person: Words
     female_person: Words
     female_words: Words
@@ -95,6 +98,8 @@ class AgreementRules(Rules):
 class ChangeWords(Rules):
     """``[change_words]``: how a change of size is put."""
 
+    arrows: Words
+    """Between a size of an earlier study and that of this one."""
     before: Words
     """Right before a size of an earlier study."""
     increased: Words

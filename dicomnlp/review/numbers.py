@@ -1,5 +1,7 @@
 """Numbers that don't agree: sizes with the words for their change, and measured items with the text."""
 
+import itertools
+import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 
@@ -10,6 +12,8 @@ from dicomnlp.review.case import HELD, Case
 from dicomnlp.review.contradiction_rules import contradiction_rules
 from dicomnlp.review.denial import is_denied
 
+_FROM_TO = re.compile(r"(?:mm|cm|毫米|厘米)\s*(?:to|至|到)\s*[0-9]", re.IGNORECASE)
+"""Both numbers with their units."""
 _TO_MILLIMETRES = {"mm": 1.0, "cm": 10.0, "m": 1000.0}
 _VOLUMES = {"ml": 1.0, "cm3": 1.0, "mm3": 0.001, "l": 1000.0}
 
@@ -17,9 +21,10 @@ _VOLUMES = {"ml": 1.0, "cm3": 1.0, "mm3": 0.001, "l": 1000.0}
 def prior_size(case: Case) -> Iterator[Discrepancy]:
     """A size that "increased" to a smaller number, "decreased" to a larger one, or is "stable" at quite another."""
     sizes = [m for m in case.analysis.measurements if m.kind == "size" and m.unit == "mm" and m.comparator is None]
+    yield from _falling(case, sizes)
     if len(sizes) < 2:
         return
-    before = {m.start for m in sizes if _is_prior(case, m)}
+    before = {m.start for m in sizes if _is_prior(case, m)} | _before_arrows(case, sizes)
     if not before:
         return
     seen: set[int] = set()
@@ -56,6 +61,30 @@ def _without_finding(case: Case, free: Sequence[Measurement], before: Collection
         found = _of_sizes(case, change, now[0], then, case.place(*word.span()), 0.75)
         if found is not None and not is_denied(case, *word.span()):
             yield found
+
+
+def _falling(case: Case, sizes: Sequence[Measurement]) -> Iterator[Discrepancy]:
+    """A pair like 14 mm to 9 mm is no range, which rises: of what has increased, it contradicts that."""
+    for m in sizes:
+        if len(m.values) != 2 or m.values[0] <= m.values[1] or not _FROM_TO.search(m.text):
+            continue
+        finding = next((f for f in case.stated if f.change and any(o.start == m.start for o in f.measurements)), None)
+        first, last = case.sentence_bounds(m.start, m.end)
+        grown = contradiction_rules().change_words.patterns[Change.INCREASED].search(case.text, first, last)
+        if grown and (finding is None or finding.change is Change.INCREASED) and not is_denied(case, *grown.span()):
+            facts = (("change", "increased"), ("now", f"{m.values[1]:g} mm"), ("before", f"{m.values[0]:g} mm"))
+            places = case.place(*grown.span()), case.place(m.start, m.end)
+            yield Discrepancy(DiscrepancyKind.PRIOR_SIZE, "increased_but_smaller", 0.8, *places, facts)
+
+
+def _before_arrows(case: Case, sizes: Sequence[Measurement]) -> set[int]:
+    """Where the first of two sizes is with an arrow between them."""
+    arrows = contradiction_rules().change_words.arrows
+    return {
+        one.start
+        for one, other in itertools.pairwise(sorted(sizes, key=lambda m: m.start))
+        if case.text[one.end : other.start].strip("约 ") in arrows
+    }
 
 
 def _is_prior(case: Case, measurement: Measurement) -> bool:

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import itertools
+import re
 from collections.abc import Iterator
 from functools import cache
 
@@ -58,6 +59,10 @@ def _sexes(case: Case) -> Iterator[Discrepancy]:
         match = _pattern(words).search(case.text)
         if match and sex not in places and _is_of_patient(case, match.start()):
             places[sex] = case.place(*match.span())
+    for place in _first_words(case):
+        for sex, words in (("F", "female_first"), ("M", "male_first")):
+            if place.words.lower() in getattr(contradiction_rules().sex, words):
+                places.setdefault(sex, place)
     if known in _SEXES:
         other = "F" if known == "M" else "M"
         if other in places and known not in places:
@@ -72,6 +77,21 @@ def _sexes(case: Case) -> Iterator[Discrepancy]:
         organ = _organ_of_other(case, sex)
         if organ is not None:
             yield _sex("organ", 0.85, place, organ, sex, "F" if sex == "M" else "M")
+
+
+def _first_words(case: Case) -> Iterator[Place]:
+    """The first word of each indication and history, which is of the patient unless a relative is told of."""
+    for section in case.analysis.sections:
+        if section.name in {SectionName.INDICATION, SectionName.HISTORY}:
+            start = _BLANK.match(case.text, section.body_start).end()  # type: ignore[union-attr]  # matches nothing, too
+            match = _WORD.match(case.text, start, section.end)
+            if match and not _is_of_other(case, *match.span()):
+                yield case.place(*match.span())
+
+
+_BLANK = re.compile(r"\s*")
+_WORD = re.compile(r"[A-Za-z]+|[\u3400-\u9fff](?=[,，、;；。\s]|\Z)")
+"""A Latin word, or a Chinese character that stands alone."""
 
 
 def _sex(rule: str, confidence: float, first: Place, second: Place, one: str, other: str) -> Discrepancy:

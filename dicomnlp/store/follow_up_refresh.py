@@ -9,7 +9,7 @@ from dicomnlp.store.courses import HeldCourse, read_courses, studies_of_patients
 from dicomnlp.store.database import Database
 from dicomnlp.store.follow_up_items import studies_answered_by, write_items
 from dicomnlp.store.follow_up_pending import marks_of, take_marks
-from dicomnlp.store.image_studies import summarise_images
+from dicomnlp.store.image_studies import studies_with_images, summarise_images
 
 
 class Refresh:
@@ -31,7 +31,14 @@ class Refresh:
         with database.read() as connection:
             # a patient whose studies all changed is looked at once
             self._marks = {**marks, **marks_of(connection, studies_of_patients_of(connection, marks))}
-        database.transact(lambda connection: summarise_images(connection, self._marks))
+            of_images = studies_with_images(connection, self._marks)
+        if of_images:
+            database.transact(lambda connection: summarise_images(connection, of_images))
+
+    @property
+    def studies(self) -> list[str]:
+        """All whose marks will be taken off: those given, and other marked ones of the same patients."""
+        return sorted(self._marks)
 
     def courses(self) -> Iterator[HeldCourse]:
         """All that is to be judged, one patient at a time."""
@@ -41,14 +48,16 @@ class Refresh:
             courses = read_courses(connection, studies)
         yield from courses
 
-    def write(self, course: HeldCourse, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Write the items of a course."""
+    def finish(self, outcome: Sequence[tuple[HeldCourse, Sequence[Mapping[str, Any]]]]) -> None:
+        """Write the items of courses, and take off the marks of their studies that nothing has changed since.
+
+        What isn't among them stays marked.
+        """
+        looked_at = {uid for course, _ in outcome for uid in course.studies}
 
         def work(connection: Connection) -> None:
-            write_items(connection, course.studies, rows)
+            for course, rows in outcome:
+                write_items(connection, course.studies, rows)
+            take_marks(connection, {uid: number for uid, number in self._marks.items() if uid in looked_at})
 
         self._database.transact(work)
-
-    def finish(self) -> None:
-        """Take off the marks that nothing has changed since."""
-        self._database.transact(lambda connection: take_marks(connection, self._marks))

@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from dicomnlp.store.batches import batches
+from dicomnlp.store.batches import batches, select_in
 from dicomnlp.store.schema import image
 from dicomnlp.store.schema_follow_up import image_study
 
@@ -31,6 +31,15 @@ _LISTED = {
 }
 _MOST = 50
 """Different descriptions of a study that are kept."""
+
+
+def studies_with_images(connection: Connection, study_instance_uids: Collection[str]) -> set[str]:
+    """Those of these studies of which images are, or were, held."""
+    return {
+        uid
+        for table in (image, image_study)
+        for uid in select_in(connection, table.c.study_instance_uid, table.c.study_instance_uid, study_instance_uids)
+    }
 
 
 def summarise_images(connection: Connection, study_instance_uids: Collection[str]) -> None:

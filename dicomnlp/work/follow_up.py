@@ -71,13 +71,23 @@ def refresh(
     Raises
     ------
     DatabaseError
-        What was written is complete, and what wasn't is still marked.
+        No item was written, and all is still marked.
+    Exception
+        Of the first patient who can't be judged, after the others' items were written: a fault of this program must
+        not end the follow-up of everybody.
     """
     pending = Refresh(database, marks)
+    outcome = []
+    failure: Exception | None = None
     for course in pending.courses():
-        pending.write(course, [_row(item) for item in items_of(course.course)])
-    compare_studies(database, sorted(marks), kinds)
-    pending.finish()
+        try:
+            outcome.append((course, [_row(item) for item in items_of(course.course)]))
+        except Exception as error:  # noqa: BLE001  raised below
+            failure = failure or error
+    compare_studies(database, pending.studies, kinds)
+    pending.finish(outcome)
+    if failure is not None:
+        raise failure
 
 
 def _row(item: Item) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from dicomnlp.store.follow_up_pending import any_marked, mark_studies, marked_st
 from dicomnlp.store.follow_up_refresh import Refresh
 from dicomnlp.store.merges import merge_patients, unmerge_patients
 from dicomnlp.store.scope import Scope
+from dicomnlp.work import follow_up
 from dicomnlp.work.follow_up import FollowUpDuty, refresh_all
 
 NODULE = "FINDINGS: 6 mm nodule in the right upper lobe.\nIMPRESSION: Nodule. Follow-up CT in 6 months is recommended."
@@ -179,9 +180,9 @@ def test_a_change_meanwhile_is_not_lost(database):
     """A mark that is set while its study is looked at stays."""
     come(database, FIRST)
     round_of = Refresh(database, marked_studies(database, "", 10))
-    list(round_of.courses())
+    courses_of = list(round_of.courses())
     database.transact(lambda connection: mark_studies(connection, [study_uid(1)]))
-    round_of.finish()
+    round_of.finish([(course, []) for course in courses_of])
     assert list(marked_studies(database, "", 10)) == [study_uid(1)]
     refresh_all(database)
     assert not any_marked(database)
@@ -211,29 +212,31 @@ def test_pages_follow_each_other(database):
         list_items(database, ItemFilters(states=("lost",)), today=TODAY)
 
 
-@pytest.mark.parametrize(
-    ("filters", "fits"),
-    [
-        ({"modality": "CT"}, True),
-        ({"modality": "MR"}, False),
-        ({"category": "imaging"}, True),
-        ({"category": "tissue"}, False),
-        ({"anatomy": ("right_upper_lobe",)}, True),
-        ({"patient_id": "T-1"}, True),
-        ({"patient_id": "T-2"}, False),
-        ({"due_from": dt.date(2026, 7, 4)}, True),
-        ({"due_to": dt.date(2026, 7, 3)}, False),
-        ({"date_from": dt.date(2026, 1, 5), "date_to": dt.date(2026, 1, 5)}, True),
-        ({"states": ("open", "done")}, True),
-        ({"states": ("due",)}, False),
-        ({"study_instance_uid": study_uid(1)}, True),
-        ({"conditional": True}, False),
-    ],
-)
-def test_filters(database, filters, fits):
+FILTERS = [
+    ({"modality": "CT"}, True),
+    ({"modality": "MR"}, False),
+    ({"category": "imaging"}, True),
+    ({"category": "tissue"}, False),
+    ({"anatomy": ("right_upper_lobe",)}, True),
+    ({"patient_id": "T-1"}, True),
+    ({"patient_id": "T-2"}, False),
+    ({"due_from": dt.date(2026, 7, 4)}, True),
+    ({"due_to": dt.date(2026, 7, 3)}, False),
+    ({"date_from": dt.date(2026, 1, 5), "date_to": dt.date(2026, 1, 5)}, True),
+    ({"states": ("open", "done")}, True),
+    ({"states": ("due",)}, False),
+    ({"study_instance_uid": study_uid(1)}, True),
+    ({"conditional": True}, False),
+]
+
+
+def test_filters(database):
     """Each by itself."""
     come(database, FIRST)
-    assert bool(states(database, **filters)) is fits
+    refresh_all(database)
+    for filters, fits in FILTERS:
+        found = list_items(database, ItemFilters(**filters), today=TODAY).items
+        assert bool(found) is fits, filters
 
 
 def test_scope_hides_items_and_studies_that_answer(database):
@@ -269,3 +272,22 @@ def test_a_report_does_not_answer_itself(database):
         Visit(3, "20260105", "CT CHEST", body_part="CHEST", study=8, time="235959"),
     )
     assert only(database, dt.date(2026, 1, 6)).state == "due"
+
+
+def test_who_cannot_be_judged_keeps_nobody_else_waiting(database, monkeypatch):
+    """The others' items are written, the fault is raised, and what it was about stays marked."""
+    come(database, FIRST, dataclasses.replace(FIRST, number=2, patient_id="T-2"))
+    right = follow_up.items_of
+
+    def wrong(course):
+        if course.reports[0].study_instance_uid == study_uid(1):
+            raise ZeroDivisionError
+        return right(course)
+
+    monkeypatch.setattr(follow_up, "items_of", wrong)
+    with pytest.raises(ZeroDivisionError):
+        refresh_all(database)
+    assert list(marked_studies(database, "", 10)) == [study_uid(1)]
+    assert [i.study_instance_uid for i in list_items(database, ItemFilters(), today=TODAY).items] == [study_uid(2)]
+    monkeypatch.undo()
+    assert len(states(database)) == 2

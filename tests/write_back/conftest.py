@@ -79,7 +79,10 @@ class Hospital:
 
     def receive(self, file, ae_title="PACS"):
         """Take in a DICOM file, and analyse what waits; the row of the object."""
-        data = data_of(file)
+        return self.take(data_of(file), ae_title)
+
+    def take(self, data, ae_title="RIS"):
+        """Take in a data set, and analyse what waits; the row of the object."""
         identity = read_identity(data, EXPLICIT)
         arrival = Arrival(
             data, EXPLICIT, identity.sop_class_uid, identity.sop_instance_uid, Door.C_STORE, ae_title, "DICOMNLP", ""

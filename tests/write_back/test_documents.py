@@ -8,14 +8,18 @@ import subprocess
 import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
+from support import hl7_messages
 from support.dicom_files import data_of, to_file
 from support.service import make_report
 
 from dicomnlp.export.write_back import write_report
 from dicomnlp.extract import extract
+from dicomnlp.extract.hl7 import parse_message
+from dicomnlp.extract.hl7_report import reports_of
 from dicomnlp.extract.own import is_own
 from dicomnlp.model import StoredObject
 from dicomnlp.pacs_settings import PacsSettings
+from dicomnlp.receive.hl7_object import encode_report
 from dicomnlp.store.written_documents import due
 from dicomnlp.terms import HL7_MESSAGE_STORAGE
 
@@ -56,6 +60,12 @@ def codes(item):
 def groups_of(document):
     """Measurement groups."""
     return document.ContentSequence[-1].ContentSequence
+
+
+def findings_in(document):
+    """What the codes of its Findings mean."""
+    findings = [i for g in groups_of(document) for i in g.ContentSequence if codes(i)[0] == ("121071", "DCM")]
+    return [i.ConceptCodeSequence[0].CodeMeaning for i in findings]
 
 
 def group_with(document, words):
@@ -120,8 +130,7 @@ def test_what_is_stated_is_a_finding_with_site_side_and_sizes(written):
 def test_what_is_denied_or_doubted_is_no_finding(written):
     """It is the name of an evaluation whose value says so, with its side."""
     document, _ = written()
-    findings = [i for g in groups_of(document) for i in g.ContentSequence if codes(i)[0] == ("121071", "DCM")]
-    assert [i.ConceptCodeSequence[0].CodeMeaning for i in findings] == ["Pulmonary nodule"]
+    assert findings_in(document) == ["Pulmonary nodule"]
     values = {
         i.ConceptNameCodeSequence[0].CodeMeaning: codes(i)[1]
         for g in groups_of(document)
@@ -188,13 +197,21 @@ def test_what_is_against_the_standard_is_not_spread(hospital, written):
     assert dcmread(io.BytesIO(waiting.document.data)).PatientBirthDate == ""
 
 
-def test_a_report_that_was_an_hl7_message_is_no_evidence(hospital, written, monkeypatch):
-    """No archive has it as an object: the document says the findings and refers to nothing."""
-    monkeypatch.setattr("dicomnlp.export.sr_document.HL7_MESSAGE_STORAGE", make_report(1, "").SOPClassUID)
-    document, _ = written()
+def test_a_report_that_was_an_hl7_message_is_no_evidence(hospital):
+    """No archive has it as an object: the document says the findings, is of its study, and refers to nothing."""
+    hospital.connect(ARCHIVE)
+    data = hl7_messages.report("A 6 mm nodule in the right upper lobe.", uid="1.2.3.4").encode()
+    message = parse_message(data)
+    [report] = reports_of(message)
+    object_id = hospital.take(encode_report(message, report, data, hospital.settings.hl7.accession_number).data)
+    assert write_report(hospital.settings, hospital.database, object_id, [ARCHIVE]) == {"sr": "written"}
+    [waiting] = due(hospital.database, ["archive"], 1)
+    document = dcmread(io.BytesIO(waiting.document.data))
+    assert (document.StudyInstanceUID, document.PatientID) == ("1.2.3.4", "P1")
     assert "CurrentRequestedProcedureEvidenceSequence" not in document
     assert "COMPOSITE" not in str(document)
     assert HL7_MESSAGE_STORAGE not in str(document)
+    assert findings_in(document) == ["Pulmonary nodule"]
 
 
 def run(*command):
