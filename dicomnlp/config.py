@@ -19,8 +19,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from dicomnlp.errors import ConfigurationError
 from dicomnlp.hl7_settings import HL7ReceiverSettings, HL7Settings
 from dicomnlp.hook_settings import MailSettings, WebhookSettings
-from dicomnlp.learn_settings import LearnSettings
 from dicomnlp.pacs_settings import PacsSettings, ReconcileSettings, WriteBackSettings
+from dicomnlp.reading_settings import AnalyseSettings, ExtractSettings, LearnSettings
 from dicomnlp.review_settings import ContradictionSettings, GuidanceSettings
 from dicomnlp.setting_tables import AddressTable, Table, is_loopback
 from dicomnlp.setting_types import (
@@ -213,28 +213,6 @@ class WorkSettings(Table):
     )
     memory_limit_bytes: int = Field(
         2147483648, ge=268435456, description="A worker process above this is stopped; its objects are tried again."
-    )
-
-
-class ExtractSettings(Table):
-    """Reading of objects."""
-
-    character_set_fallbacks: list[Codec] = Field(
-        ["gb18030", "cp1252"],
-        description="Python codecs tried, in order of preference, for text that no declared character set fits.",
-    )
-
-
-class AnalyseSettings(Table):
-    """Language processing."""
-
-    language: str = Field(
-        "en", description="Language of a text that declares none and whose script does not tell.", min_length=2
-    )
-    overlays: str = Field(
-        "",
-        description="Folder of the site's own terms, cues and headings: in it a folder for each language (`zh`), with"
-        " files as a pack has them. Relative to this file. One with a fault is not used: `dicomnlp languages check`.",
     )
 
 

@@ -194,7 +194,7 @@ class Event(enum.Enum):
     """It is done again, after so many failures."""
 
     DOCUMENT_NOT_SENT = ("warning", ("sop_instance_uid", "reason_code", "attempts"))
-    """An archive did not take a document that was written back, so often in a row; `dicomnlp deliveries list` shows it."""
+    """An archive did not take a document that was written back, so often in a row; `dicomnlp deliveries list` tells."""
     DOCUMENT_NOT_WRITTEN = ("warning", ("object_id", "reason_code", "error_type", "place"))
     """No document can be made of a report."""
 

@@ -133,6 +133,6 @@ class WriteBackSettings(Table):
 
     to: list[Name] = Field(
         [],
-        description="Names of [[pacs]] that get what is found in each report that comes from now on; empty: none. DICOM "
-        'documents need the extra: pip install "dicomnlp[write-back]".',
+        description="Names of [[pacs]] that get what is found in each report that comes from now on; empty: none. "
+        'DICOM documents need the extra: pip install "dicomnlp[write-back]".',
     )

@@ -284,7 +284,8 @@ def _read(database: Database, sop_instance_uid: str) -> tuple[StoredReport, list
 
 def tellers(settings: Settings, database: Database) -> list[Teller]:
     """The duties that the configuration asks for."""
+    hooks: list[WebhookSettings | MailSettings] = [*settings.webhooks, *settings.mails]
     return [
-        *(CriticalTeller(settings, database, hook) for hook in (*settings.webhooks, *settings.mails)),
+        *(CriticalTeller(settings, database, hook) for hook in hooks),
         *(FindingsTeller(settings, database, receiver) for receiver in settings.hl7_receivers),
     ]
