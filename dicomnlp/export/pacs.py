@@ -114,6 +114,17 @@ def associate(
     ae.acse_timeout = ae.connection_timeout = CONNECT_SECONDS
     ae.dimse_timeout = ae.network_timeout = ANSWER_SECONDS
     _look(pacs)
+    opened: list[socket.socket] = []
+
+    def note(event: evt.Event) -> None:
+        connection = event.assoc.dul.socket
+        transport = connection.socket if connection is not None else None
+        if transport is not None:
+            opened.append(transport)
+            # no data set is to wait for the acknowledgement of its command (Nagle's algorithm): that is 40 ms a message
+            with contextlib.suppress(OSError):  # gone again already: whoever asks something finds out
+                transport.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
     with closing_sockets(tls_context(settings, pacs) if pacs.tls else None) as context:
         association = ae.associate(
             pacs.host,
@@ -121,21 +132,24 @@ def associate(
             contexts=list(contexts),
             ae_title=pacs.ae_title,
             ext_neg=list(roles),
-            evt_handlers=[*handlers, (evt.EVT_CONN_CLOSE, _wake)],
+            evt_handlers=[*handlers, (evt.EVT_CONN_OPEN, note), (evt.EVT_CONN_CLOSE, _wake)],
             tls_args=None if context is None else (context, pacs.host),
         )
-        if not association.is_established:
-            raise _not_established(association, settings, pacs)
-        hold_reactor(association)
-        _send_at_once(association)
         try:
+            if not association.is_established:
+                raise _not_established(association, settings, pacs)
+            hold_reactor(association)
             yield association
-        except BaseException:
+            if association.is_established:
+                association.release()
+        finally:
             if association.is_established:
                 association.abort()
-            raise
-        if association.is_established:
-            association.release()
+            # pynetdicom leaves one open that its peer has closed first
+            if association.is_alive():
+                association.join(CONNECT_SECONDS)
+            for each in opened:
+                each.close()
 
 
 def _look(pacs: PacsSettings) -> None:
@@ -151,14 +165,6 @@ def _look(pacs: PacsSettings) -> None:
 def _wake(event: evt.Event) -> None:
     """Let whoever waits for a response know that none will come: else that would be found out at the deadline."""
     event.assoc.dimse.msg_queue.put((None, None))
-
-
-def _send_at_once(association: Association) -> None:
-    """Have no data set wait for the acknowledgement of its command (Nagle's algorithm): that is 40 ms a message."""
-    transport = association.dul.socket.socket if association.dul.socket is not None else None
-    if transport is not None:
-        with contextlib.suppress(OSError):  # gone again already: whoever asks something finds out
-            transport.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def _not_established(association: Association, settings: Settings, pacs: PacsSettings) -> PacsError:

@@ -112,6 +112,7 @@ from pydicom.filebase import DicomBytesIO
 from support.service import make_report
 from dicomnlp.model import StoredObject
 from dicomnlp.work import preload
+from dicomnlp.work.archive import ReadBy
 from dicomnlp.work.process import process
 
 report = make_report(1, sys.argv[2])
@@ -121,7 +122,7 @@ write_dataset(file, report)
 stored = StoredObject(1, report.SOPInstanceUID, report.SOPClassUID, "1.2.840.10008.1.2.1", file.getvalue())
 function = functools.partial(process, fallbacks=(), language="en")
 done = preload.run(
-    function, [stored], timeout_seconds=300, level="error", language="en", models=sys.argv[1]
+    function, [stored], ReadBy(), timeout_seconds=300, level="error", language="en", models=sys.argv[1]
 )
 [row] = [f for f in done.results[0].findings if "pneumothorax" in str(f).lower()]
 print("absent" in row, "present" in row, done.results[0].pipeline)

@@ -130,8 +130,8 @@ def test_header_says_whose_it_is(start):
     running.peer().ask(report())
     row = running.rows(
         "SELECT patient_id, issuer_of_patient_id, patient_birth_date, patient_sex, accession_number,"
-        " study_instance_uid, modality, study_date, content_date, content_time, institution_name, calling_ae_title, door,"
-        " study_description"
+        " study_instance_uid, modality, study_date, content_date, content_time,"
+        " institution_name, calling_ae_title, door, study_description"
         " FROM sop_instance"
     )
     identity = ("P1", "HIS", "19500203", "F", "A1", "1.2.3.4")
