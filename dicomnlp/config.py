@@ -17,6 +17,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from dicomnlp.errors import ConfigurationError
+from dicomnlp.learn_settings import LearnSettings
 from dicomnlp.setting_tables import AddressTable, Table, is_loopback
 from dicomnlp.setting_types import (
     UID,
@@ -230,23 +231,6 @@ class AnalyseSettings(Table):
         "",
         description="Folder of the site's own terms, cues and headings: in it a folder for each language (`zh`), with"
         " files as a pack has them. Relative to this file. One with a fault is not used: `dicomnlp languages check`.",
-    )
-
-
-class LearnSettings(Table):
-    """Models that are trained on the site's own reports, and what decides whether one is used."""
-
-    models: Path = Field(
-        Path("var/models"),
-        description="Folder of the models and of their registry, which says which are used. Relative to this file.",
-    )
-    gold: str = Field(
-        "",
-        description="The site's annotated reports: a model is promoted only when it is ahead on them. Relative to"
-        " this file; empty: none is promoted.",
-    )
-    margin: float = Field(
-        0.01, ge=0, lt=1, description="By how much of F1 a model must be ahead of what is used, on one task at least."
     )
 
 

@@ -1,0 +1,24 @@
+"""Settings of learning; see `dicomnlp.config`."""
+
+from pathlib import Path
+
+from pydantic import Field
+
+from dicomnlp.setting_tables import Table
+
+
+class LearnSettings(Table):
+    """Models that are trained on the site's own reports, and what decides whether one is used."""
+
+    models: Path = Field(
+        Path("var/models"),
+        description="Folder of the models and of their registry, which says which are used. Relative to this file.",
+    )
+    gold: str = Field(
+        "",
+        description="The site's annotated reports: a model is promoted only when it is ahead on them. Relative to"
+        " this file; empty: none is promoted.",
+    )
+    margin: float = Field(
+        0.01, ge=0, lt=1, description="By how much of F1 a model must be ahead of what is used, on one task at least."
+    )
