@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from dicomnlp.errors import ConfigurationError
-from dicomnlp.learn_settings import LearnSettings
+from dicomnlp.language_settings import AnalyseSettings, LearnSettings
 from dicomnlp.setting_tables import AddressTable, Table, is_loopback
 from dicomnlp.setting_types import (
     UID,
@@ -218,19 +218,6 @@ class ExtractSettings(Table):
     character_set_fallbacks: list[Codec] = Field(
         ["gb18030", "cp1252"],
         description="Python codecs tried, in order of preference, for text that no declared character set fits.",
-    )
-
-
-class AnalyseSettings(Table):
-    """Language processing."""
-
-    language: str = Field(
-        "en", description="Language of a text that declares none and whose script does not tell.", min_length=2
-    )
-    overlays: str = Field(
-        "",
-        description="Folder of the site's own terms, cues and headings: in it a folder for each language (`zh`), with"
-        " files as a pack has them. Relative to this file. One with a fault is not used: `dicomnlp languages check`.",
     )
 
 

@@ -1,10 +1,23 @@
-"""Settings of learning; see `dicomnlp.config`."""
+"""The tables of config.toml that say how language is processed, and what it learns from."""
 
 from pathlib import Path
 
 from pydantic import Field
 
 from dicomnlp.setting_tables import Table
+
+
+class AnalyseSettings(Table):
+    """Language processing."""
+
+    language: str = Field(
+        "en", description="Language of a text that declares none and whose script does not tell.", min_length=2
+    )
+    overlays: str = Field(
+        "",
+        description="Folder of the site's own terms, cues and headings: in it a folder for each language (`zh`), with"
+        " files as a pack has them. Relative to this file. One with a fault is not used: `dicomnlp languages check`.",
+    )
 
 
 class LearnSettings(Table):
