@@ -4,11 +4,11 @@
     python benchmarks/promotion.py --reports 1500 --shadow 300      in small
     python benchmarks/promotion.py --postgresql
 
-Fills a service with synthetic reports, adds a pipeline that finds one thing more, lets it read some reports in shadow,
-promotes it, and goes back from it. Meanwhile reports come by C-STORE at `--rate` a second, and `--readers` threads ask
-for studies over HTTP without pause. Each answer must be all of one pipeline: with the one thing more wherever it stands
-in the text, or nowhere. Each report that came after the promotion must be read by the promoted pipeline from the first,
-and at the end every report must be by the one that counts. Exit code 1: something was not so.
+Fills a service with synthetic reports (see fill.py), adds a pipeline that finds one thing more, lets it read some
+reports in shadow, promotes it, and goes back from it. Meanwhile reports come by C-STORE at `--rate` a second, and
+`--readers` threads ask for studies over HTTP without pause. Each answer must be all of one pipeline: with the one thing
+more wherever it stands in the text, or nowhere. Each report that came after the promotion must be read by the promoted
+pipeline from the first, and at the end every report must be by the one that counts. Exit code 1: something was not so.
 """
 
 import argparse
@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 import pydicom
-from fill import record_of
+from fill import fill
 from measured import about
 from support.postgres import run_postgres
 from support.service import Service
@@ -39,9 +39,7 @@ from synthetic import Generator
 from dicomnlp import config
 from dicomnlp.store import admin
 from dicomnlp.store.database import Database
-from dicomnlp.store.intake import record_arrivals
 
-AT_ONCE = 250
 MARKER, WORD = "house_marker", "views of the chest"
 OVERLAY = f"""[concepts]
 {MARKER} = {{ meaning = "Marker of the candidate", parent = "lesion", terms = ["{WORD}"] }}
@@ -166,29 +164,22 @@ def check_all(watch: Watch, counts: str, other: str, step: int) -> None:
                 watch.wrong.append(f"{study}: still by {pipeline}")
 
 
-def run(folder: Path, url: str | None, reports: int, shadow: int, rate: float, readers: int) -> list[str]:
+def run(
+    folder: Path, url: str | None, reports: int, *, distinct: int, shadow: int, rate: float, readers: int
+) -> list[str]:
     """All of it; what was not as it should be."""
     service = Service(folder, url, work__workers=0, logs__level="warning")
     settings = config.load(service.config)
     admin.upgrade(settings)
     generator = Generator(9)
     with contextlib.closing(Database.open(settings)) as database:
-        for first in range(0, reports, AT_ONCE):
-            record_arrivals(
-                database, [record_of(generator.report(n)) for n in range(first, min(first + AT_ONCE, reports))]
-            )
+        fill(database, generator, reports, distinct)
     studies = sorted({generator.report(n).study_instance_uid for n in range(reports)})
     overlay = folder / "next" / "en"
     overlay.mkdir(parents=True)
     (overlay / "concepts.toml").write_text(OVERLAY, encoding="utf-8")
     service.start(timeout=600)
     try:
-        begun = time.monotonic()
-        while left := pending(service):
-            if time.monotonic() > begun + SETTLE_SECONDS:
-                raise SystemExit(f"{left} are not analysed")
-            time.sleep(1)
-        print(f"{reports} reports analysed in {time.monotonic() - begun:.0f} s", flush=True)
         for arguments in (
             ["add", "next", "--overlays", str(folder / "next")],
             ["shadow", "next", "--sample", str(shadow)],
@@ -224,6 +215,7 @@ def main() -> int:
     """Run it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--reports", type=int, default=20_000)
+    parser.add_argument("--distinct", type=int, default=4_000, help="reports that are analysed to fill it; see fill.py")
     parser.add_argument("--shadow", type=int, default=4_000, help="reports that the candidate reads before it counts")
     parser.add_argument("--rate", type=float, default=5.0, help="new reports a second")
     parser.add_argument("--readers", type=int, default=2)
@@ -235,7 +227,15 @@ def main() -> int:
         if asked.postgresql:
             server = stack.enter_context(run_postgres(durable=True))
             url = server.url(server.create_database())
-        wrong = run(Path(name), url, asked.reports, asked.shadow, asked.rate, asked.readers)
+        wrong = run(
+            Path(name),
+            url,
+            asked.reports,
+            distinct=asked.distinct,
+            shadow=asked.shadow,
+            rate=asked.rate,
+            readers=asked.readers,
+        )
     for line in wrong[:20]:
         print(line)
     print(

@@ -178,13 +178,13 @@ def _missing(possible: Sequence[Answer], known: dict[str, str], numbers: dict[st
     """What isn't told and would leave fewer answers, or other ones."""
     if len({(a.modality, a.days, a.needed, a.text) for a in possible}) < 2:
         return ()
-    asked: dict[str, set[str]] = {}
+    asked: dict[str, set[Bounds | tuple[str, ...] | None]] = {}
     for answer in possible:
         for name in {n for a in possible for n in a.when} - known.keys():
-            asked.setdefault(name, set()).add(str(answer.when.get(name)))
+            asked.setdefault(name, set()).add(answer.when.get(name))
         for name, bounds in _bounds(answer).items():
             if numbers[name] is None:
-                asked.setdefault(name, set()).add(str(bounds))
+                asked.setdefault(name, set()).add(bounds)
     return tuple(sorted(name for name, conditions in asked.items() if len(conditions) > 1))
 
 

@@ -102,9 +102,10 @@ def _sex(rule: str, confidence: float, first: Place, second: Place, one: str, ot
 def _organ_of_other(case: Case, sex: str) -> Place | None:
     """What the text says of an organ that only the other sex has; None where it names both, as templates do."""
     other = "F" if sex == "M" else "M"
-    if _organ_words(case, sex) is not None or _organ_found(case, sex) is not None:
+    found = _organ_found(case, other) or _organ_words(case, other)
+    if found is None or _organ_words(case, sex) is not None or _organ_found(case, sex) is not None:
         return None
-    return _organ_found(case, other) or _organ_words(case, other)
+    return found
 
 
 def _organ_found(case: Case, sex: str) -> Place | None:

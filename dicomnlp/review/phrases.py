@@ -26,24 +26,34 @@ class Phrases:
     def __init__(self, words: Iterable[str], *, plural: bool = False, beginnings: bool = False) -> None:
         self.words = tuple(sorted({w.lower() for w in words}, key=lambda w: (-len(w), w)))
         # the longest word of a phrase is the rarest
-        self._hints = tuple(dict.fromkeys(max(re.split(r"[\s-]+", w), key=len) for w in self.words))
+        parts = (tuple(sorted(re.split(r"[\s-]+", w), key=len, reverse=True)) for w in self.words)
+        hints = dict.fromkeys((longest, tuple(others)) for longest, *others in parts)
+        self._hints = tuple(hint for hint in hints if hint[0].isascii())
+        self._others = tuple(hint for hint in hints if not hint[0].isascii())
         self.expression = "|".join(_expression(w, plural=plural, beginnings=beginnings) for w in self.words) or "(?!)"
 
     @functools.cached_property
     def _pattern(self) -> "re.Pattern[str]":
         return re.compile(self.expression, re.IGNORECASE)
 
+    def _may_be_in(self, lowered: str) -> bool:
+        # a loop: this is asked of every report for every rule, and a generator costs twice as much
+        for longest, others in self._hints:
+            if longest in lowered and all(word in lowered for word in others):
+                return True
+        if lowered.isascii():
+            return False
+        return any(longest in lowered and all(word in lowered for word in others) for longest, others in self._others)
+
     def search(self, text: str, start: int = 0, end: int | None = None) -> "re.Match[str] | None":
         """The first of the words in [start, end) of `text`."""
-        lowered = _lowered(text)
-        if not any(hint in lowered for hint in self._hints):
+        if not self._may_be_in(_lowered(text)):
             return None
         return self._pattern.search(text, start, len(text) if end is None else end)
 
     def finditer(self, text: str, start: int = 0, end: int | None = None) -> "Iterator[re.Match[str]]":
         """All of them, as `search`."""
-        lowered = _lowered(text)
-        if not any(hint in lowered for hint in self._hints):
+        if not self._may_be_in(_lowered(text)):
             return iter(())
         return self._pattern.finditer(text, start, len(text) if end is None else end)
 

@@ -130,7 +130,7 @@ class Year:
             )
             plot(author)
             own = trial.documents[len(course.documents) :]
-            groups = {group(d.exam) for d in own}
+            groups = {group(exam) for exam in {d.exam for d in own} | author.reserved}
             if not groups & used and all(course.patient.sex in exams()[d.exam].get("sexes", "FM") for d in own):
                 course.documents, course.planted = trial.documents, [*course.planted, *trial.planted]
                 used |= groups

@@ -3,7 +3,7 @@
 import datetime as dt
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from department.records import Course, Document, Planted
@@ -34,6 +34,8 @@ class Author:
     last_day: dt.date
     turn: int = 0
     studies: int = 0
+    reserved: set[str] = field(default_factory=set)
+    """Examinations that would undo what was planted, and so must not come."""
 
     @property
     def pen(self) -> Pen:
@@ -176,6 +178,7 @@ def follow_up(author: Author, *, state: str, how: str = "report") -> None:
         ),
         sides=sides,
     )
+    author.reserved.add(variant["close"])
     facts: dict[str, Any] = {
         "reason": variant["reason"],
         "modality": variant["modality"],
