@@ -12,6 +12,10 @@ KEY_OBJECT_SELECTION = "1.2.840.10008.5.1.4.1.1.88.59"
 _STANDARD_STORAGE = "1.2.840.10008.5.1.4.1.1."
 _DOCUMENT_STORAGE = tuple(_STANDARD_STORAGE + tail for tail in ("88.", "104.", "78.", "79."))
 _ADDENDUM_TITLE = re.compile(r"\b(addendum|nachtrag|aanvulling|suplemento|complemento|adendo|addenda)\b", re.IGNORECASE)
+_CORRECTED = re.compile(r"\b(corrected|amended|revised|correction|revision)\b|更正|修正", re.IGNORECASE)
+"""Of headings that stand over corrections as well as in corrected reports."""
+_WHOLE = frozenset({SectionName.FINDINGS, SectionName.IMPRESSION})
+"""Sections of a report that says everything itself."""
 
 OWN, EVIDENCE, REQUEST, ACCESSION, IDENTICAL = "own", "evidence", "request", "accession", "identical"
 COMPARISON = "comparison"
@@ -69,9 +73,14 @@ def addendum_of(report: Report, analysis: Analysis | None) -> str:
     code = report.document_code
     if (code is not None and (code.scheme, code.value) in ADDENDUM_CODES) or _ADDENDUM_TITLE.search(report.title):
         return "title"
-    headed = any(i.concept and (i.concept.scheme, i.concept.value) in ADDENDUM_CODES for i in report.items)
+    if any(i.concept and (i.concept.scheme, i.concept.value) in ADDENDUM_CODES for i in report.items):
+        return "section"
     sections = (*report.narrative.sections, *(analysis.sections if analysis else ()))
-    return "section" if headed or any(s.name is SectionName.ADDENDUM for s in sections) else ""
+    headings = [s.title or "" for s in sections if s.name is SectionName.ADDENDUM]
+    if _WHOLE <= {s.name for s in sections}:
+        # that a whole report says it is corrected doesn't make it a part of the one that it corrects
+        headings = [title for title in headings if not _CORRECTED.search(title)]
+    return "section" if headings else ""
 
 
 def content_sha256(report: Report) -> str:
