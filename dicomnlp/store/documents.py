@@ -77,7 +77,7 @@ def addendum_of(report: Report, analysis: Analysis | None) -> str:
         return "section"
     sections = (*report.narrative.sections, *(analysis.sections if analysis else ()))
     headings = [s.title or "" for s in sections if s.name is SectionName.ADDENDUM]
-    if _WHOLE <= {s.name for s in sections}:
+    if {s.name for s in sections} >= _WHOLE:
         # that a whole report says it is corrected doesn't make it a part of the one that it corrects
         headings = [title for title in headings if not _CORRECTED.search(title)]
     return "section" if headings else ""
