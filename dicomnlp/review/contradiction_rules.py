@@ -146,6 +146,8 @@ class CompleteExamination(Rules):
 
     source: Word
     order: Words
+    limited_order: Words = ()
+    """Words of limited orders beside `order`: a part of what a complete one is of."""
     sex: Annotated[str, StringConstraints(pattern="^[FM]$")] | None = None
     sites: dict[Name, tuple[Name, ...]] = Field(default={})
     """Element -> sites: a finding there describes it, too."""
@@ -155,6 +157,11 @@ class CompleteExamination(Rules):
     def order_pattern(self) -> Phrases:
         """Any of `order`."""
         return Phrases(self.order)
+
+    @cached_property
+    def limited_pattern(self) -> Phrases:
+        """Any of `order` and `limited_order`."""
+        return Phrases((*self.order, *self.limited_order))
 
     @cached_property
     def element_patterns(self) -> dict[str, Phrases]:

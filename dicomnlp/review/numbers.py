@@ -36,6 +36,8 @@ def prior_size(case: Case) -> Iterator[Discrepancy]:
         if not _one_change(case, finding, now[0], then[0]):
             continue
         assert finding.change is not None
+        if _is_denied(case, finding):
+            continue
         words = case.place(*_sentence(case, finding.start, finding.end))
         found = _of_sizes(case, finding.change, now[0], then[0], words, 0.85)
         if found is not None:
@@ -43,6 +45,17 @@ def prior_size(case: Case) -> Iterator[Discrepancy]:
             yield found
     owned = {m.start for f in case.analysis.findings if f.change is not None for m in f.measurements}
     yield from _without_finding(case, [m for m in sizes if m.start not in owned], before)
+
+
+def _is_denied(case: Case, finding: Finding) -> bool:
+    """Whether all words for the change in its sentence are denied: what "has not increased" may be smaller."""
+    patterns = contradiction_rules().change_words.patterns
+    if finding.change not in patterns:
+        return False
+    told = list(patterns[finding.change].finditer(case.text, *case.sentence_bounds(finding.start, finding.end)))
+    if finding.change is Change.STABLE:
+        return not told
+    return bool(told) and all(is_denied(case, *match.span()) for match in told)
 
 
 def _without_finding(case: Case, free: Sequence[Measurement], before: Collection[int]) -> Iterator[Discrepancy]:

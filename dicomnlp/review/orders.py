@@ -123,7 +123,7 @@ def extent_discrepancies(case: Case) -> Iterator[Discrepancy]:
         complete, limited = (bool(patterns[name].search(words)) for name in ("complete", "limited"))
         if complete == limited:
             continue
-        examination = _examination(case, words)
+        examination = _examination(case, words, limited=limited)
         if examination is None:
             return
         name, rule = examination
@@ -139,9 +139,10 @@ def _is_exam(case: Case, place: Place) -> bool:
     return place.start is not None and case.section_at(place.start) is SectionName.EXAM
 
 
-def _examination(case: Case, words: str) -> tuple[str, CompleteExamination] | None:
+def _examination(case: Case, words: str, *, limited: bool) -> tuple[str, CompleteExamination] | None:
     for name, rule in contradiction_rules().complete_examinations.items():
-        if rule.order_pattern.search(words) and rule.sex in {None, _sex(case)}:
+        pattern = rule.limited_pattern if limited else rule.order_pattern
+        if pattern.search(words) and rule.sex in {None, _sex(case)}:
             return name, rule
     return None
 

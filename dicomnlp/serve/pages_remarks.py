@@ -40,13 +40,14 @@ class RuleNames:
         }
         return titles[identifier][self._is_chinese] if identifier in titles else identifier
 
-    def advice(self, guideline: str, advice: dict[str, Any]) -> str:
-        """Of an answer; one that the rules no longer have is told as it was kept."""
-        for entry in guidance_rules().guidelines:
-            for given in entry.answers:
-                if (entry.id, given.name) == (guideline, advice["rule"]):
-                    return given.text_zh if self._is_chinese else given.text
-        return str(advice["text"])
+    def advice(self, guideline: str, advice: list[dict[str, Any]]) -> list[str]:
+        """Of answers, each wording once; one that the rules no longer have is told as it was kept."""
+        known = {
+            given.name: given.text_zh if self._is_chinese else given.text
+            for entry in guidance_rules().guidelines
+            for given in (entry.answers if entry.id == guideline else ())
+        }
+        return list(dict.fromkeys(known.get(given["rule"], given["text"]) for given in advice))
 
 
 def register(app: FastAPI, connection: Connection) -> None:
