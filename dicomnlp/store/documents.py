@@ -12,6 +12,7 @@ KEY_OBJECT_SELECTION = "1.2.840.10008.5.1.4.1.1.88.59"
 _STANDARD_STORAGE = "1.2.840.10008.5.1.4.1.1."
 _DOCUMENT_STORAGE = tuple(_STANDARD_STORAGE + tail for tail in ("88.", "104.", "78.", "79."))
 _ADDENDUM_TITLE = re.compile(r"\b(addendum|nachtrag|aanvulling|suplemento|complemento|adendo|addenda)\b", re.IGNORECASE)
+_WORD = re.compile(r"\w")
 
 OWN, EVIDENCE, REQUEST, ACCESSION, IDENTICAL = "own", "evidence", "request", "accession", "identical"
 COMPARISON = "comparison"
@@ -71,7 +72,10 @@ def addendum_of(report: Report, analysis: Analysis | None) -> str:
         return "title"
     headed = any(i.concept and (i.concept.scheme, i.concept.value) in ADDENDUM_CODES for i in report.items)
     sections = (*report.narrative.sections, *(analysis.sections if analysis else ()))
-    return "section" if headed or any(s.name is SectionName.ADDENDUM for s in sections) else ""
+    text = report.narrative.text
+    # "CORRECTED REPORT." alone in its line reads like a heading, and with nothing below it nothing is added
+    added = (s for s in sections if s.name is SectionName.ADDENDUM and _WORD.search(text, s.body_start, s.end))
+    return "section" if headed or any(added) else ""
 
 
 def content_sha256(report: Report) -> str:
