@@ -12,6 +12,7 @@ KEY_OBJECT_SELECTION = "1.2.840.10008.5.1.4.1.1.88.59"
 _STANDARD_STORAGE = "1.2.840.10008.5.1.4.1.1."
 _DOCUMENT_STORAGE = tuple(_STANDARD_STORAGE + tail for tail in ("88.", "104.", "78.", "79."))
 _ADDENDUM_TITLE = re.compile(r"\b(addendum|nachtrag|aanvulling|suplemento|complemento|adendo|addenda)\b", re.IGNORECASE)
+_WORD = re.compile(r"\w")
 _CORRECTED = re.compile(r"\b(corrected|amended|revised|correction|revision)\b|更正|修正", re.IGNORECASE)
 """Of headings that stand over corrections as well as in corrected reports."""
 _WHOLE = frozenset({SectionName.FINDINGS, SectionName.IMPRESSION})
@@ -76,11 +77,13 @@ def addendum_of(report: Report, analysis: Analysis | None) -> str:
     if any(i.concept and (i.concept.scheme, i.concept.value) in ADDENDUM_CODES for i in report.items):
         return "section"
     sections = (*report.narrative.sections, *(analysis.sections if analysis else ()))
-    headings = [s.title or "" for s in sections if s.name is SectionName.ADDENDUM]
+    text = report.narrative.text
+    # "CORRECTED REPORT." alone in its line reads like a heading, and with nothing below it nothing is added
+    added = [s for s in sections if s.name is SectionName.ADDENDUM and _WORD.search(text, s.body_start, s.end)]
     if {s.name for s in sections} >= _WHOLE:
         # that a whole report says it is corrected doesn't make it a part of the one that it corrects
-        headings = [title for title in headings if not _CORRECTED.search(title)]
-    return "section" if headings else ""
+        added = [s for s in added if not _CORRECTED.search(s.title or "")]
+    return "section" if added else ""
 
 
 def content_sha256(report: Report) -> str:

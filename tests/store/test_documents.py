@@ -24,6 +24,10 @@ WHOLE = "FINDINGS: No pneumothorax. IMPRESSION: Normal."
         (f"AMENDED REPORT:\nThe side is corrected.\n{WHOLE}", ""),
         (f"CORRECTED REPORT:\n{WHOLE}\nADDENDUM: There is a nodule in the left lung.", "section"),
         ("更正:右肺改为左肺。", "section"),
+        # a remark in a line of its own reads like a heading, and adds nothing
+        ("FINDINGS: No hemorrhage.\nIMPRESSION:\n1. Normal study.\n2. CORRECTED REPORT.", ""),
+        ("FINDINGS: No hemorrhage.\nAmended report.", ""),
+        ("ADDENDUM:\nNo change.", "section"),
         ("更正报告:\n影像所见:双肺未见异常。\n诊断意见:未见异常。", ""),
     ],
 )
