@@ -1,7 +1,8 @@
 """T19: what looks like SQL, full-text syntax or wild cards is only text, wherever text can be given."""
 
 import asyncio
-import shutil
+import contextlib
+import sqlite3
 
 import httpx
 import pytest
@@ -101,7 +102,7 @@ def text_parameters(app):
     for path, methods in app.openapi()["paths"].items():
         if "get" not in methods:
             continue
-        filled = path.format(**uids, name="nodules", identifier="x", place="00420011")
+        filled = path.format(**uids, name="nodules", identifier="x", place="00420011", item_id=1, number=1)
         for parameter in methods["get"].get("parameters", []):
             kinds = [s.get("type") for s in parameter["schema"].get("anyOf", [parameter["schema"]])]
             if parameter["in"] == "query" and "string" in kinds:
@@ -174,7 +175,11 @@ def test_command_line_takes_it_as_text(database, tmp_path, monkeypatch):
     """Each option of `search` that takes text."""
     from dicomnlp.cli.main import app as commands
 
-    shutil.copyfile(database.engine.url.database, tmp_path / "dicomnlp.db")
+    with (
+        contextlib.closing(sqlite3.connect(database.engine.url.database)) as held,
+        contextlib.closing(sqlite3.connect(tmp_path / "dicomnlp.db")) as copy,
+    ):
+        held.backup(copy)
     (tmp_path / "config.toml").write_text('[database]\nurl = "sqlite:///dicomnlp.db"\n')
     monkeypatch.chdir(tmp_path)
     options = ["--patient-id", "--station", "--institution", "--calling-ae-title", "--body-part", "--text"]

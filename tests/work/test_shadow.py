@@ -126,7 +126,7 @@ WORKER = """
     settings = {"timeout_seconds": 100.0, "level": "error", "language": "de"}
     told = []
     for by in (ReadBy(0), ReadBy(7, "ab", archive), ReadBy(0)):
-        assert preload.check("error", "de", "", by) is None
+        assert preload.check("error", "de", "", "", by) is None
         [done] = preload.run(read, [StoredObject(1, "", "", "", b"Ein Spotlet im Oberlappen.")], by, **settings).results
         told.append(f"{done.pipeline} {done.generation} {done.reason_code}")
     print("\\n".join(told))
