@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from dicomnlp.analyse.learned_use import names_beside
 from dicomnlp.analyse.overlay import languages_of
 from dicomnlp.analyse.pack import LABELS, base_of, codes_in, folder_of, read_about
 
@@ -85,4 +84,8 @@ def pipeline_names(source: Source, models: Path | None = None) -> dict[str, str]
         )
         for code in codes_in(source.packs)
     }
-    return names_beside(models, names) if models is not None else names
+    if models is None:
+        return names
+    from dicomnlp.analyse.learned_use import names_beside  # noqa: PLC0415  numpy, which few commands need
+
+    return names_beside(models, names)
