@@ -29,7 +29,7 @@ CERTAIN = {
 """Kinds of which a year this small must miss nothing: they don't hang on a choice of words."""
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def department():
     """Modules of scripts/department."""
     sys.path.insert(0, str(SCRIPTS))
@@ -39,12 +39,12 @@ def department():
         sys.path.remove(str(SCRIPTS))
 
 
-@pytest.fixture(scope="module")
-def year(department, tmp_path_factory):
+@pytest.fixture
+def year(department, tmp_path):
     """The scores of a year of forty patients, and its ledger."""
     if shutil.which("Orthanc") is None:
         pytest.skip("Orthanc is not installed")
-    folder = tmp_path_factory.mktemp("year")
+    folder = tmp_path
     last_day = department.runs.today()
     courses = department.course.Year(SEED, PATIENTS, last_day).courses()
     ledger = [row for course in courses for row in course.planted]
@@ -80,36 +80,25 @@ def year(department, tmp_path_factory):
 
 
 @pytest.mark.service
-@pytest.mark.timeout(600)
-def test_everything_planted_is_found_or_listed_as_missed(year):
-    """Nothing of the ledger is left out of the account, and nine tenths of it are found."""
+@pytest.mark.timeout(900)
+def test_a_small_year_is_noticed(year, department):
+    """Everything planted is found or listed as missed, hardly anything is missed, and nothing is remarked at large.
+
+    One test, because parallel runs would let the year come once for each.
+    """
     assert year.held == len(year.documents)
-    for one in year.scores.values():
-        assert len(one.found) + len(one.missed) == one.planted
     found = sum(len(one.found) for one in year.scores.values())
     planted = sum(one.planted for one in year.scores.values())
-    missed = {one.kind: [p.wording for p in one.missed] for one in year.scores.values() if one.missed}
+    missed = {one.kind: [row.wording for row in one.missed] for one in year.scores.values() if one.missed}
+    assert found + sum(map(len, missed.values())) == planted
     assert found >= 0.9 * planted, missed
-
-
-@pytest.mark.service
-def test_what_words_do_not_decide_is_found_whole(year):
-    """Losses, corrections, orders, ages and numbers."""
-    assert {kind: year.scores[kind].recall for kind in CERTAIN if year.scores[kind].recall < 1} == {}
-
-
-@pytest.mark.service
-def test_no_kind_is_missed_altogether(year):
-    """Each is found at least once in each language."""
+    # what words don't decide is found whole; of the rest, something in each language
+    assert not CERTAIN & missed.keys(), missed
     for one in year.scores.values():
         for language in ("en", "zh"):
-            found, planted = one.in_language(language)
-            assert found or not planted, (one.kind, language, [p.wording for p in one.missed])
-
-
-@pytest.mark.service
-def test_nothing_is_remarked_elsewhere_on_more_than_two_in_a_hundred_reports(year, department):
-    """Near misses included: a list that cries wolf is read by nobody."""
+            of_language, planted_of_language = one.in_language(language)
+            assert of_language or not planted_of_language, (one.kind, language, missed[one.kind])
+    # near misses included: a list that cries wolf is read by nobody
     too_many = {
         one.kind: [flag.words for flag in one.false]
         for one in year.scores.values()
