@@ -26,6 +26,7 @@ T = TypeVar("T")
 _PROBLEMS = schemas.refused(
     "unknown_parameter", "repeated_parameter", "invalid_parameter", "bad_request", *schemas.DATABASE_PROBLEMS
 )
+_OF_FINDINGS = {**_PROBLEMS, **schemas.refused("not_found")}
 _OF_COHORT = schemas.refused("not_found", "unknown_parameter", "invalid_parameter", *schemas.DATABASE_PROBLEMS)
 _WRITING = schemas.refused("unsupported_media_type", "bad_request")
 _NOT_MODIFIED: dict[int | str, dict[str, Any]] = {304: {"description": "What If-None-Match names is still so."}}
@@ -88,6 +89,7 @@ def _register_findings(app: FastAPI, connection: Connection, shown: Shown) -> No
             **schemas.answered("A page of findings.", search_schemas.FOUND_EXAMPLE),
             **_NOT_MODIFIED,
             **_PROBLEMS,
+            **_OF_PIPELINE,
         },
         dependencies=[Depends(check_query)],
     )
@@ -110,7 +112,12 @@ def _register_findings(app: FastAPI, connection: Connection, shown: Shown) -> No
         tags=["search"],
         summary="How many findings fit",
         response_model=search_schemas.FindingCounts,
-        responses={**schemas.answered("Counts.", search_schemas.COUNTS_EXAMPLE), **_NOT_MODIFIED, **_PROBLEMS},
+        responses={
+            **schemas.answered("Counts.", search_schemas.COUNTS_EXAMPLE),
+            **_NOT_MODIFIED,
+            **_PROBLEMS,
+            **_OF_PIPELINE,
+        },
         dependencies=[Depends(check_query)],
     )
     def count(request: Request, principal: ForResearchers, filters: Asked) -> Response:
@@ -124,7 +131,12 @@ def _register_findings(app: FastAPI, connection: Connection, shown: Shown) -> No
         tags=["search"],
         summary="What the findings are that fit",
         response_model=search_schemas.FindingFacets,
-        responses={**schemas.answered("Values.", search_schemas.FACETS_EXAMPLE), **_NOT_MODIFIED, **_PROBLEMS},
+        responses={
+            **schemas.answered("Values.", search_schemas.FACETS_EXAMPLE),
+            **_NOT_MODIFIED,
+            **_PROBLEMS,
+            **_OF_PIPELINE,
+        },
         dependencies=[Depends(check_query)],
     )
     def read_facets(request: Request, principal: ForResearchers, filters: Asked) -> Response:

@@ -132,7 +132,11 @@ def test_answers_are_what_the_schemas_say(client, archive, document):
     archive.index(f"{archive.instance}.3", series="1.2.4")
     filters = {"filters": {"concept": ["pulmonary_nodule"]}}
     assert client.request("PUT", "/api/v1/cohorts/mine", json=filters).status_code == 200
-    for path in PATHS - {"/metrics", "/readyz", "/api/v1/reprocess"}:
+    # those of one thing that isn't here have tests of their own
+    numbered = ("{item_id}", "{number}", "/critical-results/{", "/pipelines/{")
+    for path in PATHS - {"/metrics", "/readyz", "/api/v1/follow-up.csv"}:
+        if "get" not in document["paths"][path] or any(part in path for part in numbered):
+            continue
         asked = path.format(study_instance_uid=archive.study, sop_instance_uid=archive.instance, name="mine")
         content = document["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]
         check(client.get(asked).json(), content["schema"], document)

@@ -67,6 +67,7 @@ FILTERS = [
     ("min_age=1", 0),
     ("body_part=HEAD", 0),
     ("station=X&institution=Y&sex=F&max_age=3", 0),
+    ("pipeline=en-1", 10),
 ]
 
 

@@ -220,7 +220,7 @@ def test_wrong_query_parameter_is_a_problem_that_names_what_is_taken(empty_clien
         assert error["in"] == "query"
         assert f"?{error['parameter']}=" in query
     if reason_code == "unknown_parameter":
-        assert document["detail"] == "This path takes assertion, concept, all_versions, as_of, after, limit."
+        assert document["detail"] == "This path takes assertion, concept, all_versions, as_of, pipeline, after, limit."
 
 
 def test_unchanged_findings_are_not_sent_again(client, archive):
