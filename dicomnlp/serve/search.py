@@ -88,8 +88,7 @@ def _register_findings(app: FastAPI, connection: Connection, shown: Shown) -> No
         responses={
             **schemas.answered("A page of findings.", search_schemas.FOUND_EXAMPLE),
             **_NOT_MODIFIED,
-            **_PROBLEMS,
-            **_OF_PIPELINE,
+            **_OF_FINDINGS,
         },
         dependencies=[Depends(check_query)],
     )
@@ -115,8 +114,7 @@ def _register_findings(app: FastAPI, connection: Connection, shown: Shown) -> No
         responses={
             **schemas.answered("Counts.", search_schemas.COUNTS_EXAMPLE),
             **_NOT_MODIFIED,
-            **_PROBLEMS,
-            **_OF_PIPELINE,
+            **_OF_FINDINGS,
         },
         dependencies=[Depends(check_query)],
     )
@@ -134,8 +132,7 @@ def _register_findings(app: FastAPI, connection: Connection, shown: Shown) -> No
         responses={
             **schemas.answered("Values.", search_schemas.FACETS_EXAMPLE),
             **_NOT_MODIFIED,
-            **_PROBLEMS,
-            **_OF_PIPELINE,
+            **_OF_FINDINGS,
         },
         dependencies=[Depends(check_query)],
     )
