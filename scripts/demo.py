@@ -34,6 +34,7 @@ from rich.text import Text
 
 from dicomnlp import config
 from dicomnlp.errors import ConfigurationError
+from dicomnlp.export.reactor import hold_reactor
 
 STARTUP_SECONDS = 180.0
 """How long a service that is starting may take: the first start loads the language packs and makes the workers."""
@@ -176,6 +177,7 @@ def associate(objects: Iterable[FileDataset], *, host: str, port: int, ae_title:
         raise DemoError(f"{host}:{port} rejects an association with {ae_title}; is the AE title right?")
     if not association.is_established:
         raise NotReadyError(f"{ae_title} takes no association at {host}:{port}")
+    hold_reactor(association)
     return association
 
 

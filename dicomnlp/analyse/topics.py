@@ -24,8 +24,6 @@ _TIED_REACH = 8
 _OF_AT_MOST = 2
 """Most tokens between an organ and a tissue of it: "回旋支近段管壁"."""
 _SIDED = frozenset({Laterality.LEFT, Laterality.RIGHT, Laterality.BILATERAL})
-
-
 _PLACE = attrgetter("start", "end")
 
 
@@ -159,8 +157,7 @@ class TopicReader:
         """The topic of the only thing that is said in a sentence of one phrase."""
         start, end = place.start, place.end
         own = [i for i in items if i.end <= start or i.start < end]
-        said = (start, end)
-        topic = self._topic(words, self._outside(own, said, _UNKNOWN), _UNKNOWN) if own else _UNKNOWN
+        topic = self._topic(words, self._outside(own, (start, end), _UNKNOWN), _UNKNOWN) if own else _UNKNOWN
         if items and items[-1].start >= end:
             topic = self._behind(words, topic, [i for i in items if i.start >= end], end)
         return self._narrowed(words, topic, own, place.of, start) if place.of else topic
@@ -202,9 +199,7 @@ class TopicReader:
 
     def _marks_a_place(self, words: Sequence[str], site: Match) -> bool:
         """Whether a landmark's words stand behind the site."""
-        if site.end == len(words) or words[site.end] not in self._landmarks:
-            return False
-        phrases = self._landmarks[words[site.end]]
+        phrases = self._landmarks.get(words[site.end], ()) if site.end < len(words) else ()
         return any(list(words[site.end : site.end + len(phrase)]) == phrase for phrase in phrases)
 
     def _near_only(self, words: Sequence[str], site: Match, items: Sequence[Match]) -> bool:

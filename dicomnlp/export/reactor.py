@@ -52,6 +52,14 @@ class Checkpoint(threading.Event):
                 self._is_waited_for = False
 
 
+class HeldAssociation(Association):
+    """One whose checkpoint alone says that the reactor waits: an N-EVENT-REPORT's own thread says otherwise."""
+
+    # `Association` waits until this is true, for ever where that thread ends once the reactor has begun to wait
+    _is_paused = property(lambda _: True, lambda _, __: None)
+
+
 def hold_reactor(association: Association) -> None:
     """Let no response of an association that was just established be taken by its reactor."""
     association._reactor_checkpoint = Checkpoint(association)  # noqa: SLF001  there is no public way to it
+    association.__class__ = HeldAssociation

@@ -17,6 +17,7 @@ from pynetdicom.pdu import A_ASSOCIATE_RJ
 from pynetdicom.presentation import PresentationContext
 
 from dicomnlp.export.pacs import closing_sockets
+from dicomnlp.export.reactor import hold_reactor
 from dicomnlp.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from dicomnlp.model import to_json
 from dicomnlp.receive.contexts import (
@@ -192,6 +193,7 @@ def _associate(
         if not association.is_established:
             found.problem = _rejection(association)
             return False
+        hold_reactor(association)
         _note(found, association, {context.abstract_syntax: kind for kind, context in proposals})
     return True
 

@@ -16,7 +16,7 @@ from dicomnlp.store.batches import batches
 from dicomnlp.store.database import Database
 from dicomnlp.store.documents import BELONGS
 from dicomnlp.store.patients import Patient, any_merged, current_patients, family_of
-from dicomnlp.store.schema import analysis, finding, report_accession, report_study
+from dicomnlp.store.schema import CURRENT_ANALYSIS, analysis, finding, report_accession, report_study
 from dicomnlp.store.scope import Scope, visible
 from dicomnlp.store.search_conditions import CURRENT, REPORT, F, P, S, select_reports, unindexed
 from dicomnlp.store.search_filters import Filters
@@ -257,10 +257,8 @@ def _reports(connection: Connection, scope: Scope, query: ResourceQuery, *column
     if query.statuses is not None:
         of_analysis.append(status_of().in_(query.statuses))
     if of_analysis:
-        # as the partial index says it
-        is_current = sa.text("analysis.is_current")
-        current = sa.select(sa.literal(1)).select_from(analysis).where(A.object_id == REPORT, is_current, *of_analysis)
-        conditions.append(sa.exists(current))
+        current = sa.select(sa.literal(1)).select_from(analysis).where(A.object_id == REPORT, CURRENT_ANALYSIS)
+        conditions.append(sa.exists(current.where(*of_analysis)))
     return wanted.where(*conditions)
 
 

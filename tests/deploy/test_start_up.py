@@ -15,6 +15,8 @@ import yaml
 from pynetdicom import AE
 from support.service import BASIC_TEXT_SR, ROOT_UID, free_port, make_report
 
+from dicomnlp.export.reactor import hold_reactor
+
 DEPLOY = Path(__file__).resolve().parents[2] / "docs/deploy"
 SECONDS = 180
 
@@ -64,6 +66,7 @@ def test_parts_start_as_deployed_and_a_report_goes_through_them(tmp_path):
         ae = AE()
         ae.add_requested_context(BASIC_TEXT_SR, "1.2.840.10008.1.2.1")
         association = ae.associate("127.0.0.1", port, ae_title="DICOMNLP")
+        hold_reactor(association)
         assert association.send_c_store(make_report(1, "FINDINGS: Nodule of 6 mm.")).Status == 0
         association.release()
         with started(["keys", "add", "viewer", "--role", "reader"], environment, tmp_path) as adding:

@@ -146,7 +146,7 @@ def test_keys_reach_everything(open_page, hall):
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip"
     # it slides in
-    page.wait_for_function("document.querySelector('.skip').getBoundingClientRect().y >= 0")
+    api.expect(page.locator(".skip")).to_be_in_viewport(ratio=1)
     page.keyboard.press("Enter")
     assert page.evaluate("document.activeElement.id") == "main"
     page.keyboard.press("j")

@@ -15,6 +15,7 @@ from pynetdicom.pdu_primitives import (
     UserIdentityNegotiation,
 )
 
+from dicomnlp.export.reactor import hold_reactor
 from dicomnlp.receive.contexts import STORAGE_SOP_CLASSES, TRANSFER_SYNTAXES
 from dicomnlp.receive.negotiation import MAXIMUM_REQUEST_LENGTH
 from dicomnlp.receive.pdu import Timeouts
@@ -413,6 +414,7 @@ def test_pynetdicom_requestor_echoes_and_releases(start):
     ae.add_requested_context(VERIFICATION)
     association = ae.associate("127.0.0.1", running.port, ae_title="DICOMNLP")
     assert association.is_established
+    hold_reactor(association)
     assert association.send_c_echo().Status == 0
     association.release()
     assert association.is_released

@@ -9,6 +9,7 @@ from pydicom.uid import UID
 from pynetdicom import AE
 
 from dicomnlp.errors import DatabaseError
+from dicomnlp.export.reactor import hold_reactor
 from dicomnlp.extract import extract
 from dicomnlp.model import StoredObject
 from dicomnlp.receive import intake as intake_module
@@ -389,6 +390,7 @@ def test_pynetdicom_requestor_stores_in_each_transfer_syntax(running, objects):
         ae.add_requested_context(SR, transfer_syntax_uid)
     association = ae.associate("127.0.0.1", running.port, ae_title="DICOMNLP")
     assert len(association.accepted_contexts) == 4
+    hold_reactor(association)
     for transfer_syntax_uid in (IMPLICIT, EXPLICIT, DEFLATED, BIG_ENDIAN):
         data_set = objects.data_set()
         data_set.file_meta = _meta(data_set, transfer_syntax_uid)

@@ -8,6 +8,8 @@ import sqlalchemy as sa
 from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
 
+from dicomnlp.export.reactor import hold_reactor
+
 BASIC_TEXT_SR = "1.2.840.10008.5.1.4.1.1.88.11"
 ENHANCED_SR = "1.2.840.10008.5.1.4.1.1.88.22"
 COMMITMENT, INSTANCE = "1.2.840.10008.1.20.1", "1.2.840.10008.1.20.1.1"
@@ -40,6 +42,7 @@ class Requestor:
         handlers = [(evt.EVT_N_EVENT_REPORT, self._note)]
         self.association = ae.associate("127.0.0.1", port, ae_title="DICOMNLP", evt_handlers=handlers)
         assert self.association.is_established
+        hold_reactor(self.association)
 
     def _note(self, event):
         self.told.append((event.event_type, event.event_information))

@@ -14,6 +14,7 @@ from pynetdicom import AE
 from support.dicom_files import to_file
 from support.service import BASIC_TEXT_SR, free_port, make_report
 
+from dicomnlp.export.reactor import hold_reactor
 from dicomnlp.pacs_settings import PacsSettings
 
 DAY = "20260102"
@@ -57,6 +58,7 @@ class Archive:
         ae.add_requested_context(BASIC_TEXT_SR)
         association = ae.associate("127.0.0.1", self.port, ae_title=self.ae_title)
         assert association.is_established
+        hold_reactor(association)
         for dataset in datasets:
             assert association.send_c_store(dataset).Status == 0
         association.release()

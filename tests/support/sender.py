@@ -12,6 +12,8 @@ import time
 from pynetdicom import AE
 from support.service import BASIC_TEXT_SR, make_report
 
+from dicomnlp.export.reactor import hold_reactor
+
 TEXT = "FINDINGS: Right upper lobe nodule of {size} mm. No pleural effusion.\nIMPRESSION: Nodule."
 
 
@@ -22,6 +24,7 @@ def main(port, first, stop, step):
     ae.add_requested_context(BASIC_TEXT_SR, "1.2.840.10008.1.2.1")
     while waiting:
         association = ae.associate("127.0.0.1", port, ae_title="DICOMNLP")
+        hold_reactor(association)
         while waiting and association.is_established:
             number = waiting[0]
             try:

@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 
 from dicomnlp import config
 from dicomnlp.cli.main import app
+from dicomnlp.export.reactor import hold_reactor
 from dicomnlp.store import admin
 
 BASIC_TEXT_SR = "1.2.840.10008.5.1.4.1.1.88.11"
@@ -175,6 +176,7 @@ class Service:
         for sop_class_uid in {str(d.SOPClassUID) for d in datasets if "SOPClassUID" in d} | {BASIC_TEXT_SR}:
             ae.add_requested_context(sop_class_uid, ExplicitVRLittleEndian)
         association = ae.associate("127.0.0.1", self.port, ae_title="DICOMNLP")
+        hold_reactor(association)
         statuses = []
         for dataset in datasets:
             try:
