@@ -108,7 +108,7 @@ class Acceptor:
         context = self._house.tls
         assert context is not None
         secured = TLSTransport(transport, context)
-        return Connection(secured), secured.handshake
+        return Connection(secured, pending=secured.pending), secured.handshake
 
     def _run(self, association: Association) -> None:
         try:
