@@ -274,7 +274,7 @@ def test_reading_waits_no_longer_than_it_is_told_to(certificates):
 
 
 def test_what_is_decrypted_and_not_yet_read_has_arrived(certificates):
-    """A record of 16 kB, of which one read takes a part: a message in the rest is there before the first is answered."""
+    """A record of 16 kB, of which one read takes a part: what a message in the rest needs is there already."""
     sent = b"".join(p_data(LAST, bytes(1000)) for _ in range(16))
     with _pair(certificates) as (transport, client):
         secured = []
