@@ -147,7 +147,11 @@ class PeerSettings(Table):
         description='"index": images are accepted, their headers kept for the study, pixels dropped; "refuse": not.',
     )
     maximum_associations: int = Field(
-        0, ge=0, le=10000, description="Associations it may have at a time in one process; 0: no limit of its own."
+        0,
+        ge=0,
+        le=10000,
+        description="Associations it may have at a time in one process, in place of maximum_associations_per_peer; its "
+        "address may have as many then, by whatever AE titles. 0: no limit of its own.",
     )
     language: str = Field("", description="In place of analyse.language for what it sends; empty: that one.")
     character_set_fallbacks: list[Codec] = Field(

@@ -145,7 +145,7 @@ def conformance() -> str:
                 (name, f"`{uid}`")
                 for uid, name in {
                     contexts.VERIFICATION_SOP_CLASS: "Verification",
-                    contexts.STORAGE_COMMITMENT_SOP_CLASS: "Storage Commitment Push Model (4.7)",
+                    contexts.STORAGE_COMMITMENT_SOP_CLASS: "Storage Commitment Push Model (5.2.5)",
                     **contexts.STORAGE_SOP_CLASSES,
                 }.items()
             ],

@@ -41,8 +41,8 @@ def lock_of(report: dict[str, Any]) -> str:
             lines.append(f"{name}=={item['metadata']['version']} --hash=sha256:{hashes['sha256']}")
     made_for = f"{platform.python_implementation()} {sys.version_info[0]}.{sys.version_info[1]}"
     head = (
-        f"# Made by scripts/lock.py for {made_for} on {platform.system()} {platform.machine()}; install it with\n"
-        "# pip install --require-hashes --only-binary :all: -r requirements.lock && pip install --no-deps .\n"
+        f"# Made by scripts/lock.py for {made_for} on {platform.system()} {platform.machine()}; "
+        "scripts/install_locked installs it\n"
     )
     return head + "\n".join(sorted(lines)) + "\n"
 

@@ -36,6 +36,12 @@ def test_every_row_names_tests_that_there_are():
             assert name in functions(path), f"{cells[0]}: there is no {name} in {path}"
 
 
+def test_every_threat_to_what_is_served_has_its_row():
+    """T19 to T22 and T29 to T36 of the threat model, each once."""
+    named = [cells[0] for cells in rows() if re.fullmatch(r"T\d+", cells[0])]
+    assert named == [f"T{number}" for number in (*range(19, 23), *range(29, 37))]
+
+
 def test_every_test_of_the_contract_stands_in_a_row():
     """A test that is added for a row is added to the page."""
     path = "tests/service/test_interface.py"

@@ -190,7 +190,14 @@ def web(context: typer.Context, supervised: Supervised = False) -> None:
     renewable: list[Callable[[Settings], None]] = []
 
     def run(stop: threading.Event) -> None:
-        run_web(settings, on_ready=_announce("web"), stop=stop, on_renewable=renewable.append)
+        # alone, it may be on another machine than the listener
+        run_web(
+            settings,
+            on_ready=_announce("web"),
+            stop=stop,
+            on_renewable=renewable.append,
+            beside_listener=supervised,
+        )
 
     def renew(new: Settings) -> None:
         for put_into_effect in renewable:

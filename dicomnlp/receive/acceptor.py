@@ -78,8 +78,11 @@ class Acceptor:
             return
         peer_address = plain_address(address[0])
         if not self._house.policy.admits(peer_address):
+            # from the address that is listened on comes this service's own look whether it takes connections
+            is_own = _own_address(transport) == peer_address
             transport.close()
-            self._house.alerts.report(NETWORK_NOT_ALLOWED.reason_code, peer_address)
+            if not is_own:
+                self._house.alerts.report(NETWORK_NOT_ALLOWED.reason_code, peer_address)
             return
         try:
             connection, handshake = self._connect(transport)
@@ -108,7 +111,7 @@ class Acceptor:
         context = self._house.tls
         assert context is not None
         secured = TLSTransport(transport, context)
-        return Connection(secured), secured.handshake
+        return Connection(secured, pending=secured.pending), secured.handshake
 
     def _run(self, association: Association) -> None:
         try:
@@ -138,3 +141,10 @@ class Acceptor:
         with self._changed:
             # those in a commit end right after it
             self._changed.wait_for(lambda: not self._open, self._timeouts.drain)
+
+
+def _own_address(transport: socket.socket) -> str | None:
+    try:
+        return plain_address(transport.getsockname()[0])
+    except OSError:  # the peer has reset it
+        return None

@@ -4,6 +4,7 @@ A sender whose `images` setting is "index" may send them; it is told success whe
 """
 
 import hashlib
+from collections.abc import Iterable
 from typing import Final
 
 from pydicom.uid import UID, AllTransferSyntaxes
@@ -86,6 +87,13 @@ IMAGE_TAGS: Final[dict[str, int]] = {
 }
 """Field of `ImageHeader` -> tag (PS3.6), beside those of its identity."""
 
+_FRAME_LATERALITY: Final = tuple(
+    # Shared, and Per-Frame, Functional Groups Sequence; Frame Anatomy Sequence; Frame Laterality
+    (groups, 0x00209071, 0x00209072)
+    for groups in (0x52009229, 0x52009230)
+)
+"""Where enhanced multi-frame objects tell the side of their frames (PS3.3 C.7.6.16.2.8)."""
+
 _SPECIFIC_CHARACTER_SET: Final = 0x00080005
 
 
@@ -102,7 +110,9 @@ class ImageStream:
 
     def __init__(self, transfer_syntax_uid: str, *, maximum_header_bytes: int) -> None:
         tags = {_SPECIFIC_CHARACTER_SET, *IDENTITY_TAGS.values(), *IMAGE_TAGS.values()}
-        self._reader = HeaderReader(transfer_syntax_uid, tags, maximum_header_bytes=maximum_header_bytes)
+        self._reader = HeaderReader(
+            transfer_syntax_uid, tags, maximum_header_bytes=maximum_header_bytes, nested=_FRAME_LATERALITY
+        )
         self._hash = hashlib.sha256()
         self._error: ObjectError | None = None
         self.size = 0
@@ -149,4 +159,19 @@ class ImageStream:
             elif name.endswith("_time"):
                 text = time_of(text)
             fields[name] = text
+        if not fields.get("image_laterality"):
+            fields["image_laterality"] = _side_of_frames(
+                value for path in _FRAME_LATERALITY for value in self._reader.nested_values(path)
+            )
         return ImageHeader(identity=identity_of(elements, character_sets), sha256=self.sha256, size=self.size, **fields)
+
+
+def _side_of_frames(values: Iterable[bytes]) -> str:
+    """Image Laterality of all frames together, by the Frame Laterality of each; "" where they have no side in common.
+
+    Frames of either side make an image of both; between a side and an unpaired part of the body there is no term.
+    """
+    sides = {value.decode("ascii", "replace").strip(" \0") for value in values} & {"R", "L", "U", "B"}
+    if len(sides) > 1:
+        return "" if "U" in sides else "B"
+    return next(iter(sides), "")

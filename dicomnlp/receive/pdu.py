@@ -13,7 +13,7 @@ import struct
 import termios
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -152,6 +152,8 @@ class Connection:
     ----------
     transport
         The connected socket; it belongs to this object from here on.
+    pending
+        How many bytes `transport` has taken from the system and not handed on: TLS decrypts whole records.
 
     Raises
     ------
@@ -159,8 +161,9 @@ class Connection:
         The connection has ended already.
     """
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: Transport, *, pending: Callable[[], int] = lambda: 0) -> None:
         self._socket = transport
+        self._pending = pending
         self._send_lock = threading.Lock()
         self._socket_seconds: float | None = None
         self._buffer = bytearray(_INITIAL_BUFFER)
@@ -182,13 +185,16 @@ class Connection:
 
     @property
     def bytes_arrived(self) -> int:
-        """Bytes that have come so far, read or still in the system's hands."""
+        """Bytes that have come so far, read or still in other hands; those that TLS has yet to decrypt as they are.
+
+        That is some twenty bytes too many for each record of TLS, which is less than any message has.
+        """
         waiting = array.array("i", [0])
         try:
             fcntl.ioctl(self._socket.fileno(), termios.FIONREAD, waiting)
         except (OSError, ValueError):  # closed by another thread
             return self.bytes_received
-        return self.bytes_received + waiting[0]
+        return self.bytes_received + self._pending() + waiting[0]
 
     def read_pdu(
         self,

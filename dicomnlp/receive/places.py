@@ -60,7 +60,8 @@ class Places:
     def take(self, address: str, calling_ae_title: str, own_maximum: int = 0) -> str | None:
         """Take a place for a peer: None when it has one, else the reason code why not.
 
-        `own_maximum`, if not 0, is how many the AE title may have, in place of what any peer may.
+        `own_maximum`, if not 0, is how many the AE title may have, in place of what any peer may. Its address may have
+        as many then, all titles that it uses together: a title is whatever a peer says, an address isn't.
         """
         with self._lock:
             free = self._maximum - self._addresses.total()
@@ -68,9 +69,9 @@ class Places:
             if free <= 0:
                 return "local_limit_exceeded"
             held_by_title = self._ae_titles[calling_ae_title]
-            if own_maximum and held_by_title >= own_maximum:
+            if held_by_title >= (own_maximum or self._maximum_per_peer):
                 return "peer_limit_exceeded"
-            if not own_maximum and max(held, held_by_title) >= self._maximum_per_peer:
+            if held >= max(own_maximum, self._maximum_per_peer):
                 return "peer_limit_exceeded"
             if held and free <= self._reserved:
                 return "places_reserved"

@@ -273,6 +273,14 @@ class TLSTransport:
         """As of a socket."""
         self._socket.close()
 
+    def pending(self) -> int:
+        """How many bytes are decrypted and not yet read."""
+        with self._lock:
+            try:
+                return self._socket.pending()
+            except (OSError, ValueError):  # closed by another thread
+                return 0
+
     def _until(self) -> float:
         return math.inf if self._seconds is None else time.monotonic() + self._seconds
 

@@ -48,13 +48,15 @@ _DESCRIPTION = (
 )
 
 
-def create_app(settings: Settings, open_database: Callable[[], Database]) -> FastAPI:
+def create_app(settings: Settings, open_database: Callable[[], Database], *, beside_listener: bool = False) -> FastAPI:
     """The application that answers all HTTP requests.
 
     Parameters
     ----------
     settings
         `web.host` decides which Host headers are answered.
+    beside_listener
+        Whether the listener runs on this machine, so that readiness is of its addresses, too.
     open_database
         Called when a request first needs the database, and again after it failed with DatabaseError; what it gave is
         closed when the application's lifespan ends.
@@ -101,7 +103,7 @@ def create_app(settings: Settings, open_database: Callable[[], Database]) -> Fas
     reconciliation.register(app, settings, connection)
     dicomweb.register(app, connection, door)
     fhir.register(app, connection)
-    operation.register(app, settings, connection, metrics)
+    operation.register(app, settings, connection, metrics, beside_listener=beside_listener)
     login.register(app, settings, connection, access)
     pages.register(app, settings, connection, shown)
     fhir_outcome.install(app)

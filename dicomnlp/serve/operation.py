@@ -29,9 +29,11 @@ def _refused(overlays: Path | None) -> dict[str, list[str]]:
     return {language: [str(fault) for fault in faults] for language, faults in refused_overlays().items()}
 
 
-def register(app: FastAPI, settings: Settings, connection: Connection, metrics: Metrics) -> None:
+def register(
+    app: FastAPI, settings: Settings, connection: Connection, metrics: Metrics, *, beside_listener: bool
+) -> None:
     """Add the routes of this module to `app`."""
-    readiness = ReadinessCheck(settings, connection)
+    readiness = ReadinessCheck(settings, connection, beside_listener=beside_listener)
     query = [Depends(check_query)]
     strict = schemas.refused("unknown_parameter")
     database = schemas.refused(*schemas.DATABASE_PROBLEMS)
@@ -74,7 +76,10 @@ def register(app: FastAPI, settings: Settings, connection: Connection, metrics: 
         dependencies=query,
     )
     def readyz() -> Response:
-        """Whether the database is there, has this program's schema, objects are taken, and a dispatcher works on it."""
+        """Whether the database is there, has this program's schema, objects are taken, and a dispatcher works on it.
+
+        Under `dicomnlp serve` also whether the listener takes connections at each of its addresses.
+        """
         now = readiness.read()
         if now.missing:
             return problem("not_ready", " ".join(now.missing), checks=now.checks, missing=list(now.missing))

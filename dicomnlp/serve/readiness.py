@@ -9,6 +9,7 @@ from pathlib import Path
 from dicomnlp.config import Settings
 from dicomnlp.errors import AlreadyRunningError, DatabaseError
 from dicomnlp.serve.connection import Connection
+from dicomnlp.serve.listening import who_accept
 from dicomnlp.serve.problems import KINDS, database_reason
 from dicomnlp.store import admin, faults, pressure
 from dicomnlp.store.database import check_revision, is_sqlite, parse_url
@@ -19,6 +20,10 @@ KEEP_SECONDS = 1.0
 
 _READ_ONLY = (
     "Permission to write the database: this user may not write its file or its folder, or the volume is read-only."
+)
+_NOT_ACCEPTING = (
+    "A listener: nobody takes connections at the address of [{table}], so senders there can't send. "
+    "See the log of `listen`."
 )
 _HINDRANCES = {
     pressure.DISK_FULL: "Free disk space: less than database.minimum_free_bytes is left, so senders are told to come "
@@ -39,11 +44,18 @@ class Readiness:
 
 
 class ReadinessCheck:
-    """Looks at the database, its schema, whether objects are taken, and whether a dispatcher works on it."""
+    """Looks at the database, its schema, whether objects are taken, and whether a dispatcher works on it.
 
-    def __init__(self, settings: Settings, connection: Connection) -> None:
+    Parameters
+    ----------
+    beside_listener
+        Whether the listener runs on this machine, so that its addresses are looked at, too.
+    """
+
+    def __init__(self, settings: Settings, connection: Connection, *, beside_listener: bool = False) -> None:
         self._settings = settings
         self._connection = connection
+        self._beside_listener = beside_listener
         self._lock = threading.Lock()
         self._last: tuple[float, Readiness] | None = None
 
@@ -51,7 +63,8 @@ class ReadinessCheck:
         """The state now, or what it was less than `KEEP_SECONDS` ago."""
         with self._lock:
             if self._last is None or time.monotonic() > self._last[0] + KEEP_SECONDS:
-                readiness = self._look()
+                database, listeners = self._look(), self._look_at_listeners()
+                readiness = Readiness(database.checks | listeners.checks, database.missing + listeners.missing)
                 self._last = (time.monotonic(), readiness)
             return self._last[1]
 
@@ -79,6 +92,18 @@ class ReadinessCheck:
         if hindered is not None:
             missing.append(_HINDRANCES[hindered])
         return Readiness(checks, tuple(missing))
+
+    def _look_at_listeners(self) -> Readiness:
+        """By the name of the table that has the address, which a stranger may know."""
+        if not self._beside_listener:
+            return Readiness({}, ())
+        addresses = self._settings.listener.addresses
+        tables = ["listener", *(f"listener.also.{number}" for number in range(len(addresses) - 1))]
+        found = dict(zip(tables, who_accept(addresses), strict=True))
+        return Readiness(
+            {table: "ok" if accepts else "not_accepting" for table, accepts in found.items()},
+            tuple(_NOT_ACCEPTING.format(table=table) for table, accepts in found.items() if not accepts),
+        )
 
     def _write_hindrance(self) -> tuple[str, str] | None:
         """Reason code and sentence when a SQLite database can be read but not be written; a server knows by itself."""

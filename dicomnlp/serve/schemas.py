@@ -326,7 +326,10 @@ STATUS_EXAMPLE = ServiceStatus(
     schema_revision="0002",
     refused_overlays={"zh": ["zh/context.toml:12: cues.0.direction: Input should be 'forward' or 'backward'"]},
 ).to_json()
-READY_EXAMPLE = {"status": "ready", "checks": {"database": "ok", "dispatcher": "ok", "intake": "ok"}}
+READY_EXAMPLE = {
+    "status": "ready",
+    "checks": {"database": "ok", "dispatcher": "ok", "intake": "ok", "listener": "ok", "listener.also.0": "ok"},
+}
 METRICS_EXAMPLE = (
     "# HELP dicomnlp_objects Objects held, by state.\n"
     "# TYPE dicomnlp_objects gauge\n"

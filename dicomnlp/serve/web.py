@@ -31,6 +31,7 @@ def run_web(
     on_ready: Callable[[str], None],
     stop: threading.Event,
     on_renewable: Callable[[Callable[[Settings], None]], None] = lambda _: None,
+    beside_listener: bool = False,
 ) -> None:
     """Answer HTTP requests until `stop` is set, then end what is under way.
 
@@ -47,6 +48,8 @@ def run_web(
     on_renewable
         Called once with the function that reads the certificate's files again, and refuses settings whose files can't
         be used with ConfigurationError.
+    beside_listener
+        Whether the listener runs on this machine, so that readiness is of its addresses, too.
 
     Raises
     ------
@@ -61,7 +64,7 @@ def run_web(
     listener = _bind(settings.web.host, settings.web.port)
     with listener:
         config = uvicorn.Config(
-            create_app(settings, lambda: Database.open(settings)),
+            create_app(settings, lambda: Database.open(settings), beside_listener=beside_listener),
             http=TimedProtocol,
             ws="none",
             lifespan="on",

@@ -16,7 +16,20 @@ import pytest
 from support.attacked import ECHOSCU
 from support.certificates import Certificates
 from support.guarded import Guarded
-from support.raw_dicom import ASSOCIATE_RQ, BASIC_TEXT_SR, RawPeer, associate_rq, context, item, pdu, report
+from support.raw_dicom import (
+    ASSOCIATE_RQ,
+    BASIC_TEXT_SR,
+    COMMAND,
+    LAST,
+    RawPeer,
+    associate_rq,
+    command,
+    context,
+    item,
+    p_data,
+    pdu,
+    report,
+)
 from support.service import make_report, write_report
 
 from dicomnlp.receive.passcodes import hash_passcode
@@ -261,6 +274,39 @@ def test_threat_3_a_certificate_is_good_for_its_own_ae_title_only(listener):
     reasons = [x["reason_code"] for x in listener.events("association_rejected", lines)]
     assert reasons == ["certificate_not_of_ae_title"] * 4
     assert "certificate_not_of_ae_title" in {x["reason_code"] for x in listener.events("security_alert")}
+
+
+@pytest.mark.parametrize(
+    ("padding", "record"),
+    [
+        (0, 16384),
+        (7800, 16384),  # its command is in what is decrypted and not yet read: the first takes all of one read
+        (5000, 100),  # it is in many records, which the kernel holds
+        (40_000, 16384),  # some of both
+    ],
+)
+def test_row_42_a_message_id_that_is_pending_is_a_duplicate_invocation_by_tls_too(listener, padding, record):
+    """0210 wherever the second waits while the first is answered; after the answer the ID is free again."""
+    first, second, third = (42_000_000 + padding * 1000 + record * 10 + n for n in range(3))
+    with listener.tls_peer("CT1") as peer:
+        peer.associate(calling=b"CT1")
+        both = b"".join(
+            p_data(COMMAND | LAST, command(sop_instance_uid=f"2.25.{n}", message_id=5))
+            + b"".join(
+                p_data(LAST if begin + 4000 >= len(data) else 0, data[begin : begin + 4000])
+                for begin in range(0, len(data), 4000)
+            )
+            for n in (first, second)
+            for data in [report(n, padding=padding)]
+        )
+        for begin in range(0, len(both), record):
+            peer.send(both[begin : begin + record])
+        assert [peer.status(), peer.status()] == [0, 0x0210]
+        assert peer.store(report(third), sop_instance_uid=f"2.25.{third}", message_id=5) == 0
+        peer.release()
+    stored = set(listener.objects())
+    assert {f"2.25.{first}", f"2.25.{third}"} <= stored
+    assert f"2.25.{second}" not in stored
 
 
 def test_threat_3_storescu_sends_by_mutual_tls(listener, tmp_path):

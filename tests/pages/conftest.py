@@ -8,8 +8,9 @@ import shutil
 
 import pytest
 from support.dicom_files import data_of, to_file
+from support.provider import running_provider
 from support.service import make_report
-from support.web_server import run_server
+from support.web_server import free_port, run_server
 
 from dicomnlp.analyse import Source
 from dicomnlp.analyse.archive import names_of, pack_archive
@@ -45,6 +46,7 @@ from dicomnlp.store.queries import findings_of_study, reports_of_study
 from dicomnlp.store.queue import save_processed
 from dicomnlp.store.shadow import record_shadow_failure, save_shadow
 from dicomnlp.store.switching import bring_all
+from dicomnlp.web_settings import OIDCSettings
 from dicomnlp.work.follow_up import refresh_all
 
 SCRIPT = '<img src=x onerror="window.ran=1">'
@@ -282,6 +284,20 @@ def address(hall):
         yield found
 
 
+@pytest.fixture(scope="session")
+def guarded_address(hall):
+    """Where a service on the same reports answers to those who log in, by a key or at a provider that lets all in."""
+    port = free_port()
+    address = f"http://127.0.0.1:{port}"
+    with running_provider() as provider:
+        oidc = OIDCSettings(
+            issuer=provider.issuer, client_id="dicomnlp", public_url=address, roles={"radiologists": "reader"}
+        )
+        settings = hall.settings.model_copy(update={"oidc": oidc})
+        with run_server(settings, port=port, authentication="on") as found:
+            yield found
+
+
 @pytest.fixture(scope="module")
 def browser():
     """Chromium, without a window. Ended with the module: while it is there, no test after it could run a loop."""
@@ -322,8 +338,8 @@ def open_page(browser, address):
     """Open pages; in the end none may have complained, nor any script of a report have run."""
     contexts = []
 
-    def make(path="/", *, status=200, **options):
-        context = browser.new_context(base_url=address, viewport={"width": 1280, "height": 900}, **options)
+    def make(path="/", *, status=200, base_url=address, **options):
+        context = browser.new_context(base_url=base_url, viewport={"width": 1280, "height": 900}, **options)
         contexts.append(context)
         page = context.new_page()
         page.watched = Watched(page)

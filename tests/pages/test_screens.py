@@ -5,6 +5,8 @@ import re
 import pytest
 from support.service import make_report
 
+from dicomnlp.serve.interface_language import HTML_LANGUAGES, catalogue
+
 api = pytest.importorskip("playwright.sync_api")
 REPEATED = ".document section:nth-of-type(n+4):not(:last-of-type)"
 CLEAN = ("serious", "critical")
@@ -43,10 +45,16 @@ NAMES = tuple(
 )
 
 
+def serious_findings(page):
+    """What axe finds of it that is serious: rule, impact, and the first elements."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    found = axe.run(page, options={"resultTypes": ["violations"]}).response["violations"]
+    return [(v["id"], v["impact"], [n["html"][:200] for n in v["nodes"][:3]]) for v in found if v["impact"] in CLEAN]
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_screens_are_accessible_in_both_themes_and_languages(name, open_page, hall):
     """Axe finds nothing serious; no error in the console, nothing that the content policy had to stop."""
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     status = 404 if name == "error" else 200
     page = open_page(screens(hall)[name], status=status)
     # contrast is the theme's, names are the language's: two of the four show all
@@ -57,15 +65,45 @@ def test_screens_are_accessible_in_both_themes_and_languages(name, open_page, ha
         page.evaluate(f"for (const section of document.querySelectorAll('{REPEATED}')) section.remove()")
         if name == "search":
             page.locator("#counts b").first.wait_for()
-        found = axe.run(page, options={"resultTypes": ["violations"]}).response["violations"]
-        told = [
-            (v["id"], v["impact"], [n["html"][:200] for n in v["nodes"][:3]]) for v in found if v["impact"] in CLEAN
-        ]
-        assert told == [], (language, theme)
+        assert serious_findings(page) == [], (language, theme)
         assert page.locator("html").get_attribute("lang") == {"en": "en", "zh": "zh-Hans"}[language]
         assert page.locator("h1").count() == 1
     if status != 200:
         page.watched.complaints.clear()
+
+
+@pytest.mark.parametrize(("language", "theme"), [("en", "light"), ("zh", "dark")])
+def test_pages_of_the_login_are_accessible_in_both_themes_and_languages(language, theme, open_page, guarded_address):
+    """The form, the form after a wrong key and after a login that the provider refused, and the page that leads on."""
+    shown = f"lang={language}&theme={theme}"
+    words = catalogue(language).words
+
+    def look(page, says):
+        if says is not None:
+            page.get_by_text(words[says]).first.wait_for()
+        assert serious_findings(page) == []
+        assert page.locator("html").get_attribute("lang") == HTML_LANGUAGES[language]
+        assert page.locator("h1").count() == 1
+
+    page = open_page(f"/login?next=/search&{shown}", base_url=guarded_address)
+    look(page, "login.lead")
+    page.get_by_label(words["login.key"]).fill("dicomnlp_wrong")
+    page.locator("form[action='/login'] button").click()
+    look(page, "login.reason.not_authenticated")
+    page.goto("/login/callback?code=code&state=of-another-browser")
+    look(page, "login.reason.state_unknown")
+    page.watched.complaints.clear()  # that both are refusals is told too
+    # the page that leads on is left at once: what it is made of is looked at where it stays
+    page.goto("/login?next=/search")
+    way = page.locator("a[href^='/login/provider']").get_attribute("href")
+    body = page.request.get(way).text()
+    refresh = '<meta http-equiv="refresh" content="0; url=/search">'
+    assert refresh in body
+    page.route("**/leads-on", lambda route: route.fulfill(body=body.replace(refresh, ""), content_type="text/html"))
+    page.goto("/leads-on")
+    look(page, "login.done")
+    page.goto("/search")
+    look(page, None)
 
 
 @pytest.mark.parametrize("name", NAMES)

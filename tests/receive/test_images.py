@@ -10,7 +10,8 @@ import sqlalchemy as sa
 from pydicom.dataset import Dataset
 
 from dicomnlp.config import PeerSettings
-from dicomnlp.receive.images import IMAGE_SOP_CLASSES, IMAGE_TRANSFER_SYNTAXES
+from dicomnlp.errors import UnreadableObjectError
+from dicomnlp.receive.images import IMAGE_SOP_CLASSES, IMAGE_TRANSFER_SYNTAXES, ImageStream
 from dicomnlp.store.images import series_of_study
 
 CT, ENHANCED_CT, SR = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.88.11"
@@ -87,6 +88,113 @@ def test_header_of_an_image_is_kept_and_nothing_else(running, objects, transfer_
     assert running.ledger() == [("indexed", 0, None)]
     [series] = series_of_study(running.database, data_set.StudyInstanceUID)
     assert (series.modality, series.laterality, series.images) == ("CT", "L", 1)
+
+
+def functional_groups(*sides):
+    """An item of a functional groups sequence for each side, None for one that tells none."""
+    items = []
+    for side in sides:
+        position, item = Dataset(), Dataset()
+        position.ImagePositionPatient = [0, 0, 0]
+        item.PlanePositionSequence = [position]
+        if side is not None:
+            region, anatomy = Dataset(), Dataset()
+            region.CodeValue, region.CodingSchemeDesignator, region.CodeMeaning = "76752008", "SCT", "Breast"
+            anatomy.AnatomicRegionSequence, anatomy.FrameLaterality = [region], side
+            item.FrameAnatomySequence = [anatomy]
+        items.append(item)
+    return items
+
+
+def undefine_lengths(data_set, *keywords):
+    """Write these sequences, and all items, with undefined length."""
+    for element in data_set.iterall():
+        if element.VR == "SQ" and element.keyword in keywords:
+            element.is_undefined_length = True
+            for item in element.value:
+                item.is_undefined_length_sequence_item = True
+
+
+SHARED, PER_FRAME, ANATOMY = (
+    "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence",
+    "FrameAnatomySequence",
+)
+
+
+@pytest.mark.parametrize("transfer_syntax_uid", [IMPLICIT, EXPLICIT, DEFLATED, BIG_ENDIAN])
+@pytest.mark.parametrize("undefined", [(), (SHARED, PER_FRAME, ANATOMY), (PER_FRAME,), (ANATOMY,)])
+@pytest.mark.parametrize(
+    ("shared", "per_frame", "side"),
+    [
+        (["L"], [None, None], "L"),
+        ([None], ["R", "R", "R"], "R"),
+        ([], ["L", "R"], "B"),
+        ([], ["B", "L"], "B"),
+        ([], ["U", "U"], "U"),
+        ([], ["U", "L"], ""),
+        ([], ["L", None], "L"),
+        (["X"], [], ""),  # not a term of C.7.6.16.2.8
+        ([None], [None], ""),
+    ],
+)
+def test_side_of_an_enhanced_object_is_that_of_its_frames(
+    objects, transfer_syntax_uid, undefined, shared, per_frame, side
+):
+    """Frame Laterality in the functional groups, shared or of each frame (PS3.3 C.7.6.16.2.8)."""
+    data_set = image(objects)
+    if shared:
+        data_set.SharedFunctionalGroupsSequence = functional_groups(*shared)
+    if per_frame:
+        data_set.PerFrameFunctionalGroupsSequence = functional_groups(*per_frame)
+    undefine_lengths(data_set, *undefined)
+    stream = ImageStream(transfer_syntax_uid, maximum_header_bytes=65536)
+    data = objects.encode(data_set, transfer_syntax_uid)
+    for start in range(0, len(data), 7):
+        stream.feed(data[start : start + 7])
+    header = stream.header()
+    assert (header.image_laterality, header.laterality, header.identity.modality) == (side, "L", "CT")
+
+
+def test_side_of_the_frames_is_indexed_with_the_image(running, objects):
+    """As Image Laterality, which is what the image as a whole has; one that is told at the top level stands."""
+    for own in (None, "R"):
+        data_set = image(objects, SharedFunctionalGroupsSequence=functional_groups("L"))
+        data_set.SOPClassUID = ENHANCED_CT
+        if own:
+            data_set.ImageLaterality = own
+        # with nothing behind the functional groups, these end with the object
+        del data_set.PixelData
+        sent = send(running, objects.encode(data_set), data_set.SOPInstanceUID, context=(ENHANCED_CT, EXPLICIT))
+        assert sent.Status == 0
+    assert [row["image_laterality"] for row in rows(running)] == ["L", "R"]
+
+
+def test_functional_groups_that_are_written_as_unknown_are_read(objects):
+    """UN with a defined length, within it implicit little endian (PS3.5 6.2.2): what an archive didn't know."""
+    data_set = image(objects)
+    item = objects.encode(functional_groups("R")[0], IMPLICIT)
+    value = struct.pack("<HHI", 0xFFFE, 0xE000, len(item)) + item
+    groups = struct.pack("<HH2sHI", 0x5200, 0x9229, b"UN", 0, len(value)) + value
+    data = objects.encode(data_set)
+    pixels = data.index(b"\xe0\x7f\x10\x00")
+    stream = ImageStream(EXPLICIT, maximum_header_bytes=65536)
+    stream.feed(data[:pixels] + groups + data[pixels:])
+    assert stream.header().image_laterality == "R"
+
+
+@pytest.mark.parametrize("place", [4, 8 + 8], ids=["an item beyond its sequence", "a sequence beyond its item"])
+def test_functional_groups_whose_lengths_contradict_each_other_are_damage(objects, place):
+    """C000, as with a report: what stands behind can't be told from what stands in them."""
+    data_set = image(objects, SharedFunctionalGroupsSequence=functional_groups("L"))
+    data = bytearray(objects.encode(data_set))
+    at = data.index(b"\x00\x52\x29\x92SQ") + 12 + place
+    (length,) = struct.unpack_from("<I", data, at)
+    struct.pack_into("<I", data, at, length + 400)
+    stream = ImageStream(EXPLICIT, maximum_header_bytes=65536)
+    stream.feed(bytes(data))
+    with pytest.raises(UnreadableObjectError, match="damaged"):
+        stream.header()
 
 
 @pytest.mark.parametrize("transfer_syntax_uid", [JPEG_2000, VIDEO])

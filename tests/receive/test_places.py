@@ -24,6 +24,29 @@ def test_an_address_and_an_ae_title_have_their_bound_each():
     assert places.taken == 4
 
 
+def test_many_titles_with_a_number_of_their_own_do_not_add_up_at_one_address():
+    """As with `ae_title = "*"`, of which every title has the number: the address has it once."""
+    places = Places(ListenerSettings(maximum_associations=100, maximum_associations_per_peer=2))
+    taken = [places.take("10.0.0.1", f"A{n}", 5) for n in range(90)]
+    assert taken == [None] * 5 + ["peer_limit_exceeded"] * 85
+    # nor do titles without one get what is left of it
+    assert places.take("10.0.0.1", "B") == "peer_limit_exceeded"
+    # fewer than anybody: of the title alone
+    assert [places.take("10.0.0.2", "C", 1), places.take("10.0.0.2", "C", 1), places.take("10.0.0.2", "D")] == [
+        None,
+        "peer_limit_exceeded",
+        None,
+    ]
+
+
+def test_no_number_of_titles_gives_an_address_the_places_that_are_reserved():
+    """Not even when each may have as many as there are."""
+    places = Places(ListenerSettings(maximum_associations=16, maximum_associations_per_peer=16))
+    taken = [places.take("10.0.0.1", f"A{n}", 10_000) for n in range(40)]
+    assert taken == [None] * 14 + ["places_reserved"] * 26
+    assert places.take("10.0.0.2", "B") is None
+
+
 def test_the_last_places_are_for_addresses_that_have_none():
     """An eighth: others fill the rest, each can't be told to wait by them alone."""
     places = Places(ListenerSettings(maximum_associations=16, maximum_associations_per_peer=16))

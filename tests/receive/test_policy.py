@@ -212,7 +212,7 @@ def test_connection_from_where_no_peer_may_be_is_dropped_unread(start):
 
 
 def test_a_peer_s_own_number_of_associations_holds_in_place_of_anybody_s(start):
-    """Fewer, or more; the whole process's bound stays."""
+    """Fewer, or more; those of another title count at the address that both come from."""
     running = start(
         maximum_associations=16,
         maximum_associations_per_peer=3,
@@ -226,5 +226,9 @@ def test_a_peer_s_own_number_of_associations_holds_in_place_of_anybody_s(start):
     second.send(second.request(calling="FEW"))
     kind, body = second.receive()
     assert (kind, tuple(body[1:])) == (3, (2, 3, 2))
-    for _ in range(6):
+    for _ in range(5):
         running.peer().associate(calling="MANY")
+    seventh = running.peer()
+    seventh.send(seventh.request(calling="MANY"))
+    kind, body = seventh.receive()
+    assert (kind, tuple(body[1:])) == (3, (2, 3, 2))

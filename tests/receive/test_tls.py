@@ -15,13 +15,13 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 from support.certificates import Certificates
-from support.raw_dicom import RawPeer, report
+from support.raw_dicom import LAST, RawPeer, p_data, report
 from support.service import free_port
 
 from dicomnlp import config
 from dicomnlp.errors import ConfigurationError, PortInUseError
 from dicomnlp.receive.listener import run_listener
-from dicomnlp.receive.pdu import ConnectionClosedError
+from dicomnlp.receive.pdu import Connection, ConnectionClosedError, PDUType
 from dicomnlp.receive.tls import HandshakeError, TLSTransport, expiry_of, server_context
 from dicomnlp.store.database import Database
 
@@ -270,4 +270,23 @@ def test_reading_waits_no_longer_than_it_is_told_to(certificates):
             got += len(secured[0].recv(65536))
         transport.shutdown(socket.SHUT_WR)
         assert secured[0].recv(1) == b""
+        secured[0].close()
+
+
+def test_what_is_decrypted_and_not_yet_read_has_arrived(certificates):
+    """A record of 16 kB, of which one read takes a part: what a message in the rest needs is there already."""
+    sent = b"".join(p_data(LAST, bytes(1000)) for _ in range(16))
+    with _pair(certificates) as (transport, client):
+        secured = []
+        thread = threading.Thread(target=lambda: secured.append(certificates.client("CT1").wrap_socket(client)))
+        thread.start()
+        transport.handshake(5)
+        thread.join()
+        secured[0].sendall(sent)
+        connection = Connection(transport, pending=transport.pending)
+        connection.read_pdu({PDUType.P_DATA_TF: 2000}, time.monotonic() + 30)
+        assert connection.bytes_taken < connection.bytes_received < len(sent)
+        assert connection.bytes_arrived == len(sent)
+        transport.close()
+        assert connection.bytes_arrived == connection.bytes_received
         secured[0].close()

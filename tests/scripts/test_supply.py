@@ -51,6 +51,46 @@ def test_lock_that_does_not_fit_is_found(lock, wanted, fault):
     assert (found == []) if fault is None else found[0].startswith(fault)
 
 
+def test_what_is_installed_by_the_lock_has_a_hash_to_the_last_package(tmp_path):
+    """Of each call of pip either every package is checked or none is fetched: none builds with what isn't locked."""
+    pip = tmp_path / "bin" / "python"
+    pip.parent.mkdir()
+    pip.write_text(
+        """#!/bin/sh
+for file; do last=$file; done
+[ -d "$last" ] || echo "$(wc -l < "$last") lines" >> "$(dirname "$0")/said"
+echo "$@" >> "$(dirname "$0")/said"
+"""
+    )
+    pip.chmod(0o755)
+    subprocess.run([ROOT / "scripts" / "install_locked", tmp_path], check=True)
+    said = (tmp_path / "bin" / "said").read_text().splitlines()
+    calls = [line.split() for line in said if "lines" not in line]
+    assert len(calls) == 3
+    assert next(line for line in said if "lines" in line) == "1 lines"
+    for call in calls:
+        assert ("--require-hashes" in call and "-r" in call) != ("--no-deps" in call)
+    # the first call brings the tool by which all others build
+    assert ["--no-build-isolation" in call for call in calls] == [False, True, True]
+    assert calls[-1][-1] == str(ROOT)
+
+
+def test_image_is_made_by_the_lock():
+    """Of the platform that it is of, with all that the script needs in what is sent to the engine."""
+    deploy = ROOT / "docs/deploy"
+    image = (deploy / "Dockerfile").read_text()
+    assert set(re.findall(r"^FROM (?:(--platform=\S+) )?python:(\S+?)-", image, re.MULTILINE)) == {
+        ("--platform=linux/amd64", "3.11")
+    }
+    assert "CPython 3.11 on Linux x86_64" in (ROOT / "requirements.lock").read_text().splitlines()[0]
+    assert "scripts/install_locked /opt/dicomnlp" in image
+    assert "pip install" not in image
+    sent = {line[1:] for line in (deploy / "Dockerfile.dockerignore").read_text().split() if line.startswith("!")}
+    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", image, re.MULTILINE)
+    for path in " ".join(copied).split():
+        assert any(path == known or path.startswith(f"{known}/") for known in sent), path
+
+
 def test_lock_is_made_of_what_pip_would_install(lock):
     """But for this project itself, which has no file with a hash."""
     report = {

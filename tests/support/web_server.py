@@ -37,7 +37,7 @@ def run_server(settings, **web_settings):
     thread = threading.Thread(target=run)
     thread.start()
     try:
-        assert ready.wait(20)
+        assert ready.wait(120)
         assert not failures
         yield addresses[0]
     finally:

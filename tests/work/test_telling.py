@@ -99,16 +99,20 @@ class Receiver:
 
     def __init__(self, context=None):
         self.requests, self.statuses = [], []
+        self.location = "http://127.0.0.1:1/elsewhere"
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.do_POST()
+
             def do_POST(self):
-                body = self.rfile.read(int(self.headers["Content-Length"]))
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 outer.requests.append((self.path, dict(self.headers), body))
                 status = outer.statuses.pop(0) if outer.statuses else 204
                 self.send_response(status)
-                if status == 302:
-                    self.send_header("Location", "http://127.0.0.1:1/elsewhere")
+                if 300 <= status < 400:
+                    self.send_header("Location", outer.location)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 
@@ -229,6 +233,24 @@ def test_what_is_not_taken_is_sent_again_with_the_same_id(department, receiver):
     assert len(receiver.requests) == 4
     assert len({headers["webhook-id"] for _, headers, _ in receiver.requests}) == 1
     assert states(site) == [("sent", None)]
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_t33_a_webhook_that_points_elsewhere_is_not_followed(sqlite_department, receiver, status):
+    """As to the metadata of a cloud's machine: nothing is sent there, nor asked, and the delivery waits."""
+    elsewhere = Receiver()
+    try:
+        receiver.location = f"http://127.0.0.1:{elsewhere.port}/latest/meta-data/"
+        site = sqlite_department(webhooks=[hook(receiver)])
+        run(site)
+        receiver.statuses = [status]
+        site.report("Large right tension pneumothorax.")
+        run(site)
+        assert states(site) == [("waiting", f"http_{status}")]
+        assert len(receiver.requests) == 1
+        assert elsewhere.requests == []
+    finally:
+        elsewhere.close()
 
 
 def test_what_is_refused_for_good_is_dead_and_can_be_tried_again(department, receiver):
