@@ -1,4 +1,4 @@
-"""The tables of pipelines: those that a site has added, which counted when, shadow runs, and what is processed again."""
+"""The tables of pipelines: those that a site has added, which counted when, and what is processed again."""
 
 from sqlalchemy import Column, ForeignKey, Index, Integer, LargeBinary, Table
 

@@ -54,12 +54,12 @@ def upgrade() -> None:
         _of_object("annotation_reading"),
         sa.PrimaryKeyConstraint("id", name="pk_annotation_reading"),
     )
-    for table, *columns in (
+    for table, *keys in (
         ("annotation", "object_id"),
         ("annotation", "annotated_by", "object_id"),
         ("annotation_reading", "reader", "object_id"),
     ):
-        op.create_index(f"ix_{table}_{'_'.join(columns)}", table, columns)
+        op.create_index(f"ix_{table}_{'_'.join(keys)}", table, keys)
     _create_partial(
         "uq_annotation_reading_done",
         "annotation_reading",
