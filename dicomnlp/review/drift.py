@@ -276,9 +276,7 @@ def _instability(now: _Tables, before: _Tables, source: str, measure: Measure) -
         rare = (x + x0) / (n + n0) * asked < LEAST_EXPECTED
         others = cells.get("", (0, 0))
         cells["" if rare else item] = (x + others[0], x0 + others[1]) if rare else (x, x0)
-    return stability_index(cells.values()), homogeneity(
-        [(x / n * asked, x0 / n0 * asked0) for x, x0 in cells.values()]
-    )
+    return stability_index(cells.values()), homogeneity([(x / n * asked, x0 / n0 * asked0) for x, x0 in cells.values()])
 
 
 def stability_index(cells: Iterable[tuple[int, int]]) -> float:

@@ -19,6 +19,7 @@ from dicomnlp.store import (  # noqa: F401  their tables belong to `metadata`, t
     schema_annotations,
     schema_archives,
     schema_delivery,
+    schema_drift,
     schema_follow_up,
     schema_pipelines,
     schema_remarks,
@@ -27,7 +28,7 @@ from dicomnlp.store import (  # noqa: F401  their tables belong to `metadata`, t
 from dicomnlp.store.columns import Bytes, CleanText, Json, RowId, UTCDateTime
 from dicomnlp.store.schema_metadata import metadata
 
-REVISION = "0016"
+REVISION = "0017"
 """The schema that this program speaks: the newest migration."""
 
 LANE_ARRIVAL = 0

@@ -102,7 +102,7 @@ def test_only_what_moved_is_named():
 
 @pytest.mark.parametrize("thresholds", [Thresholds(), CERTAINTY_ALONE])
 def test_a_year_without_drift_raises_no_more_alarms_than_promised(thresholds):
-    """In five years of 52 weeks, each by the twelve before it, at most the promised share of weeks, as chance has it."""
+    """In five years of 52 weeks, each by the twelve before it, at most the promised share of weeks."""
     generator = np.random.default_rng(9)
     alarms, years = 0, 5
     for _ in range(years):
@@ -126,9 +126,7 @@ def test_a_restless_reference_asks_for_more():
     """Where weeks differ among themselves, the same week that would be an alarm after calm ones is none."""
     generator = np.random.default_rng(11)
     seldom, often = ({**CONCEPTS, "effusion": (share, 0.2)} for share in (0.15, 0.45))
-    restless = [
-        week(generator, {"A": 500}, A=(concepts, SECTIONS, UNKNOWN_SHARE)) for concepts in (seldom, often) * 6
-    ]
+    restless = [week(generator, {"A": 500}, A=(concepts, SECTIONS, UNKNOWN_SHARE)) for concepts in (seldom, often) * 6]
     now = week(generator, {"A": 500}, A=(often, SECTIONS, UNKNOWN_SHARE))
     calm = [week(generator, {"A": 500}) for _ in range(12)]
 
