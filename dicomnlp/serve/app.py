@@ -10,8 +10,10 @@ from dicomnlp import __version__
 from dicomnlp.analyse import names
 from dicomnlp.config import Settings, is_loopback
 from dicomnlp.serve import (
+    annotations,
     critical,
     dicomweb,
+    drift,
     error_pages,
     fhir,
     fhir_outcome,
@@ -75,6 +77,7 @@ def create_app(settings: Settings, open_database: Callable[[], Database]) -> Fas
         lambda: read_status(connection.get()),
         lambda: read_hindrance(connection.get(), settings),
         lambda: read_traffic(connection.get()),
+        lambda: drift.unseen(connection.get()),
     )
     app = FastAPI(
         title="dicomnlp",
@@ -96,9 +99,11 @@ def create_app(settings: Settings, open_database: Callable[[], Database]) -> Fas
     critical.register(app, connection)
     timeline.register(app, connection)
     remarks.register(app, connection)
+    annotations.register(app, connection)
     reprocessing.register(app, settings, connection)
     pipelines.register(app, settings, connection, shown)
     reconciliation.register(app, settings, connection)
+    drift.register(app, connection)
     dicomweb.register(app, connection, door)
     fhir.register(app, connection)
     operation.register(app, settings, connection, metrics)

@@ -193,13 +193,23 @@ def reopen(database: Database, sop_instance_uid: str, reader: str) -> Reading:
     return _on_report(database, sop_instance_uid, None, work)
 
 
-def adjudicate(database: Database, sop_instance_uid: str, by: str, mark: Mark, *, is_operator: bool) -> Annotation:
+def adjudicate(
+    database: Database,
+    sop_instance_uid: str,
+    by: str,
+    mark: Mark,
+    *,
+    is_operator: bool,
+    text_sha256: str | None = None,
+) -> Annotation:
     """Decide a place that two readers have answered; the newest decision counts.
 
     Parameters
     ----------
     is_operator
         Whether `by` is one who also decides on places that they judged as a reader.
+    text_sha256
+        As of `annotate`.
 
     Raises
     ------
@@ -221,7 +231,7 @@ def adjudicate(database: Database, sop_instance_uid: str, by: str, mark: Mark, *
             raise UsageError("who has judged a place doesn't decide it, unless as an operator")
         return _write(connection, report, by, [_settled(connection, report, mark, None)], adjudicates=True)[0]
 
-    return _on_report(database, sop_instance_uid, None, work)
+    return _on_report(database, sop_instance_uid, text_sha256, work)
 
 
 # --- rows -----------------------------------------------------------------------------------------------------------
