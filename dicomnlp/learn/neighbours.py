@@ -122,7 +122,8 @@ class Neighbourhood:
     def of(self, asked: str, limit: int = 10, *, unknown: bool = False) -> Answer:
         """Neighbours of a concept, by its identifier, or of a word or phrase, the nearest first.
 
-        Words that hold a term of what was asked for ("small effusion") are left out: the lexicon reads them already.
+        Phrases that hold a term of what was asked for, or a nearer neighbour, are left out ("small effusion"): who
+        knows the part reads the whole.
 
         Parameters
         ----------
@@ -151,10 +152,15 @@ class Neighbourhood:
         if not words or not np.any(centre):
             raise NotFoundError("the vectors know nothing of this term")
         found: list[Neighbour] = []
+        listed: list[Words] = []
         known = [*terms, *(self._lexicon.terms(concept) if concept is not None and unknown else ())]
         for neighbour in self._nearest(centre, known):
+            holds = tokens_of(neighbour.text)
+            if any(_holds(holds, one) for one in listed):
+                continue
             if not unknown or self._lexicon.proposes(neighbour, concept):
                 found.append(neighbour)
+                listed.append(holds)
             if len(found) == limit:
                 break
         return Answer(asked, concept, tuple(map(joined, terms)), tuple(found))
