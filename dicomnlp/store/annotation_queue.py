@@ -221,7 +221,8 @@ def _wanted(
     connection: Connection, reader: str, table: sa.FromClause, key: sa.ColumnElement[Any], *columns: Any
 ) -> sa.Select[Any]:
     """Rows of `table`, whose object is `key`, of prevailing reports that the reader isn't done with."""
-    held, done = sop_instance.c, annotation_reading.c
+    # by another name: the table may be the one that is read
+    held, done = sop_instance.c, annotation_reading.alias("done").c
     is_done = sa.exists().where(done.reader == reader, done.object_id == key, done.reopened_at.is_(None))
     return (
         sa.select(*_HEADER, *columns)
