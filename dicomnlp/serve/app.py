@@ -38,6 +38,7 @@ from dicomnlp.serve.dicomweb_store import StoreDoor
 from dicomnlp.serve.gate import Gate
 from dicomnlp.serve.interface_language import LANGUAGES
 from dicomnlp.serve.metrics import Metrics
+from dicomnlp.serve.models_in_use import ModelsInUse
 from dicomnlp.serve.rate_limit import RateLimit
 from dicomnlp.store.database import Database
 from dicomnlp.store.pressure import read_hindrance
@@ -106,9 +107,10 @@ def create_app(settings: Settings, open_database: Callable[[], Database]) -> Fas
     drift.register(app, connection)
     dicomweb.register(app, connection, door)
     fhir.register(app, connection)
-    operation.register(app, settings, connection, metrics)
+    models = ModelsInUse(settings)
+    operation.register(app, settings, connection, metrics, models)
     login.register(app, settings, connection, access)
-    pages.register(app, settings, connection, shown)
+    pages.register(app, settings, connection, shown, models)
     fhir_outcome.install(app)
     schemas.complete(app)
     fhir_outcome.describe(app)
