@@ -10,6 +10,8 @@ from dicomnlp.config import Settings
 from dicomnlp.serve import (
     documentation,
     error_pages,
+    pages_annotate,
+    pages_annotations,
     pages_critical,
     pages_drift,
     pages_follow_up,
@@ -41,4 +43,6 @@ def register(app: FastAPI, settings: Settings, connection: Connection, shown: Sh
     pages_reconciliation.register(app, settings, connection)
     pages_drift.register(app, connection)
     pages_remarks.register(app, connection)
+    pages_annotate.register(app, connection)
+    pages_annotations.register(app, connection)
     error_pages.install(app)

@@ -275,6 +275,33 @@ def hall(tmp_path_factory):
     database.close()
 
 
+ANNOTATED_TEXTS = (
+    f"FINDINGS:\r\n\U0001f600 A nodule, {SCRIPT} no effusion.\r\nBasal atelectasis; a nodule again.",
+    "FINDINGS:\nA nodule without effusion. Cardiomegaly.",
+    "FINDINGS:\nNo nodule, no effusion.",
+)
+
+
+def _to_be_annotated(hall, number, text, sender):
+    findings = [
+        _finding(text, "nodule", Assertion.ABSENT if "No nodule" in text else Assertion.PRESENT),
+        _finding(text, "effusion", Assertion.ABSENT, concept="pleural_effusion"),
+    ]
+    return hall.add(number, text, findings, patient_id=f"T-{number}", calling_ae_title=sender)[1]
+
+
+@pytest.fixture(scope="session")
+def reports(hall):
+    """Reports to be annotated, of one sender, whom the readers' scope lets them see: SOP Instance UID -> text."""
+    return {_to_be_annotated(hall, n, text, "ANNOTATED"): text for n, text in enumerate(ANNOTATED_TEXTS, 301)}
+
+
+@pytest.fixture(scope="session")
+def lone_report(hall):
+    """Another, of another sender, for one reader alone: (SOP Instance UID, text)."""
+    return _to_be_annotated(hall, 304, ANNOTATED_TEXTS[1], "FORMS"), ANNOTATED_TEXTS[1]
+
+
 @pytest.fixture(scope="session")
 def address(hall):
     """Where the service answers."""
