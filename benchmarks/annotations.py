@@ -55,12 +55,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         service = Service(folder, web__maximum_requests_per_minute=100_000, logs__level="warning")
-        service.start()
         try:
+            service.start(PATIENCE_SECONDS)
             uids = load(service, folder, asked)
             exports, seconds = annotate(service, folder, asked, uids, sizes)
         finally:
-            service.stop()
+            service.kill()
         points = [point((), fitted, tested, split)]
         for size, path in exports.items():
             print(f"training on {size} annotations", flush=True)
