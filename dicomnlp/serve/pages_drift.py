@@ -2,6 +2,7 @@
 
 import datetime as dt
 from typing import Annotated
+from urllib.parse import urlencode
 
 from fastapi import Depends, FastAPI, Form, Request, Response
 from fastapi.responses import JSONResponse, RedirectResponse
@@ -81,7 +82,7 @@ def register(app: FastAPI, connection: Connection) -> None:
         """Note that somebody has seen an alarm."""
         audited(request, query=[("language", language), ("week", week)])
         acknowledge_drift(everything(connection, who), language, week, who.name)
-        return RedirectResponse("/drift", status_code=303)
+        return RedirectResponse(f"/drift?{urlencode({'language': language})}", status_code=303)
 
 
 def _seconds(week: DriftWeek) -> float:
