@@ -37,6 +37,8 @@ from dicomnlp.model import (
     Temporality,
 )
 from dicomnlp.store.admin import upgrade
+from dicomnlp.store.annotation_records import Mark, Verdict
+from dicomnlp.store.annotations import adjudicate, annotate, mark_done
 from dicomnlp.store.database import Database
 from dicomnlp.store.follow_up_items import ItemFilters, list_items
 from dicomnlp.store.intake import record_arrivals
@@ -236,6 +238,30 @@ def _fill(hall):
         )
 
 
+def _annotate(hall):
+    """Two readers who differ, of the report with hostile words, and a decision; the names of readers are hostile too."""
+    first, second = f"ann {SCRIPT}", "ben"
+    spans = {f.finding.concept.id: f.finding for f in findings_of_study(hall.database, hall.study)}
+    marks = [
+        (first, Verdict.CONFIRM, "mass", {}),
+        (first, Verdict.RELABEL, "pleural_effusion", {"assertion": Assertion.POSSIBLE, "laterality": Laterality.LEFT}),
+        (first, Verdict.REJECT, "spiculation", {}),
+        (second, Verdict.REJECT, "mass", {}),
+        (second, Verdict.CONFIRM, "pleural_effusion", {}),
+    ]
+    for reader, verdict, concept, label in marks:
+        found = spans[concept]
+        annotate(hall.database, hall.instance, reader, Mark(verdict, found.start, found.end, concept, **label))
+    at = HARD_TEXT.index(SCRIPT)
+    added = Mark(Verdict.ADD, at, at + len(SCRIPT), concept="atelectasis", assertion=Assertion.PRESENT)
+    annotate(hall.database, hall.instance, second, added)
+    for reader in (first, second):
+        mark_done(hall.database, hall.instance, reader)
+    mass = spans["mass"]
+    decided = Mark(Verdict.CONFIRM, mass.start, mass.end, "mass")
+    adjudicate(hall.database, hall.instance, "chief", decided, is_operator=True)
+
+
 def _try_pipeline(hall, folder):
     """A pipeline that was added, and has read two of the reports in shadow: hostile words among what it changes."""
     (folder / "de").mkdir(parents=True)
@@ -267,6 +293,7 @@ def hall(tmp_path_factory):
     made = Hall(database)
     made.settings = settings
     _fill(made)
+    _annotate(made)
     _try_pipeline(made, folder / "overlays")
     refresh_all(database)
     [item] = list_items(database, ItemFilters(), today=dt.date(2026, 11, 22)).items

@@ -31,6 +31,9 @@ def screens(hall):
         "status": "/status",
         "ledger": "/ledger",
         "quarantine": "/quarantine",
+        "annotations": "/annotations",
+        "annotate": f"/studies/{hall.study}/annotate/{hall.instance}",
+        "agreement": "/annotations/agreement",
         "pipelines": "/pipelines",
         "pipeline": "/pipelines/next",
         "docs": "/docs",
@@ -39,7 +42,7 @@ def screens(hall):
 
 
 NAMES = tuple(
-    screens(type("Hall", (), dict.fromkeys(["study", "chinese_instance", "chinese", "chain", "preliminary", "item"])))
+    screens(type("Hall", (), dict.fromkeys(["study", "chinese_instance", "chinese", "chain", "preliminary", "item", "instance"])))
 )
 
 
