@@ -239,7 +239,7 @@ def _fill(hall):
 
 
 def _annotate(hall):
-    """Two readers who differ, of the report with hostile words, and a decision; the names of readers are hostile too."""
+    """Two readers who differ, of the report with hostile words, and a decision; a reader's name is hostile too."""
     first, second = f"ann {SCRIPT}", "ben"
     spans = {f.finding.concept.id: f.finding for f in findings_of_study(hall.database, hall.study)}
     marks = [

@@ -41,9 +41,8 @@ def screens(hall):
     }
 
 
-NAMES = tuple(
-    screens(type("Hall", (), dict.fromkeys(["study", "chinese_instance", "chinese", "chain", "preliminary", "item", "instance"])))
-)
+_IDENTIFIERS = ("study", "instance", "chinese_instance", "chinese", "chain", "preliminary", "item")
+NAMES = tuple(screens(type("Hall", (), dict.fromkeys(_IDENTIFIERS))))
 
 
 @pytest.mark.parametrize("name", NAMES)
