@@ -246,6 +246,8 @@ def _findings(connection: Connection, reader: str, where: str) -> sa.Select[Any]
 _IS_OVERRULED = "finding.is_current AND finding.rules_assertion <> finding.assertion"
 _HAS_PROBABILITY = "finding.is_current AND finding.model_probability IS NOT NULL"
 """As their partial indexes say it."""
+_BY_CONCEPT = (finding.c.assertion, finding.c.study_date, finding.c.object_id, finding.c.id)
+"""The order of the index by concept, within one."""
 _NEWEST_FIRST = (finding.c.study_date.desc(), finding.c.object_id.desc(), finding.c.id.desc())
 
 
@@ -264,7 +266,11 @@ def _uncertain(connection: Connection, reader: str) -> sa.Select[Any]:
 
 
 def _unknown_wording(connection: Connection, reader: str) -> sa.Select[Any]:
-    return _findings(connection, reader, "finding.is_current").where(finding.c.concept_id == UNLISTED)
+    return (
+        _findings(connection, reader, "finding.is_current")
+        .where(finding.c.concept_id == UNLISTED)
+        .order_by(*(column.desc() for column in _BY_CONCEPT))
+    )
 
 
 def _contradiction(connection: Connection, reader: str) -> sa.Select[Any]:
@@ -279,8 +285,11 @@ def _contradiction(connection: Connection, reader: str) -> sa.Select[Any]:
 
 def _rare_concept(connection: Connection, reader: str) -> sa.Select[Any]:
     """Findings of rare concepts. Which these are is told by one look into the index for each concept there is."""
-    return _findings(connection, reader, "finding.is_current").where(
-        finding.c.concept_id.in_(connection.scalars(_RARE, {"rare": RARE, "concepts": _EACH}).all())
+    rare = connection.scalars(_RARE, {"rare": RARE, "concepts": _EACH}).all()
+    return (
+        _findings(connection, reader, "finding.is_current")
+        .where(finding.c.concept_id.in_(rare))
+        .order_by(finding.c.concept_id, *_BY_CONCEPT)
     )
 
 
