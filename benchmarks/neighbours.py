@@ -50,7 +50,7 @@ class Radiologist:
     def __init__(self, number: int, grammar: dict[str, Any], terms: dict[str, list[str]]) -> None:
         chance = random.Random(f"radiologist/{number}")  # noqa: S311  reports, not secrets
         self._shared = _some(grammar["shared"], chance)
-        self._regions = {r: grammar[r] for r in set(REGIONS.values())}
+        self._regions = {r: grammar[r] for r in dict.fromkeys(REGIONS.values())}
         self._own = {c: _some(e["own"], chance) for region in self._regions.values() for c, e in region.items()}
         self._terms = {c: chance.sample(words, len(words)) for c, words in terms.items()}
 
@@ -82,7 +82,7 @@ def written(count: int, grammar: dict[str, Any], preprocessor: Preprocessor) -> 
         concept: list(
             dict.fromkeys([*preprocessor.pack.concepts[concept].terms[:4], *filter(None, [withheld.get(concept)])])
         )
-        for region in set(REGIONS.values())
+        for region in dict.fromkeys(REGIONS.values())
         for concept in grammar[region]
     }
     radiologists = [Radiologist(n, grammar, terms) for n in range(RADIOLOGISTS)]

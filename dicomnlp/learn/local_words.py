@@ -13,8 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dicomnlp.analyse import load_pack, refused_overlays, use_overlays
-from dicomnlp.errors import NotFoundError, UsageError
+from dicomnlp.analyse import languages, refused_overlays, use_overlays
+from dicomnlp.analyse.language import pack_folder
+from dicomnlp.analyse.overlay import lay
+from dicomnlp.analyse.pack import Pack, read_pack
+from dicomnlp.errors import LanguageNotSupportedError, NotFoundError, UsageError
 from dicomnlp.learn.features import tokens_of
 from dicomnlp.learn.neighbours import Lexicon
 
@@ -54,17 +57,22 @@ def accept(overlays: Path, language: str, concept: str, words: Sequence[str]) ->
 
     Raises
     ------
+    LanguageNotSupportedError
+        There is no such pack.
     NotFoundError
         The lexicon has no such concept.
     UsageError
         The overlay wouldn't be sound: a word names something else, or a case fails; or it wasn't before. Nothing is
         written.
     """
-    use_overlays(overlays if overlays.is_dir() else None)
-    before = refused_overlays()
-    if before.get(language):
-        raise UsageError(f"the overlay isn't sound as it is: {before[language][0]}")
-    pack = load_pack(language)
+    if language not in languages():
+        message = f"no language pack {language!r}; there are packs for {', '.join(languages())}"
+        raise LanguageNotSupportedError(message)
+    base = read_pack(pack_folder(language))
+    laid = lay(base, overlays / language)
+    if laid.faults:
+        raise UsageError(f"the overlay isn't sound as it is: {laid.faults[0]}")
+    pack = laid.pack
     if concept not in pack.concepts:
         raise NotFoundError(f"the lexicon has no concept {concept}; see docs/reference/lexicon.md")
     lexicon = Lexicon(pack)
@@ -76,7 +84,7 @@ def accept(overlays: Path, language: str, concept: str, words: Sequence[str]) ->
     entries = _read(found.file)
     entries[concept] = [*entries.get(concept, []), *added]
     text = _written(entries)
-    _try(overlays, language, text)
+    _try(base, overlays, text)
     found.file.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile("w", dir=overlays, prefix=".accepted-", delete=False, encoding="utf-8") as file:
         file.write(text)
@@ -108,20 +116,24 @@ def _written(entries: dict[str, list[str]]) -> str:
     return "\n".join([_HEAD + "[concepts]", *lines]) + "\n"
 
 
-def _try(overlays: Path, language: str, text: str) -> None:
+def _try(base: Pack, overlays: Path, text: str) -> None:
     """Raise UsageError where the overlay with `text` as its file wouldn't be used."""
     with tempfile.TemporaryDirectory(prefix="dicomnlp-overlay-") as place:
         trial = Path(place) / "overlays"
-        (trial / language).mkdir(parents=True)
-        if (overlays / language).is_dir():
-            shutil.copytree(overlays / language, trial / language, dirs_exist_ok=True)
-        (trial / language / FILE).parent.mkdir(exist_ok=True)
-        (trial / language / FILE).write_text(text, encoding="utf-8")
-        use_overlays(trial)
-        try:
-            refused = refused_overlays().get(language, ())
-        finally:
-            use_overlays(overlays if overlays.is_dir() else None)
+        folder = trial / base.language
+        folder.mkdir(parents=True)
+        if (overlays / base.language).is_dir():
+            shutil.copytree(overlays / base.language, folder, dirs_exist_ok=True)
+        (folder / FILE).parent.mkdir(exist_ok=True)
+        (folder / FILE).write_text(text, encoding="utf-8")
+        # the cases take seconds, and what is wrong without them is told at once
+        refused = lay(base, folder).faults
+        if not refused:
+            use_overlays(trial)
+            try:
+                refused = refused_overlays().get(base.language, ())
+            finally:
+                use_overlays(overlays if overlays.is_dir() else None)
     if refused:
         rest = f", and {len(refused) - 1} more" if len(refused) > 1 else ""
         raise UsageError(f"not written, the overlay wouldn't be used: {refused[0]}{rest}")

@@ -129,6 +129,8 @@ def _pieces(counts: dict[Words, int]) -> frozenset[Words]:
     """Phrases that are seldom anything but a part of one longer phrase."""
     pieces = set()
     for words, count in counts.items():
+        if not all(map(is_word, words)):
+            continue
         for part in (words[:-1], words[1:]):
             if len(part) > 1 and part in counts and count >= INSIDE * counts[part]:
                 pieces.add(part)

@@ -43,7 +43,7 @@ VECTORS = "vectors"
 UNITS = "units.json"
 TABLE = "table.npy"
 MOST_BYTES = {CARD: 1 << 20, UNITS: 1 << 23, TABLE: (1 << 27) + 4096}
-LEAST_UNITS = 50
+LEAST_UNITS = 20
 """Fewer have nothing to be compared with."""
 
 
