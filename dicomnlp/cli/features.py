@@ -35,7 +35,9 @@ _MOST_REPORTS = 100_000
 Files = Annotated[
     list[str] | None, typer.Argument(help=".txt, .jsonl and DICOM files as of `analyse`; - reads JSONL from stdin.")
 ]
-FromStore = Annotated[bool, typer.Option("--from-store", help="All reports of the database that prevail.")]
+FromStore = Annotated[
+    bool, typer.Option("--from-store", help="The reports of the database that prevail, the latest 100,000.")
+]
 Language = Annotated[str, typer.Option("--language", help="Of the reports; others are left out. Default: the site's.")]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of text for people.")]
 
@@ -169,8 +171,8 @@ def train(
 ) -> None:
     """Train word vectors on a site's own reports, on one processor core in minutes, and register them.
 
-    Nothing is downloaded and nothing leaves. The same reports give the same vectors. Of the database the latest
-    100,000 reports at most are used. The folder holds words of reports, and is to be kept as these are.
+    Nothing is downloaded and nothing leaves. The same reports give the same vectors. The folder holds words of
+    reports, and is to be kept as these are.
 
     Example: dicomnlp features train words-1 --from-store
     """
@@ -276,14 +278,16 @@ def _of_study(database: "Database", uid: str) -> Iterator[_Text]:
 
 
 def _of_store(database: "Database") -> Iterator[_Text]:
-    from dicomnlp.store.exports import iterate_reports
+    """The latest reports, the oldest of them first."""
+    from dicomnlp.store.exports import PAGE, exported_reports, report_ids
     from dicomnlp.store.search_filters import Filters
 
-    for page in iterate_reports(database, Filters()):
-        for exported in page:
-            if exported.report.report is not None and exported.report.analysis is not None:
-                narrative = exported.report.report.narrative.text
-                yield exported.report.sop_instance_uid, exported.report.analysis.language, narrative
+    latest = sorted(report_ids(database, Filters()))[-_MOST_REPORTS:]
+    for first in range(0, len(latest), PAGE):
+        for exported in exported_reports(database, latest[first : first + PAGE]):
+            stored = exported.report
+            if stored.report is not None and stored.analysis is not None:
+                yield stored.sop_instance_uid, stored.analysis.language, stored.report.narrative.text
 
 
 def _language(text: str, declared: str, settings: "Settings") -> str:
