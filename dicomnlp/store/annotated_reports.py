@@ -184,7 +184,8 @@ def restore(
 ) -> int | None:
     """Take over annotations of a report that were made elsewhere; how many are new, None where no such report is held.
 
-    What is held already isn't written again. The report need not have this text now.
+    What is held already isn't written again, nor what its reader has answered anew since, or taken back. The report
+    need not have this text now.
     """
     sha256 = digest(text)
 
@@ -226,7 +227,6 @@ def restore(
                     "end_offset",
                     "finding_concept_id",
                     "annotated_by",
-                    "annotated_at",
                     "adjudicates",
                 ),
                 {
@@ -243,6 +243,7 @@ def restore(
                     "annotated_at": one.annotated_at,
                     "annotated_by": one.annotated_by,
                 },
+                annotation.c.annotated_at >= one.annotated_at,
             )
             for one in sorted(annotations, key=lambda a: a.annotated_at)
         )
@@ -250,9 +251,9 @@ def restore(
     return database.transact(work)
 
 
-def _keep(connection: Connection, table: sa.Table, key: Sequence[str], values: dict[str, Any]) -> bool:
-    """Insert a row unless there is one with the same `key`; whether it was inserted."""
-    if connection.scalar(sa.select(sa.exists().where(*(table.c[name] == values[name] for name in key)))):
+def _keep(connection: Connection, table: sa.Table, key: Sequence[str], values: dict[str, Any], *also: Any) -> bool:
+    """Insert a row unless there is one with the same `key` for which `also` holds; whether it was inserted."""
+    if connection.scalar(sa.select(sa.exists().where(*(table.c[name] == values[name] for name in key), *also))):
         return False
     connection.execute(sa.insert(table).values(**values))
     return True

@@ -107,6 +107,8 @@ def test_what_left_comes_back_with_who_and_when(run, empty, tmp_path):
     assert "24 reports" in first.output
     assert run(*other, "annotations", "export").stdout == run("annotations", "export").stdout
     assert "0 annotations" in run(*other, "annotations", "import", gold).output
+    # where they were made, with times finer than the file's, nothing is doubled either
+    assert "0 annotations" in run("annotations", "import", gold).output
     binary = tmp_path / "gold.spacy"
     run("annotations", "export", "--format", "docbin", "--out", binary)
     assert "0 annotations" in run(*other, "annotations", "import", binary).output
