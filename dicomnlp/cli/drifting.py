@@ -30,7 +30,7 @@ def _period(text: str) -> tuple[dt.date, dt.date]:
     try:
         return period_of(text)
     except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
+        raise typer.BadParameter(f"--reference: {error}") from None
 
 
 def drift(
@@ -40,10 +40,9 @@ def drift(
     ] = None,
     weeks: Annotated[int, typer.Option("--weeks", min=1, max=520, help="So many weeks, the latest.")] = 12,
     reference: Annotated[
-        tuple[dt.date, dt.date] | None,
+        str | None,
         typer.Option(
             "--reference",
-            parser=_period,
             metavar="FROM..TO",
             help="Compare them with the weeks of these days, in place of what they were compared with.",
         ),
@@ -72,6 +71,7 @@ def drift(
         raise typer.BadParameter("--acknowledge or --again, not both")
     if acknowledge is not None and language is None:
         raise typer.BadParameter("--acknowledge needs --language: alarms are of one language")
+    period = _period(reference) if reference is not None else None
     settings = settings_of(context)
     database = open_audited(context, "admin" if acknowledge is not None or again else "query")
     try:
@@ -80,7 +80,7 @@ def drift(
         elif acknowledge is not None:
             assert language is not None
             _acknowledge(database, language, acknowledge)
-        elif _show(settings, database, language, weeks, reference, as_json=as_json):
+        elif _show(settings, database, language, weeks, period, as_json=as_json):
             raise typer.Exit(1)
     finally:
         database.close()
