@@ -16,6 +16,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
+from dicomnlp.drift_settings import DriftSettings
 from dicomnlp.errors import ConfigurationError
 from dicomnlp.hl7_settings import HL7ReceiverSettings, HL7Settings
 from dicomnlp.hook_settings import MailSettings, WebhookSettings
@@ -254,6 +255,7 @@ class Settings(BaseSettings):
     oidc: OIDCSettings = Field(default_factory=OIDCSettings)
     audit: AuditSettings = Field(default_factory=AuditSettings)
     learn: LearnSettings = Field(default_factory=LearnSettings)
+    drift: DriftSettings = Field(default_factory=DriftSettings)
     logs: LogSettings = Field(default_factory=LogSettings)
 
     _file: Path | None = None

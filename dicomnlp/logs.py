@@ -66,6 +66,7 @@ FIELDS: dict[str, Callable[[Any], Any]] = {
     "count": _number,
     "error_type": _pattern(_PLACE),
     "exit_code": _number,
+    "language": _pattern(_CODE),
     "library": _pattern(_PLACE),
     "message": _sentence,
     "object_id": _number,
@@ -83,6 +84,7 @@ FIELDS: dict[str, Callable[[Any], Any]] = {
     "status": _number,
     "study_instance_uid": _uid,
     "transfer_syntax_uid": _uid,
+    "week": _pattern(re.compile(r"\d{4}-\d{2}-\d{2}\Z", re.ASCII)),
     "workers": _number,
 }
 """Every field a log line may have, and the check that its values pass."""
@@ -192,6 +194,10 @@ class Event(enum.Enum):
     As "cut_off": it didn't end within ten seconds of a stop, and is done again by whoever leads next."""
     DUTY_RESUMED = ("info", ("component", "attempts"))
     """It is done again, after so many failures."""
+
+    DRIFT = ("warning", ("language", "week", "count"))
+    """So many shares and distributions of a week's reports in a language aren't what they were in the reference:
+    `dicomnlp drift` names them. Said once, when the week is over; what was acknowledged isn't said again."""
 
     DOCUMENT_NOT_SENT = ("warning", ("sop_instance_uid", "reason_code", "attempts"))
     """An archive did not take a document that was written back, so often in a row; `dicomnlp deliveries list` tells."""

@@ -35,6 +35,7 @@ __all__ = [
     "expand_site",
     "languages",
     "load_pack",
+    "models_changed",
     "pipeline_name",
     "refused_models",
     "refused_overlays",
@@ -129,6 +130,13 @@ def use_models(folder: "Path | None") -> None:
     from dicomnlp.analyse import learned_use  # noqa: PLC0415  see above
 
     learned_use.use_models(folder)
+
+
+def models_changed() -> None:
+    """Read with the models that are promoted now, from here on; those that were read before are let go."""
+    from dicomnlp.analyse import engine  # noqa: PLC0415  see above
+
+    engine.models_changed()
 
 
 def refused_models() -> "dict[str, ModelRefusedError]":

@@ -7,6 +7,7 @@ import zipfile
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
+from dicomnlp.analyse.learned_registry import fingerprint
 from dicomnlp.analyse.pipelines import Source, pipeline_names
 from dicomnlp.errors import UsageError
 
@@ -64,7 +65,6 @@ def unpack_archive(archive: bytes, folder: Path) -> Source:
     return Source(packs, overlays)
 
 
-@lru_cache(16)
 def names_of(archive: bytes | None, overlays: Path | None, models: Path | None = None) -> dict[str, str]:
     """Language -> name of the pipeline by which it is read.
 
@@ -75,6 +75,11 @@ def names_of(archive: bytes | None, overlays: Path | None, models: Path | None =
     overlays, models
         Of the configuration.
     """
+    return _names_of(archive, overlays, models, fingerprint(models) if models is not None else "")
+
+
+@lru_cache(16)
+def _names_of(archive: bytes | None, overlays: Path | None, models: Path | None, _promoted: str) -> dict[str, str]:
     if archive is None:
         return pipeline_names(Source(overlays=overlays), models)
     with tempfile.TemporaryDirectory(prefix="dicomnlp-pipeline-") as folder:

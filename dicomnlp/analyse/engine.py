@@ -333,6 +333,12 @@ def _with_model(engine: Engine, learned: Learned) -> Engine:
     return engine
 
 
+def models_changed() -> None:
+    """Read with the models that are promoted now."""
+    learned_use.forget_models()
+    _with_model.cache_clear()
+
+
 def refused_models() -> dict[str, ModelRefusedError]:
     """Language -> why the model that was promoted for it isn't used; "" -> what is wrong with the registry."""
     for language in learned_use.promoted_languages():

@@ -79,6 +79,15 @@ def read_registry(folder: Path) -> Registry:
         raise ModelRefusedError(message, reason_code="model_registry") from None
 
 
+def fingerprint(folder: Path, name: str = REGISTRY) -> str:
+    """What a file there is known by without reading it: another after each promotion; "" where there is none."""
+    try:
+        status = (folder / name).stat()
+    except OSError:
+        return ""
+    return f"{status.st_ino}.{status.st_size}.{status.st_mtime_ns}"
+
+
 def open_model(folder: Path, model: Registered) -> ModelFolder:
     """The files of a registered model; see `read_folder` for what is refused."""
     found = read_folder(folder / model.name, model.digest)

@@ -40,6 +40,12 @@ def use_models(folder: Path | None) -> None:
         _reset(folder, {})
 
 
+def forget_models() -> None:
+    """Read the registry anew when a model is next asked for: another may be promoted by now."""
+    if not _PROCESS.given:
+        _reset(_PROCESS.folder, {})
+
+
 def use_learned(models: Mapping[str, "Learned"]) -> None:
     """Read with exactly these models (language -> model) from here on, promoted or not: to train and to compare."""
     _reset(None, dict(models))

@@ -10,10 +10,13 @@ import typer
 from dicomnlp import __version__, logs
 from dicomnlp.cli import (
     administration,
+    annotations,
     auditing,
     correcting,
+    drifting,
     evaluation,
     exporting,
+    features,
     following,
     helping,
     keys,
@@ -76,6 +79,9 @@ write_back.register(app)
 labelling.register(app)
 evaluation.register(app)
 models.register(app)
+drifting.register(app)
+features.register(app)
+annotations.register(app)
 reprocessing.register(app)
 pipelines.register(app)
 reconciling.register(app)

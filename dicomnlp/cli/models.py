@@ -293,7 +293,7 @@ def promote(
     if not dry_run:
         _in_trail(context)
         put_in_use(settings.models, model.language, name, "promote", str(verdict))
-        err.print(f"{name} is used for {model.language} from the next start of the workers on", soft_wrap=True)
+        err.print(f"{name} is used for {model.language} from the next report on", soft_wrap=True)
 
 
 def _in_trail(context: typer.Context) -> None:
@@ -324,7 +324,7 @@ def rollback(
 
     _in_trail(context)
     entry = roll_back(settings_of(context).models, language)
-    out.print(f"{language} is read by {entry.name or 'the rules alone'} from the next start of the workers on")
+    out.print(f"{language} is read by {entry.name or 'the rules alone'} from the next report on")
 
 
 @models_app.command()

@@ -173,7 +173,7 @@ def analyse(
             raise typer.BadParameter(message, param_hint="--language") from None
     failed = False
     for name in files:
-        for item in _inputs(name, settings):
+        for item in inputs(name, settings):
             try:
                 if "error" in item:
                     raise item["error"]
@@ -216,7 +216,7 @@ def _extract(content: "FileContent", settings: Settings, character_set: str | No
     return extract_object(stored, fallbacks=settings.extract.character_set_fallbacks, character_set=character_set)
 
 
-def _inputs(name: str, settings: Settings) -> Iterator[dict[str, Any]]:
+def inputs(name: str, settings: Settings) -> Iterator[dict[str, Any]]:
     """The texts of one argument, each with id, narrative, language and targets, or with its error."""
     if name == "-":
         yield from _json_lines(sys.stdin.buffer.read().splitlines())

@@ -42,18 +42,45 @@ def learning_curve(
     fitted = [r for r in reports if not split.holds_out(patient_of(r))]
     tested = [r for r in reports if split.holds_out(patient_of(r))]
     weak = [r for r in [*unannotated, *fitted] if not split.holds_out(patient_of(r))]
-    points = [Point(0, _scores(tested, None, language))]
+    points = [point((), weak, tested, split, language=language)]
     for size in sizes:
         some = drawn(fitted, size)
         if some is None:
             continue
         on_step(f"training on {size} annotations")
-        use(None)
-        card, weights, _ = fit_card(some, weak, "curve", language, split)
-        with scratch_folder(card, weights) as folder:
-            points.append(Point(size, _scores(tested, folder, language)))
-    use(None)
+        points.append(point(some, weak, tested, split, language=language))
     return tuple(points)
+
+
+def point(
+    some: Sequence[GoldReport],
+    weak: Sequence[GoldReport],
+    tested: Sequence[GoldReport],
+    split: Split,
+    *,
+    language: str = "en",
+) -> Point:
+    """How good the rules with a model are that was trained on the annotations of `some`; without any, the rules alone.
+
+    Parameters
+    ----------
+    weak
+        Reports of which the rules' answers teach.
+    tested
+        Of other patients.
+    split
+        By which these were held out; it is written into the model's card.
+    """
+    use(None)
+    annotations = sum(len(r.findings or ()) + len(r.targets) for r in some)
+    if not annotations:
+        return Point(0, _scores(tested, None, language))
+    card, weights, _ = fit_card(some, weak, "curve", language, split)
+    try:
+        with scratch_folder(card, weights) as folder:
+            return Point(annotations, _scores(tested, folder, language))
+    finally:
+        use(None)
 
 
 def _scores(tested: Sequence[GoldReport], folder: ModelFolder | None, language: str) -> dict[str, Estimate]:

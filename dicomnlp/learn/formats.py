@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dicomnlp.errors import UsageError
-from dicomnlp.learn import brat, gold, spacy_json
+from dicomnlp.learn import brat, docbin, gold, spacy_json
 
 _OWN_KEYS = frozenset({"findings", "targets", "labels", "sections", "measurements"})
 _FOREIGN_KEYS = frozenset({"ents", "spans", "entities"})
@@ -15,12 +15,18 @@ _FOREIGN_KEYS = frozenset({"ents", "spans", "entities"})
 def read_gold(path: Path) -> tuple[gold.GoldReport, ...]:
     """The annotated reports of a JSONL file, a brat folder, or JSON of spaCy, medspaCy or Prodigy, told by content.
 
+    A file whose name ends in .spacy is a DocBin.
+
     Raises
     ------
     UsageError
         There is nothing to read, or a record can't be understood: the message names the file and the line.
     """
-    if path.is_dir():
+    if path.suffix == docbin.SUFFIX:
+        reports: tuple[gold.GoldReport, ...] = tuple(
+            gold.read_record(record, f"{path.stem}:{n}") for n, record in enumerate(docbin.read_docbin(path), 1)
+        )
+    elif path.is_dir():
         files = [*sorted(path.rglob("*.json")), *sorted(path.rglob("*.jsonl"))]
         annotated = any(path.rglob("*.ann"))
         reports = brat.read_folder(path) if annotated else tuple(r for f in files for r in _file(f))

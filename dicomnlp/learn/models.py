@@ -233,7 +233,7 @@ def register(models: Path, name: str) -> Registered:
         The folder isn't a model's, see `read_folder`; or it was registered before with another digest.
     """
     folder = read_folder(models / name)
-    with _changing(models) as registry:
+    with changing(models) as registry:
         known = registry.value.find(name)
         if known is not None and known.digest != folder.digest:
             message = f"model {name} was changed since it was registered; models are never overwritten"
@@ -258,7 +258,7 @@ def put_in_use(
 ) -> Promotion:
     """Write down that `name` (None: the rules alone) reads `language` from now on, whatever the gate said."""
     entry = Promotion(language=language, name=name, at=_now(), by=_user(), why=why, gate=gate)
-    with _changing(models) as registry:
+    with changing(models) as registry:
         registry.value = registry.value.model_copy(update={"promotions": (*registry.value.promotions, entry)})
     return entry
 
@@ -289,17 +289,19 @@ def roll_back(models: Path, language: str) -> Promotion:
 
 
 @dataclass(slots=True)
-class _Held:
+class Held:
+    """A registry while it is held against others."""
+
     value: Registry
 
 
 @contextmanager
-def _changing(models: Path) -> Iterator[_Held]:
+def changing(models: Path) -> Iterator[Held]:
     """The registry, held against others, and written once the block is left without an error."""
     models.mkdir(parents=True, exist_ok=True)
     with (models / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        held = _Held(read_registry(models))
+        held = Held(read_registry(models))
         before = held.value
         yield held
         if held.value is before:

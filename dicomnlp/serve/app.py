@@ -10,8 +10,10 @@ from dicomnlp import __version__
 from dicomnlp.analyse import names
 from dicomnlp.config import Settings, is_loopback
 from dicomnlp.serve import (
+    annotations,
     critical,
     dicomweb,
+    drift,
     error_pages,
     fhir,
     fhir_outcome,
@@ -36,6 +38,7 @@ from dicomnlp.serve.dicomweb_store import StoreDoor
 from dicomnlp.serve.gate import Gate
 from dicomnlp.serve.interface_language import LANGUAGES
 from dicomnlp.serve.metrics import Metrics
+from dicomnlp.serve.models_in_use import ModelsInUse
 from dicomnlp.serve.rate_limit import RateLimit
 from dicomnlp.store.database import Database
 from dicomnlp.store.pressure import read_hindrance
@@ -77,6 +80,7 @@ def create_app(settings: Settings, open_database: Callable[[], Database], *, bes
         lambda: read_status(connection.get()),
         lambda: read_hindrance(connection.get(), settings),
         lambda: read_traffic(connection.get()),
+        lambda: drift.unseen(connection.get()),
     )
     app = FastAPI(
         title="dicomnlp",
@@ -98,14 +102,17 @@ def create_app(settings: Settings, open_database: Callable[[], Database], *, bes
     critical.register(app, connection)
     timeline.register(app, connection)
     remarks.register(app, connection)
+    annotations.register(app, connection)
     reprocessing.register(app, settings, connection)
     pipelines.register(app, settings, connection, shown)
     reconciliation.register(app, settings, connection)
+    drift.register(app, connection)
     dicomweb.register(app, connection, door)
     fhir.register(app, connection)
-    operation.register(app, settings, connection, metrics, beside_listener=beside_listener)
+    models = ModelsInUse(settings)
+    operation.register(app, settings, connection, metrics, models, beside_listener=beside_listener)
     login.register(app, settings, connection, access)
-    pages.register(app, settings, connection, shown)
+    pages.register(app, settings, connection, shown, models)
     fhir_outcome.install(app)
     schemas.complete(app)
     fhir_outcome.describe(app)

@@ -29,6 +29,9 @@ class Passage:
     title: Markup
     """The heading's words; empty where there is none."""
     body: Markup
+    title_start: int
+    """Where the heading's words begin in the narrative."""
+    body_start: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,7 @@ def marked_text(
     *,
     prefix: str = "",
     titles: Mapping[int, str] | None = None,
+    verdicts: Mapping[int, str] | None = None,
 ) -> MarkedText:
     """`text` in its sections, with the words of `findings`, their cues and sizes marked.
 
@@ -60,14 +64,16 @@ def marked_text(
         Of the ids in the page, where there are several texts in one.
     titles
         Finding -> what is told of it in a word where no script runs.
+    verdicts
+        Finding -> what a reader said of it, in one word.
     """
-    marker = _Marker(text, findings, titles or {})
+    marker = _Marker(text, findings, titles or {}, verdicts or {})
     passages = []
     for number, (name, start, body_start, end) in enumerate(_ranges(text, sections)):
-        title = marker.html(*_trimmed(text, start, body_start))
-        body = marker.html(*_trimmed(text, body_start, end))
+        of_title, of_body = _trimmed(text, start, body_start), _trimmed(text, body_start, end)
+        title, body = marker.html(*of_title), marker.html(*of_body)
         if title or body:
-            passages.append(Passage(name, f"{prefix}section-{number}", title, body))
+            passages.append(Passage(name, f"{prefix}section-{number}", title, body, of_title[0], of_body[0]))
     return MarkedText(passages, marker.anchors)
 
 
@@ -95,9 +101,12 @@ def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
 
 
 class _Marker:
-    def __init__(self, text: str, findings: Sequence[StoredFinding], titles: Mapping[int, str]) -> None:
+    def __init__(
+        self, text: str, findings: Sequence[StoredFinding], titles: Mapping[int, str], verdicts: Mapping[int, str]
+    ) -> None:
         self._text = text
         self._titles = titles
+        self._verdicts = verdicts
         self._found = {f.id: f for f in findings}
         self.anchors: dict[int, str] = {}
         marks = [(f.finding.start, f.finding.end, f.id) for f in findings]
@@ -127,6 +136,8 @@ class _Marker:
             classes.append("normal")
         if first.finding.start != at:
             classes.append("continued")
+        if first.id in self._verdicts:
+            classes.append(f"is-{self._verdicts[first.id]}")
         return Markup('<a class="{}" href="#finding-{}"{} data-findings="{}" title="{}">{}</a>').format(
             " ".join(classes),
             first.id,

@@ -31,8 +31,10 @@ class _Database(Collector):
         read: Callable[[], Status],
         read_hindrance: Callable[[], str | None],
         read_traffic: Callable[[], Mapping[Count, float]],
+        read_drift: Callable[[], Mapping[str, int]],
     ) -> None:
         self._read = read
+        self._read_drift = read_drift
         self._read_traffic = read_traffic
         self._read_hindrance = read_hindrance
 
@@ -45,6 +47,7 @@ class _Database(Collector):
             status = self._read()
             hindrance = self._read_hindrance()
             traffic = self._read_traffic()
+            drift = self._read_drift()
         except DatabaseError:
             up.add_metric([], 0)
             yield up
@@ -73,6 +76,12 @@ class _Database(Collector):
             "1 while no objects are taken, for this reason.",
             "reason_code",
             {reason_code: int(reason_code == hindrance) for reason_code in HINDRANCES},
+        )
+        yield _labelled(
+            "dicomnlp_drift_alarms",
+            "1 while reports in this language have drifted and nobody has acknowledged it.",
+            "language",
+            drift,
         )
         yield GaugeMetricFamily("dicomnlp_images", "Images of which the header is held.", value=status.images)
         yield from _traffic(traffic)
@@ -134,6 +143,8 @@ class Metrics:
         Says why no objects are taken, None when they are; likewise.
     read_traffic
         Gives what the listeners counted; likewise.
+    read_drift
+        Says of each language whether an alarm stands; likewise.
     """
 
     def __init__(
@@ -141,9 +152,10 @@ class Metrics:
         read: Callable[[], Status],
         read_hindrance: Callable[[], str | None],
         read_traffic: Callable[[], Mapping[Count, float]],
+        read_drift: Callable[[], Mapping[str, int]],
     ) -> None:
         self._registry = CollectorRegistry()
-        self._registry.register(_Database(read, read_hindrance, read_traffic))
+        self._registry.register(_Database(read, read_hindrance, read_traffic, read_drift))
         ProcessCollector(registry=self._registry)
         build = Gauge("dicomnlp_build_info", "The program's version.", ["version"], registry=self._registry)
         build.labels(__version__).set(1)

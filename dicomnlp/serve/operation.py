@@ -11,10 +11,13 @@ from dicomnlp.config import Settings
 from dicomnlp.serve import schemas
 from dicomnlp.serve.access import ForAnybody
 from dicomnlp.serve.connection import Connection
+from dicomnlp.serve.drift import standing
 from dicomnlp.serve.metrics import Metrics
+from dicomnlp.serve.models_in_use import ModelsInUse
 from dicomnlp.serve.parameters import check_query
 from dicomnlp.serve.problems import ProblemError, problem
 from dicomnlp.serve.readiness import ReadinessCheck
+from dicomnlp.store.drift import read_alarms
 from dicomnlp.store.status import read_status
 
 
@@ -30,7 +33,13 @@ def _refused(overlays: Path | None) -> dict[str, list[str]]:
 
 
 def register(
-    app: FastAPI, settings: Settings, connection: Connection, metrics: Metrics, *, beside_listener: bool
+    app: FastAPI,
+    settings: Settings,
+    connection: Connection,
+    metrics: Metrics,
+    models: ModelsInUse,
+    *,
+    beside_listener: bool,
 ) -> None:
     """Add the routes of this module to `app`."""
     readiness = ReadinessCheck(settings, connection, beside_listener=beside_listener)
@@ -47,9 +56,16 @@ def register(
         dependencies=query,
     )
     def status(_principal: ForAnybody) -> JSONResponse:
-        """Objects by state, arrivals by outcome and reason, the oldest that waits, rates, sizes, pipelines, schema."""
-        refused = _refused(settings.overlays)
-        return JSONResponse({**read_status(connection.get()).to_json(), "refused_overlays": refused})
+        """Objects by state, arrivals by outcome and reason, what waits, rates, sizes, pipelines, models, drift."""
+        database = connection.get()
+        return JSONResponse(
+            {
+                **read_status(database).to_json(),
+                "refused_overlays": _refused(settings.overlays),
+                "models": [model.to_json() for model in models.read()],
+                "drift": standing(read_alarms(database)),
+            }
+        )
 
     @app.get(
         "/healthz",

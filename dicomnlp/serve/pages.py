@@ -10,7 +10,10 @@ from dicomnlp.config import Settings
 from dicomnlp.serve import (
     documentation,
     error_pages,
+    pages_annotate,
+    pages_annotations,
     pages_critical,
+    pages_drift,
     pages_follow_up,
     pages_operation,
     pages_pipelines,
@@ -23,9 +26,10 @@ from dicomnlp.serve import (
 )
 from dicomnlp.serve.access_identities import Shown
 from dicomnlp.serve.connection import Connection
+from dicomnlp.serve.models_in_use import ModelsInUse
 
 
-def register(app: FastAPI, settings: Settings, connection: Connection, shown: Shown) -> None:
+def register(app: FastAPI, settings: Settings, connection: Connection, shown: Shown, models: ModelsInUse) -> None:
     """Add all pages to `app`, none of which is in the OpenAPI document; what is `shown` depends on who asks."""
     rendering.register_static(app)
     documentation.register(app)
@@ -34,8 +38,11 @@ def register(app: FastAPI, settings: Settings, connection: Connection, shown: Sh
     pages_search.register(app, connection, shown)
     pages_follow_up.register(app, connection, shown)
     pages_critical.register(app, connection)
-    pages_operation.register(app, settings, connection)
+    pages_operation.register(app, settings, connection, models)
     pages_pipelines.register(app, settings, connection)
     pages_reconciliation.register(app, settings, connection)
+    pages_drift.register(app, connection)
     pages_remarks.register(app, connection)
+    pages_annotate.register(app, connection)
+    pages_annotations.register(app, connection)
     error_pages.install(app)

@@ -9,10 +9,12 @@ from dicomnlp.config import Settings
 from dicomnlp.model import Outcome
 from dicomnlp.serve.access import Principal, Role, audited, require
 from dicomnlp.serve.connection import Connection
+from dicomnlp.serve.models_in_use import ModelsInUse
 from dicomnlp.serve.naming import Names
 from dicomnlp.serve.page_parameters import a_day, asked, one_of, told
 from dicomnlp.serve.rendering import render, words_of
 from dicomnlp.store.arrivals import LedgerFilters, read_ledger
+from dicomnlp.store.drift import read_alarms
 from dicomnlp.store.pressure import read_hindrance
 from dicomnlp.store.quarantine import assign_study, read_quarantine
 from dicomnlp.store.rates import read_rates
@@ -26,7 +28,7 @@ Operator = Annotated[Principal, Depends(require(Role.OPERATOR))]
 Counting = Annotated[Principal, Depends(require(Role.READER, Role.RESEARCHER, is_audited=False))]
 
 
-def register(app: FastAPI, settings: Settings, connection: Connection) -> None:
+def register(app: FastAPI, settings: Settings, connection: Connection, models: ModelsInUse) -> None:
     """Add the routes of this module to `app`."""
 
     @app.get("/status", include_in_schema=False)
@@ -46,6 +48,8 @@ def register(app: FastAPI, settings: Settings, connection: Connection) -> None:
             hindrance=read_hindrance(database, settings),
             rates=read_rates(database) if whole else [],
             operates=operates,
+            drifted=read_alarms(database) if whole else [],
+            models=models.read() if whole else [],
             failures=read_failures(database, _FAILURES) if operates and whole else [],
         )
 

@@ -307,6 +307,11 @@ class ServiceStatus(Status):
 
     refused_overlays: dict[str, list[str]]
     """Language -> what is wrong in the site's overlay of its pack, which is used without it."""
+    models: list[dict[str, str | bool | None]]
+    """Trained models that are promoted: language, name, digest, promoted_at, promoted_by, in_use, and the reason_code
+    of one that is refused, whose language is read by the rules alone."""
+    drift: list[dict[str, str | int | bool]]
+    """Alarms of drift that stand: language, week, how many moves, and whether somebody has acknowledged it."""
 
 
 STATUS_EXAMPLE = ServiceStatus(
@@ -325,6 +330,18 @@ STATUS_EXAMPLE = ServiceStatus(
     pipelines={_PIPELINE: 9911},
     schema_revision="0002",
     refused_overlays={"zh": ["zh/context.toml:12: cues.0.direction: Input should be 'forward' or 'backward'"]},
+    models=[
+        {
+            "language": "en",
+            "name": "chest-2026-11",
+            "digest": "9f2c" * 16,
+            "promoted_at": "2026-11-20T08:12:00Z",
+            "promoted_by": "anna",
+            "in_use": False,
+            "reason_code": "model_changed",
+        }
+    ],
+    drift=[{"language": "en", "week": "2026-11-16", "moves": 14, "acknowledged": False}],
 ).to_json()
 READY_EXAMPLE = {
     "status": "ready",

@@ -12,7 +12,8 @@ from sqlalchemy.engine import Connection
 
 from dicomnlp.model import Outcome, State
 from dicomnlp.store.database import Database
-from dicomnlp.store.schema import LANE_ARRIVAL, analysis, ledger, reprocess_run, sop_instance
+from dicomnlp.store.schema import LANE_ARRIVAL, analysis, ledger, sop_instance
+from dicomnlp.store.schema_pipelines import reprocess_run
 
 _MINUTE = dt.timedelta(minutes=1)
 _LATENCIES = 2000

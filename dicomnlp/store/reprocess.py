@@ -15,7 +15,8 @@ from dicomnlp.errors import NotFoundError, UsageError
 from dicomnlp.model import PIPELINE_SEPARATOR, State, is_uid
 from dicomnlp.store.batches import batches, select_in
 from dicomnlp.store.database import Database
-from dicomnlp.store.schema import LANE_REPROCESS, analysis, reprocess_run, sop_instance
+from dicomnlp.store.schema import LANE_REPROCESS, analysis, sop_instance
+from dicomnlp.store.schema_pipelines import reprocess_run
 from dicomnlp.store.scope import scope_of, visible
 
 _MARKED_AT_ONCE = 5000

@@ -16,8 +16,10 @@ from sqlalchemy import (
 
 from dicomnlp.store import (  # noqa: F401  their tables belong to `metadata`, too
     schema_access,
+    schema_annotations,
     schema_archives,
     schema_delivery,
+    schema_drift,
     schema_follow_up,
     schema_pipelines,
     schema_remarks,
@@ -26,7 +28,7 @@ from dicomnlp.store import (  # noqa: F401  their tables belong to `metadata`, t
 from dicomnlp.store.columns import Bytes, CleanText, Json, RowId, UTCDateTime
 from dicomnlp.store.schema_metadata import metadata
 
-REVISION = "0015"
+REVISION = "0017"
 """The schema that this program speaks: the newest migration."""
 
 LANE_ARRIVAL = 0
@@ -35,21 +37,11 @@ LANE_REPROCESS = 1
 
 IS_FAILURE = "state IN ('failed', 'quarantined')"
 IS_REFUSED = "outcome = 'refused'"
+IS_OVERRULED = "is_current AND rules_assertion <> assertion"
+HAS_PROBABILITY = "is_current AND model_probability IS NOT NULL"
 """Conditions of partial indexes: a statement that is to use the index says the same, word for word."""
 CURRENT_ANALYSIS = text("analysis.is_current")
 """As its partial index says it; else SQLite may read all analyses that are current to find one."""
-
-reprocess_run = Table(
-    "reprocess_run",
-    metadata,
-    Column("id", RowId, primary_key=True),
-    Column("selection", CleanText, nullable=False),
-    Column("total", Integer, nullable=False),
-    Column("marked_to_object_id", RowId, nullable=False),
-    Column("last_object_id", RowId, nullable=False),
-    Column("started_at", UTCDateTime, nullable=False),
-    Index(None, "selection"),
-)
 
 IDENTITY_COLUMNS = (
     "series_instance_uid",
@@ -339,6 +331,8 @@ finding = Table(
             ("anatomy", ("anatomy_id",), "is_current AND anatomy_id IS NOT NULL"),
             ("size", (), "is_current AND size_mm IS NOT NULL"),
             ("critical", (), "is_current AND critical"),
+            ("overruled", (), IS_OVERRULED),
+            ("doubt", ("model_probability",), HAS_PROBABILITY),
         )
     ),
 )

@@ -1,4 +1,4 @@
-"""The tables of pipelines: those that a site has added, which counted when, and what failed in their shadow runs."""
+"""The tables of pipelines: those that a site has added, which counted when, and what is processed again."""
 
 from sqlalchemy import Column, ForeignKey, Index, Integer, LargeBinary, Table
 
@@ -44,4 +44,16 @@ shadow_failure = Table(
     Column("reason_code", CleanText, nullable=False),
     Column("failed_at", UTCDateTime, nullable=False),
     Index(None, "pipeline", "object_id"),
+)
+
+reprocess_run = Table(
+    "reprocess_run",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("selection", CleanText, nullable=False),
+    Column("total", Integer, nullable=False),
+    Column("marked_to_object_id", RowId, nullable=False),
+    Column("last_object_id", RowId, nullable=False),
+    Column("started_at", UTCDateTime, nullable=False),
+    Index(None, "selection"),
 )

@@ -18,6 +18,8 @@ class ReadBy:
     sha256: str = ""
     archive: bytes = b""
     """Both are empty for the pipeline of the configuration."""
+    models: str | None = None
+    """By what the registry of trained models is known: told of another, a worker reads it again. None: as it has it."""
 
 
 class Unpacked:

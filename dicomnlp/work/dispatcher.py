@@ -147,7 +147,7 @@ class Dispatcher:
     ) -> None:
         self._settings = settings
         self._check_role = check_role
-        self._queue = queue or Pending(database, settings.work.maximum_attempts)
+        self._queue = queue or Pending(database, settings.work.maximum_attempts, settings.models)
         self._read_by: ReadBy | None = None
         """What the engine's workers are known to be able to read by."""
         self._function = function or functools.partial(

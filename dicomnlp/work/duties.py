@@ -15,6 +15,7 @@ from dicomnlp.errors import DicomnlpError
 from dicomnlp.logs import Event, describe, log
 from dicomnlp.store.database import Database
 from dicomnlp.work.committing import commitment_reporters
+from dicomnlp.work.drifting import DriftDuty
 from dicomnlp.work.follow_up import FollowUpDuty
 from dicomnlp.work.process import switches_of
 from dicomnlp.work.promoting import PromotionDuty
@@ -59,6 +60,7 @@ def duties_of(settings: Settings, database: Database) -> list[Duty]:
     return [
         PromotionDuty(database),
         FollowUpDuty(database, switches_of(settings).kinds),
+        DriftDuty(settings, database),
         *reconcilers(settings, database),
         *commitment_reporters(settings, database),
         *tellers(settings, database),

@@ -1,7 +1,10 @@
 """Where a dispatcher takes objects from and what they are read by: those that wait, by the pipeline that counts."""
 
 from collections.abc import Collection
+from dataclasses import replace
+from pathlib import Path
 
+from dicomnlp.analyse.learned_registry import fingerprint
 from dicomnlp.model import StoredObject
 from dicomnlp.store.database import Database
 from dicomnlp.store.pipelines import Active, read_active, read_archive
@@ -19,10 +22,13 @@ class Pending:
         Where they are, and where results go.
     maximum_attempts
         So many losses of its worker end an object as failed.
+    models
+        Folder of the site's trained models; None for none.
     """
 
-    def __init__(self, database: Database, maximum_attempts: int) -> None:
+    def __init__(self, database: Database, maximum_attempts: int, models: Path | None = None) -> None:
         self._database = database
+        self._models = models
         self.saver = Saver(database, maximum_attempts)
         self._active: Active | None = None
         self._read_by = ReadBy()
@@ -46,4 +52,7 @@ class Pending:
             archive, sha256 = read_archive(self._database, active.name) or (b"", "")
             self._read_by = ReadBy(active.generation, sha256, archive)
             self._active = active
+        promoted = fingerprint(self._models) if self._models is not None else None
+        if promoted != self._read_by.models:
+            self._read_by = replace(self._read_by, models=promoted)
         return self._read_by

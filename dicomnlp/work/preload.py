@@ -19,7 +19,16 @@ from typing import Any
 from distributed import get_worker
 
 from dicomnlp import logs
-from dicomnlp.analyse import Source, load_pack, refused_models, refused_overlays, use_models, use_source
+from dicomnlp.analyse import (
+    Source,
+    load_pack,
+    models_changed,
+    refused_models,
+    refused_overlays,
+    use_models,
+    use_source,
+)
+from dicomnlp.analyse.learned_registry import fingerprint
 from dicomnlp.errors import LanguageNotSupportedError, LanguagePackError
 from dicomnlp.model import Processed, StoredObject
 from dicomnlp.store.prepared import Prepared, prepare_rows
@@ -27,6 +36,16 @@ from dicomnlp.work.archive import ReadBy, Unpacked
 
 _ONE_AT_A_TIME = threading.Lock()
 """The timer that bounds an object is the process's only one, and a language pack's pipeline is not made for threads."""
+
+
+@dataclass(slots=True)
+class _Models:
+    """The registry that this process has read."""
+
+    known_by: str = ""
+
+
+_MODELS = _Models()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +91,7 @@ def prepare(level: str, language: str, overlays: str = "", models: str = "") -> 
     """
     logs.configure(level, part="worker")
     silence_distributed()
+    _MODELS.known_by = fingerprint(Path(models)) if models else ""
     use_models(Path(models) if models else None)
     return _load(Source(overlays=Path(overlays) if overlays else None), language)
 
@@ -96,10 +116,20 @@ def _load(source: Source, language: str) -> str | None:
 def check(level: str, language: str, overlays: str, models: str, read_by: ReadBy) -> str | None:
     """As `prepare`, for a pipeline: why its pack of `language` can't be used; None when it can."""
     refusal = prepare(level, language, overlays, models)
-    if not read_by.archive:
-        return refusal
     with _ONE_AT_A_TIME:
+        if not _follow_models(read_by) and not read_by.archive:
+            return refusal
         return _load(_source(read_by, overlays), language)
+
+
+def _follow_models(read_by: ReadBy) -> bool:
+    """Read by the models that are promoted now; whether that may be others than before."""
+    if read_by.models is None or read_by.models == _MODELS.known_by:
+        return False
+    # what was told, not what is there: on another machine the same registry may be known by something else
+    _MODELS.known_by = read_by.models
+    models_changed()
+    return True
 
 
 def _source(read_by: ReadBy, overlays: str) -> Source:
@@ -173,7 +203,11 @@ def run(
     results: list[Processed | Prepared] = []
     started = time.monotonic()
     with _ONE_AT_A_TIME:
-        use_source(_source(read_by, overlays))
+        source = _source(read_by, overlays)
+        if _follow_models(read_by):
+            _load(source, language)  # before the first object's time begins
+        else:
+            use_source(source)
         for stored in batch:
             signal.setitimer(signal.ITIMER_REAL, timeout_seconds)
             try:

@@ -107,9 +107,13 @@ def test_from_list_to_promotion_and_back(run, folder):
 
 WORKER = """
 import functools, sys
+from pathlib import Path
 from pydicom.filewriter import write_dataset
 from pydicom.filebase import DicomBytesIO
 from support.service import make_report
+from dicomnlp.analyse.archive import names_of
+from dicomnlp.analyse.learned_registry import fingerprint
+from dicomnlp.learn.models import put_in_use
 from dicomnlp.model import StoredObject
 from dicomnlp.work import preload
 from dicomnlp.work.archive import ReadBy
@@ -121,25 +125,33 @@ file.is_little_endian, file.is_implicit_VR = True, False
 write_dataset(file, report)
 stored = StoredObject(1, report.SOPInstanceUID, report.SOPClassUID, "1.2.840.10008.1.2.1", file.getvalue())
 function = functools.partial(process, fallbacks=(), language="en")
-done = preload.run(
-    function, [stored], ReadBy(), timeout_seconds=300, level="error", language="en", models=sys.argv[1]
-)
-[row] = [f for f in done.results[0].findings if "pneumothorax" in str(f).lower()]
-print("absent" in row, "present" in row, done.results[0].pipeline)
+models = Path(sys.argv[1])
+for name, why in ((None, "rollback"), ("chest-1", "promote"), (None, "rollback")):
+    put_in_use(models, "en", name, why, "")
+    by = ReadBy(models=fingerprint(models))
+    assert preload.check("error", "en", "", str(models), by) is None
+    done = preload.run(
+        function, [stored], by, timeout_seconds=300, level="error", language="en", models=str(models)
+    )
+    [row] = [f for f in done.results[0].findings if "pneumothorax" in str(f).lower()]
+    assert done.results[0].pipeline == names_of(None, None, models)["en"]
+    print("absent" in row, "present" in row, done.results[0].pipeline)
 """
 
 
-def test_workers_read_with_the_model_and_keep_what_the_rules_say(run, folder):
-    """Both answers are among the values of the row that is stored; the pipeline is named after both."""
-    assert run("models", "promote", "chest-1").exit_code == 0
+def test_workers_read_with_the_model_and_keep_what_the_rules_say(folder):
+    """Both answers are among the values of the row that is stored; the pipeline is named after both.
+
+    A worker that runs takes a model with the task after its promotion, and leaves it likewise.
+    """
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
     command = [sys.executable, "-c", WORKER, str(folder / "var" / "models"), LOCAL]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    rows = [json.loads(line) for line in run("languages", "--json").stdout.splitlines()]
-    pipelines = {row["language"]: row["pipeline"] for row in rows}
-    assert done.stdout.split() == ["True", "True", pipelines["en"]]
-    assert run("models", "rollback").exit_code == 0
+    before, beside, after = (line.split() for line in done.stdout.splitlines())
+    assert before == after
+    assert (before[:2], beside[:2]) == (["False", "True"], ["True", "True"])
+    assert before[2] != beside[2]
 
 
 def test_evaluation_compares_a_model_with_the_rules(run, folder, tmp_path):

@@ -179,3 +179,21 @@ def test_every_command_has_help_with_an_example(run):
     for path, command in found:
         assert "Example: " in command.help, path
         assert run(*path, "--help").exit_code == 0
+
+
+def test_features_show_what_becomes_of_a_study_and_leave_it_in_the_trail(run):
+    """Each analysed report of the study, in its language; who asked for which study can be known afterwards."""
+    lines = [json.loads(line) for line in run("features", "show", "--study", STUDY, "--json").stdout.splitlines()]
+    english = next(line for line in lines if line["language"] == "en" and line["headings"])
+    assert english["sentences"][0]["stems"] == ["left", "pleural", "effus", "mm"]
+    trail = run("audit", "show", "--study", STUDY, "--json").stdout
+    assert "features show" in trail
+
+
+def test_features_of_all_reports_are_a_matrix(run, tmp_path):
+    """One row for each report of the database in the language, named by its SOP instance."""
+    told = run("features", "matrix", "--from-store", "--in-reports", "1", "--out", tmp_path / "m", "--json").stdout
+    said = json.loads((tmp_path / "m" / "features.json").read_text())
+    assert json.loads(told)["reports"] == len(said["reports"])
+    assert all(uid.startswith(ROOT_UID) for uid in said["reports"])
+    assert "pleural effus" in said["vocabulary"]

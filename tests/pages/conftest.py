@@ -38,6 +38,8 @@ from dicomnlp.model import (
     Temporality,
 )
 from dicomnlp.store.admin import upgrade
+from dicomnlp.store.annotation_records import Mark, Verdict
+from dicomnlp.store.annotations import adjudicate, annotate, mark_done
 from dicomnlp.store.database import Database
 from dicomnlp.store.follow_up_items import ItemFilters, list_items
 from dicomnlp.store.intake import record_arrivals
@@ -238,6 +240,30 @@ def _fill(hall):
         )
 
 
+def _annotate(hall):
+    """Two readers who differ, of the report with hostile words, and a decision; a reader's name is hostile too."""
+    first, second = f"ann {SCRIPT}", "ben"
+    spans = {f.finding.concept.id: f.finding for f in findings_of_study(hall.database, hall.study)}
+    marks = [
+        (first, Verdict.CONFIRM, "mass", {}),
+        (first, Verdict.RELABEL, "pleural_effusion", {"assertion": Assertion.POSSIBLE, "laterality": Laterality.LEFT}),
+        (first, Verdict.REJECT, "spiculation", {}),
+        (second, Verdict.REJECT, "mass", {}),
+        (second, Verdict.CONFIRM, "pleural_effusion", {}),
+    ]
+    for reader, verdict, concept, label in marks:
+        found = spans[concept]
+        annotate(hall.database, hall.instance, reader, Mark(verdict, found.start, found.end, concept, **label))
+    at = HARD_TEXT.index(SCRIPT)
+    added = Mark(Verdict.ADD, at, at + len(SCRIPT), concept="atelectasis", assertion=Assertion.PRESENT)
+    annotate(hall.database, hall.instance, second, added)
+    for reader in (first, second):
+        mark_done(hall.database, hall.instance, reader)
+    mass = spans["mass"]
+    decided = Mark(Verdict.CONFIRM, mass.start, mass.end, "mass")
+    adjudicate(hall.database, hall.instance, "chief", decided, is_operator=True)
+
+
 def _try_pipeline(hall, folder):
     """A pipeline that was added, and has read two of the reports in shadow: hostile words among what it changes."""
     (folder / "de").mkdir(parents=True)
@@ -269,12 +295,40 @@ def hall(tmp_path_factory):
     made = Hall(database)
     made.settings = settings
     _fill(made)
+    _annotate(made)
     _try_pipeline(made, folder / "overlays")
     refresh_all(database)
     [item] = list_items(database, ItemFilters(), today=dt.date(2026, 11, 22)).items
     made.item = item.id
     yield made
     database.close()
+
+
+ANNOTATED_TEXTS = (
+    f"FINDINGS:\r\n\U0001f600 A nodule, {SCRIPT} no effusion.\r\nBasal atelectasis; a nodule again.",
+    "FINDINGS:\nA nodule without effusion. Cardiomegaly.",
+    "FINDINGS:\nNo nodule, no effusion.",
+)
+
+
+def _to_be_annotated(hall, number, text, sender):
+    findings = [
+        _finding(text, "nodule", Assertion.ABSENT if "No nodule" in text else Assertion.PRESENT),
+        _finding(text, "effusion", Assertion.ABSENT, concept="pleural_effusion"),
+    ]
+    return hall.add(number, text, findings, patient_id=f"T-{number}", calling_ae_title=sender)[1]
+
+
+@pytest.fixture(scope="session")
+def reports(hall):
+    """Reports to be annotated, of one sender, whom the readers' scope lets them see: SOP Instance UID -> text."""
+    return {_to_be_annotated(hall, n, text, "ANNOTATED"): text for n, text in enumerate(ANNOTATED_TEXTS, 301)}
+
+
+@pytest.fixture(scope="session")
+def lone_report(hall):
+    """Another, of another sender, for one reader alone: (SOP Instance UID, text)."""
+    return _to_be_annotated(hall, 304, ANNOTATED_TEXTS[1], "FORMS"), ANNOTATED_TEXTS[1]
 
 
 @pytest.fixture(scope="session")

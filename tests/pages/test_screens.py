@@ -33,6 +33,9 @@ def screens(hall):
         "status": "/status",
         "ledger": "/ledger",
         "quarantine": "/quarantine",
+        "annotations": "/annotations",
+        "annotate": f"/studies/{hall.study}/annotate/{hall.instance}",
+        "agreement": "/annotations/agreement",
         "pipelines": "/pipelines",
         "pipeline": "/pipelines/next",
         "docs": "/docs",
@@ -40,9 +43,8 @@ def screens(hall):
     }
 
 
-NAMES = tuple(
-    screens(type("Hall", (), dict.fromkeys(["study", "chinese_instance", "chinese", "chain", "preliminary", "item"])))
-)
+_IDENTIFIERS = ("study", "instance", "chinese_instance", "chinese", "chain", "preliminary", "item")
+NAMES = tuple(screens(type("Hall", (), dict.fromkeys(_IDENTIFIERS))))
 
 
 def serious_findings(page):

@@ -30,7 +30,7 @@ def test_status_is_what_the_store_reads(client, archive):
     archive.add()
     archive.receive(instance="1.2.3.9", keep=False)
     document = client.get("/api/v1/status").json()
-    expected = {**read_status(archive.database).to_json(), "refused_overlays": {}}
+    expected = {**read_status(archive.database).to_json(), "refused_overlays": {}, "models": [], "drift": []}
     assert set(document) == set(expected)
     assert document["objects"] == expected["objects"]
     assert document["objects"]["analysed"] == 1

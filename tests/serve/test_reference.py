@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from support.drifted import count_weeks
 
 from dicomnlp.serve import gate, protocol, web
 from dicomnlp.serve.problems import KINDS
@@ -69,6 +70,7 @@ def test_page_lists_every_metric_with_its_labels(page, client, archive):
     archive.receive(instance="1.2.3.9", keep=False)
     object_id = archive.receive(instance="1.2.3.10").object_id
     archive.fail(object_id)
+    count_weeks(archive.database)
     client.get("/healthz")
     add_traffic(archive.database, {Count("PACS", measure, label): 1.0 for measure, label in TRAFFIC})
     found = {}

@@ -7,12 +7,14 @@ import sqlalchemy as sa
 from support import lives
 from support.records import STUDY, instance_uid, make_finding, make_processed, make_record
 
+from dicomnlp.config import Settings
 from dicomnlp.errors import NotFoundError
 from dicomnlp.model import Assertion, Processed, State
-from dicomnlp.store import changes, merges, patients, quarantine, queries, queue, reprocess, status
+from dicomnlp.store import changes, drift_counting, merges, patients, quarantine, queries, queue, reprocess, status
 from dicomnlp.store.database import Database
 from dicomnlp.store.intake import record_arrivals
 from dicomnlp.store.worklist import WorklistFilters, read_worklist
+from dicomnlp.work import drifting
 
 OTHER_STUDY = "1.2.826.0.1.3680043.10.1511.1.2"
 
@@ -138,6 +140,14 @@ def _save_chain(database):
     )
 
 
+def _count_and_go_on(database):
+    for _ in range(2):
+        batch = drift_counting.next_countable(database, 1)
+        counted = [drifting.count(report, Settings()) for report in batch.reports]
+        assert counted
+        drift_counting.save_counted(database, batch, counted, "words", ("known", "unknown"))
+
+
 WORK = {
     "findings_of_study": lambda d: queries.findings_of_study(d, STUDY, assertion=Assertion.PRESENT),
     "findings_of_study, all": lambda d: queries.findings_of_study(d, STUDY, all_versions=True),
@@ -162,6 +172,8 @@ WORK = {
     "record_arrivals": lambda d: record_arrivals(d, [make_record(1), make_record(2, b"new"), make_record(50)]),
     "read_failures": lambda d: status.read_failures(d, 10),
     "count_pending": lambda d: queue.count_pending(d, 1),
+    "drift, first": lambda d: drift_counting.next_countable(d, 10),
+    "drift, counted": _count_and_go_on,
 }
 
 

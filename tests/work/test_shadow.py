@@ -11,6 +11,7 @@ from work.bench import make_settings
 
 from dicomnlp.analyse import Source
 from dicomnlp.analyse.archive import names_of, pack_archive
+from dicomnlp.learn.models import put_in_use
 from dicomnlp.model import Processed, State
 from dicomnlp.store import admin, pipelines
 from dicomnlp.store.database import Database
@@ -96,6 +97,18 @@ def test_new_reports_are_read_by_what_counts(database):
     promotion = promote(database, "next", NEW, "local:test")
     assert pending.read_by() == ReadBy(promotion.id, "ab", b"zip")
     assert pending.read_by() is pending.read_by()
+
+
+def test_a_promoted_model_is_told_with_the_next_reports(database, tmp_path):
+    """By what the registry is known; workers that are told of another read it again."""
+    pending = Pending(database, 2, tmp_path)
+    assert pending.read_by().models == ""
+    put_in_use(tmp_path, "en", None, "rollback", "")
+    first = pending.read_by()
+    assert first.models
+    assert pending.read_by() is first
+    put_in_use(tmp_path, "en", None, "rollback", "")
+    assert pending.read_by().models not in {"", first.models}
 
 
 def test_duty_finishes_what_nobody_else_does(database):

@@ -11,7 +11,7 @@
   document.body.append(card);
   let shown = null;
 
-  const rowOf = (id) => document.getElementById(`finding-${id}`);
+  const rowOf = (id) => document.querySelector(`tr[id="finding-${id}"]`);
 
   function section(row) {
     const part = document.createElement("section");

@@ -1,4 +1,4 @@
-// The plots of the status page: uPlot in the colours of the page, read again every few seconds while they are seen.
+// The plots of the status page and of drift: uPlot in the colours of the page, where it lives read again every few seconds.
 "use strict";
 
 (() => {
@@ -8,21 +8,24 @@
   const drawn = new Map();
   const HEIGHT = 176;
   const WHOLE = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000, 100000];
+  const [first, last] = "dates" in frame.dataset ? [0, 10] : [11, 16];
+  const time = (seconds) => new Date(seconds * 1e3).toISOString().slice(first, last);
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
   function options(node) {
     const axis = { stroke: colour("--muted"), grid: { stroke: colour("--line"), width: 1 }, ticks: { stroke: colour("--line"), width: 1 } };
     const strokes = [colour("--accent"), colour("--present")];
     const names = node.dataset.names.split("|");
+    const fine = node.dataset.columns.includes("seconds") || "fine" in node.dataset;
     return {
       width: node.clientWidth,
       height: HEIGHT,
       tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1e3), "Etc/UTC"),
       cursor: { y: false },
       scales: { y: { range: (_, low, high) => [0, Math.max(1, (high || 0) * 1.1)] } },
-      axes: [{ ...axis, values: (_, ticks) => ticks.map((s) => new Date(s * 1e3).toISOString().slice(11, 16)) }, { ...axis, size: 52, ...(node.dataset.columns.includes("seconds") ? {} : { incrs: WHOLE }) }],
+      axes: [{ ...axis, ...(first ? {} : { space: 90 }), values: (_, ticks) => ticks.map(time) }, { ...axis, size: 52, ...(fine ? {} : { incrs: WHOLE }) }],
       series: [
-        { label: node.dataset.time, value: (_, s) => (s == null ? "–" : new Date(s * 1e3).toISOString().slice(11, 16)) },
+        { label: node.dataset.time, value: (_, s) => (s == null ? "–" : time(s)) },
         ...names.map((label, n) => ({
           label,
           stroke: strokes[n],
@@ -31,7 +34,7 @@
           dash: n ? [6, 4] : undefined,
           fill: n ? undefined : `${strokes[n]}22`,
           // of latencies there are only some, and a line needs two
-          points: { show: node.dataset.columns.includes("seconds"), size: 5, fill: strokes[n] },
+          points: { show: fine, size: 5, fill: strokes[n] },
           value: (_, v) => (v == null ? "–" : Number.isInteger(v) ? v : v.toFixed(2)),
         })),
       ],
@@ -60,5 +63,5 @@
     refresh();
   });
   refresh();
-  setInterval(refresh, 5000);
+  if (!("once" in frame.dataset)) setInterval(refresh, 5000);
 })();
