@@ -5,6 +5,7 @@ that it had when it was registered. Reading it is all that analysis does; it is 
 """
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -77,6 +78,13 @@ def read_registry(folder: Path) -> Registry:
     except (OSError, ValueError, ValidationError, RecursionError):
         message = f"{folder / REGISTRY} can't be read as a registry of models"
         raise ModelRefusedError(message, reason_code="model_registry") from None
+
+
+def only(models: Iterable[Registered]) -> Registry:
+    """A registry in which just these models are promoted, one of a language; the same whenever it is made."""
+    chosen = tuple(models)
+    promotions = (Promotion(language=m.language, name=m.name, at=m.registered_at, by="", why="promote") for m in chosen)
+    return Registry(models=chosen, promotions=tuple(promotions))
 
 
 def open_model(folder: Path, model: Registered) -> ModelFolder:

@@ -20,7 +20,7 @@ from distributed import get_worker
 
 from dicomnlp import logs
 from dicomnlp.analyse import Source, load_pack, refused_models, refused_overlays, use_models, use_source
-from dicomnlp.errors import LanguageNotSupportedError, LanguagePackError
+from dicomnlp.errors import LanguageNotSupportedError, LanguagePackError, UsageError
 from dicomnlp.model import Processed, StoredObject
 from dicomnlp.store.prepared import Prepared, prepare_rows
 from dicomnlp.work.archive import ReadBy, Unpacked
@@ -96,14 +96,18 @@ def _load(source: Source, language: str) -> str | None:
 def check(level: str, language: str, overlays: str, models: str, read_by: ReadBy) -> str | None:
     """As `prepare`, for a pipeline: why its pack of `language` can't be used; None when it can."""
     refusal = prepare(level, language, overlays, models)
-    if not read_by.archive:
+    if not read_by.sha256:
         return refusal
+    try:
+        source = _source(read_by, overlays)
+    except UsageError as error:
+        return str(error)
     with _ONE_AT_A_TIME:
-        return _load(_source(read_by, overlays), language)
+        return _load(source, language)
 
 
 def _source(read_by: ReadBy, overlays: str) -> Source:
-    if not read_by.archive:
+    if not read_by.sha256:
         return Source(overlays=Path(overlays) if overlays else None)
     return _unpacked().source_of(read_by.sha256, read_by.archive)
 
