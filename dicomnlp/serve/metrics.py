@@ -74,6 +74,12 @@ class _Database(Collector):
             "reason_code",
             {reason_code: int(reason_code == hindrance) for reason_code in HINDRANCES},
         )
+        yield _labelled(
+            "dicomnlp_deliveries",
+            "Webhooks, mails, HL7 messages and documents that wait, or were given up (dead).",
+            "state",
+            status.deliveries,
+        )
         yield GaugeMetricFamily("dicomnlp_images", "Images of which the header is held.", value=status.images)
         yield from _traffic(traffic)
         yield GaugeMetricFamily("dicomnlp_original_bytes", "Bytes of the originals held.", value=status.original_bytes)

@@ -76,10 +76,10 @@ def listed(service):
 
 def test_model_is_tried_promoted_under_a_running_service_and_taken_back(service):
     """Its workers read with it from the promotion to the rollback; nothing is started anew."""
-    service.start()
+    service.start(timeout=600)  # minutes on a machine that is busy otherwise
     try:
         assert service.send([make_report(1, TEXT), make_report(2, TEXT)]) == [0, 0]
-        service.wait_until_analysed()
+        service.wait_until_analysed(timeout=600)
         assert last(service.told("pipelines", "add", "learned", "--model", "good")).startswith("added: learned (")
         shutil.rmtree(service.folder / "models")  # the pipeline has what it needs, wherever it is read by
         told = service.told("pipelines", "shadow", "learned", f"{ROOT_UID}.1.1")
@@ -96,7 +96,7 @@ def test_model_is_tried_promoted_under_a_running_service_and_taken_back(service)
         told = last(service.told("pipelines", "promote", "learned"))
         assert told == "learned counts: 1 reports switched, 0 unchanged, 1 to be read by it"
         assert service.send([make_report(3, TEXT)]) == [0]
-        service.wait_until_analysed()
+        service.wait_until_analysed(timeout=600)
         assert [assertions(service, n)["pneumothorax"] for n in (1, 2, 3)] == ["absent"] * 3
         counting = listed(service)
         assert counting["learned"][::2] == (True, 3)
@@ -106,7 +106,7 @@ def test_model_is_tried_promoted_under_a_running_service_and_taken_back(service)
         told = last(service.told("pipelines", "rollback"))
         assert told == "configured counts: 2 reports switched, 0 unchanged, 1 to be read by it"
         assert service.send([make_report(4, TEXT)]) == [0]
-        service.wait_until_analysed()
+        service.wait_until_analysed(timeout=600)
         assert [assertions(service, n)["pneumothorax"] for n in (1, 2, 3, 4)] == ["present"] * 4
         assert listed(service)["configured"][::2] == (True, 4)
     finally:
