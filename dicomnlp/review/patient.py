@@ -64,10 +64,8 @@ def _sexes(case: Case) -> Iterator[Discrepancy]:
         pronoun = _pronoun(case, words)
         if pronoun is not None:
             places.setdefault(sex, pronoun)
-    for place in _first_words(case):
-        for sex, words in (("F", "female_first"), ("M", "male_first")):
-            if place.words.lower() in getattr(contradiction_rules().sex, words):
-                places.setdefault(sex, place)
+    for sex, place in _first_words(case):
+        places.setdefault(sex, place)
     if known in _SEXES:
         other = "F" if known == "M" else "M"
         if other in places and known not in places:
@@ -108,14 +106,17 @@ def _pronoun(case: Case, words: str) -> Place | None:
 _BUNDLE = re.compile(r"\bbundle of\b", re.IGNORECASE)
 
 
-def _first_words(case: Case) -> Iterator[Place]:
-    """The first word of each indication and history, which is of the patient unless a relative is told of."""
+def _first_words(case: Case) -> Iterator[tuple[str, Place]]:
+    """Sex and place, where the first word of an indication or history tells it, and not of a relative."""
+    rules = contradiction_rules().sex
     for section in case.analysis.sections:
         if section.name in {SectionName.INDICATION, SectionName.HISTORY}:
             start = _BLANK.match(case.text, section.body_start).end()  # type: ignore[union-attr]  # matches nothing, too
             match = _WORD.match(case.text, start, section.end)
-            if match and not _is_of_other(case, *match.span()):
-                yield case.place(*match.span())
+            # few words tell a sex, and to find the sentence around one takes long
+            for sex, words in (("F", rules.female_first), ("M", rules.male_first)):
+                if match and match[0].lower() in words and not _is_of_other(case, *match.span()):
+                    yield sex, case.place(*match.span())
 
 
 _BLANK = re.compile(r"\s*")
