@@ -307,6 +307,8 @@ class AttributesFile(Table):
     """Words of `severity` that tell a size: no degree of a concept that is `sized`."""
     qualities: Words = ()
     """Phrases that a degree or course right before them is of: "mildly displaced", "increased echogenicity"."""
+    lost: Words = ()
+    """Phrases that a course right after them is of: what a disease takes away, as "血流" in "血流消失"."""
     origins: Words = ()
     """Words between a distance and what it is told from, which is no site of the finding: "4 cm from the nipple"."""
     apart: Words = ()

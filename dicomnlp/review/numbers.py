@@ -14,6 +14,8 @@ from dicomnlp.review.denial import is_denied
 
 _FROM_TO = re.compile(r"(?:mm|cm|毫米|厘米)\s*(?:to|至|到)\s*[0-9]", re.IGNORECASE)
 """Both numbers with their units."""
+_GOES_ON = 120
+"""Characters after the sentence of a finding in which its sizes may follow."""
 _TO_MILLIMETRES = {"mm": 1.0, "cm": 10.0, "m": 1000.0}
 _VOLUMES = {"ml": 1.0, "cm3": 1.0, "mm3": 0.001, "l": 1000.0}
 
@@ -168,6 +170,10 @@ def _one_change(case: Case, finding: Finding, now: Measurement, before: Measurem
     first, last = case.sentence_bounds(finding.start, finding.end)
     while last < len(case.text) and case.text[last] in ";；":
         last = case.sentence_bounds(last + 1, last + 1)[1]
+    stop = max(now.end, before.end)
+    if stop > last and not any(finding.end <= f.start < stop for f in case.stated):
+        # "It is smaller. It measures 51 mm, and measured 38 mm before."
+        last = min(stop, last + _GOES_ON)
     if not all(first <= m.start and m.end <= last for m in (now, before)):
         return False
     others = {f.change for f in case.stated if first <= f.start < last and f.change is not None}

@@ -208,6 +208,8 @@ def test_a_version_is_no_category(text: str, version: str | None) -> None:
 OF_THE_BREAST = {
     "en: FINDINGS: Left breast mass.\nFINAL ASSESSMENT: Category 4: Suspicious.": ["4"],
     "en: FINDINGS: Left breast mass.\nAssessment: 2 - benign.": ["2"],
+    # its own words name it wherever it stands
+    "en: ASSESSMENT: Category 3, probably benign.": ["3"],
     # the first item of a list
     "en: FINDINGS: Left breast mass.\nASSESSMENT:\n1. Benign left breast mass.\n2. Cyst.": [],
     # of another part
