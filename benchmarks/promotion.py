@@ -8,7 +8,8 @@ Fills a service with synthetic reports (see fill.py), adds a pipeline that finds
 reports in shadow, promotes it, and goes back from it. Meanwhile reports come by C-STORE at `--rate` a second, and
 `--readers` threads ask for studies over HTTP without pause. Each answer must be all of one pipeline: with the one thing
 more wherever it stands in the text, or nowhere. Each report that came after the promotion must be read by the promoted
-pipeline from the first, and at the end every report must be by the one that counts. Exit code 1: something was not so.
+pipeline from the first, and at the end every report must have exactly one current analysis, by the one that counts.
+Exit code 1: something was not so.
 """
 
 import argparse
@@ -30,6 +31,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 import pydicom
+import sqlalchemy as sa
 from fill import fill
 from measured import about
 from support.postgres import run_postgres
@@ -39,6 +41,8 @@ from synthetic import Generator
 from dicomnlp import config
 from dicomnlp.store import admin
 from dicomnlp.store.database import Database
+from dicomnlp.store.pipelines import combinations
+from dicomnlp.store.schema import analysis, sop_instance
 
 MARKER, WORD = "house_marker", "views of the chest"
 OVERLAY = f"""[concepts]
@@ -61,6 +65,8 @@ class Watch:
     arrived: list[tuple[float, str]] = field(default_factory=list)
     """When each was acknowledged, and its study."""
     over: threading.Event = field(default_factory=threading.Event)
+    between: threading.Lock = field(default_factory=threading.Lock)
+    """Held by the sender while it sends, so that others can count what it has sent."""
 
     def look(self, study: str) -> list[str]:
         """The pipelines of a study's English reports, each checked to be whole."""
@@ -107,15 +113,25 @@ class Watch:
             dataset = pydicom.dcmread(io.BytesIO(report.data_set()), force=True)
             dataset.file_meta = pydicom.dataset.FileMetaDataset()
             dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
-            if self.service.send([dataset]) != [0]:
-                self.wrong.append(f"{report.sop_instance_uid}: not taken")
-            self.arrived.append((time.monotonic(), report.study_instance_uid))
+            with self.between:
+                if self.service.send([dataset]) != [0]:
+                    self.wrong.append(f"{report.sop_instance_uid}: not taken")
+                self.arrived.append((time.monotonic(), report.study_instance_uid))
             number += 1
 
 
 def pending(service: Service) -> int:
     """Objects that wait for their analysis."""
     return int(json.loads(service.get("/api/v1/status")[1])["objects"]["pending"])
+
+
+def wait_until_read(service: Service) -> None:
+    """Until nothing is pending."""
+    begun = time.monotonic()
+    while pending(service):
+        if time.monotonic() > begun + SETTLE_SECONDS:
+            raise SystemExit("not at its end")
+        time.sleep(0.5)
 
 
 def pipelines(service: Service, *arguments: str) -> str:
@@ -136,10 +152,7 @@ def switch(watch: Watch, command: list[str], counts: str) -> tuple[float, float]
     begun, came = time.monotonic(), len(watch.arrived)
     print("   ", pipelines(watch.service, *command), flush=True)
     commanded = time.monotonic()
-    while pending(watch.service):
-        if time.monotonic() > begun + SETTLE_SECONDS:
-            raise SystemExit("not at its end")
-        time.sleep(0.5)
+    wait_until_read(watch.service)
     settled = time.monotonic()
     # from the moment on: reports that were sent after the command had ended
     late = [study for when, study in watch.arrived[came:] if when > commanded]
@@ -162,6 +175,26 @@ def check_all(watch: Watch, counts: str, other: str, step: int) -> None:
         for pipeline in watch.look(study):
             if pipeline != watch.names[counts]["en"]:
                 watch.wrong.append(f"{study}: still by {pipeline}")
+
+
+def check_each(watch: Watch, settings: config.Settings, counts: str, sent: int) -> None:
+    """That each object that was ever taken has exactly one current analysis, and it is of what counts."""
+    names = set(combinations(watch.names[counts].values()))
+    with contextlib.closing(Database.open(settings)) as database, database.read() as connection:
+        objects = set(connection.scalars(sa.select(sop_instance.c.id)))
+        rows = connection.execute(sa.select(analysis.c.object_id, analysis.c.pipeline).where(analysis.c.is_current))
+        current = [(row.object_id, row.pipeline) for row in rows]
+    held = Counter(object_id for object_id, _ in current)
+    found = {
+        "objects held": (len(objects), sent),
+        "current analyses": (len(current), sent),
+        "objects with exactly one": (sum(held[o] == 1 for o in objects), sent),
+        f"current analyses by {counts}": (sum(pipeline in names for _, pipeline in current), sent),
+    }
+    for what, (number, expected) in found.items():
+        print(f"    {what}: {number} of {expected}", flush=True)
+        if number != expected:
+            watch.wrong.append(f"{what}: {number}, {expected} expected")
 
 
 def run(
@@ -201,6 +234,9 @@ def run(
                 told_in, all_in = switch(watch, command, counts)
                 print(f"{what}: command {told_in:.1f} s, all reports {all_in:.1f} s", flush=True)
                 check_all(watch, counts, other, step)
+                with watch.between:
+                    wait_until_read(service)
+                    check_each(watch, settings, counts, reports + len(watch.arrived))
         finally:
             watch.over.set()
             for thread in threads:

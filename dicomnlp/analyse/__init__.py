@@ -112,7 +112,7 @@ def use_overlays(folder: "Path | None") -> None:
 
 
 def use_source(source: Source) -> None:
-    """Read by these packs and overlays, from here on; whatever was loaded is loaded anew where they are others."""
+    """Read by these packs, overlays and models, from here on; what was loaded is loaded anew where they are others."""
     from dicomnlp.analyse import engine  # noqa: PLC0415  see above
 
     engine.use_source(source)

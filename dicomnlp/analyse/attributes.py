@@ -74,6 +74,7 @@ class AttributeReader:
         amounts = frozenset(word.lower() for word in words.amounts)
         self._size_reader = SizeReader(self._asides, amounts, turns=words.topics)
         self._qualities = frozenset(tokenize(phrase.lower()).words for phrase in words.qualities)
+        self._lost = frozenset(tokenize(phrase.lower()).words for phrase in words.lost)
         self._quality_lengths = sorted({len(phrase) for phrase in self._qualities})
         self._numerals = NumeralReader(pack)
         self._origins = frozenset(word.lower() for word in words.origins)
@@ -135,6 +136,7 @@ class AttributeReader:
         degrees = clause.given(own, shared=False)
         # in "increased interstitial markings" the word is part of the finding's name
         changes = [c for c in matches.courses if not any(t.start == c.start and c.end < t.end for t in targets)]
+        changes = [c for c in changes if not self._of_what_is_lost(words, c)]
         courses = clause.given(
             [
                 c
@@ -360,6 +362,10 @@ class AttributeReader:
                 # "mildly calcified" is a degree of the finding, "mildly displaced fracture" isn't
                 return reach > 0 or (place, end) not in {t.predicate for t in clause.targets}
         return False
+
+    def _of_what_is_lost(self, words: Sequence[str], word: Match) -> bool:
+        """Whether `word` follows what a disease takes away: "蒂扭转,血流消失" is no torsion that is over."""
+        return any(tuple(words[word.start - len(lost) : word.start]) == lost for lost in self._lost)
 
     def _quality_end(self, words: Sequence[str], start: int) -> int:
         """Where the quality that begins at `start` ends; 0 where none does."""

@@ -278,7 +278,7 @@ _KNOWN = 2
 
 
 def use_source(source: Source) -> None:
-    """Read by these packs and overlays, from here on."""
+    """Read by these packs, overlays and models, from here on."""
     if source == _PROCESS.source:
         return
     if source not in _PROCESS.known and len(_PROCESS.known) >= _KNOWN:
@@ -288,6 +288,7 @@ def use_source(source: Source) -> None:
         _PROCESS.known += (source,)
     _PROCESS.source = source
     use_packs(source.packs)
+    learned_use.use_own(source.models)
 
 
 def refused_overlays() -> dict[str, tuple[Fault, ...]]:

@@ -163,15 +163,8 @@ def read_folder(path: Path, digest: str | None = None) -> ModelFolder:
         or pickled objects. ``model_changed``: its digest isn't the registry's. ``model_malformed``: card or weights
         aren't what they should be. Nothing of the folder was run, whatever it holds.
     """
-    if not path.is_dir() or path.is_symlink():
-        raise ModelRefusedError(f"model {path.name}: there is no such folder", reason_code="model_missing")
-    contents = _contents(path)
+    contents = contents_of(path, digest)
     found = _digest(contents)
-    if digest is not None and found != digest:
-        message = (
-            f"model {path.name} was changed since it was registered: its digest is {found[:12]}, not {digest[:12]}"
-        )
-        raise ModelRefusedError(message, reason_code="model_changed")
     card = _card(path, contents)
     missing = [name for name in card.parts if f"{name}.npy" not in contents]
     extra = [name for name in contents if name != CARD and name.removesuffix(".npy") not in card.parts]
@@ -183,6 +176,26 @@ def read_folder(path: Path, digest: str | None = None) -> ModelFolder:
         for name, part in card.parts.items()
     }
     return ModelFolder(path, card, weights, found)
+
+
+def contents_of(path: Path, digest: str | None = None) -> dict[str, bytes]:
+    """The files of the model in the folder `path` by name, as bytes.
+
+    Raises
+    ------
+    ModelRefusedError
+        ``model_missing``, ``model_unsafe`` or ``model_changed``, as of `read_folder`.
+    """
+    if not path.is_dir() or path.is_symlink():
+        raise ModelRefusedError(f"model {path.name}: there is no such folder", reason_code="model_missing")
+    contents = _contents(path)
+    found = _digest(contents)
+    if digest is not None and found != digest:
+        message = (
+            f"model {path.name} was changed since it was registered: its digest is {found[:12]}, not {digest[:12]}"
+        )
+        raise ModelRefusedError(message, reason_code="model_changed")
+    return contents
 
 
 _KNOWN = frozenset({CARD, "assertion.npy", "spans.npy", "labels.npy"})

@@ -5,6 +5,7 @@ that it had when it was registered. Reading it is all that analysis does; it is 
 """
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -86,6 +87,13 @@ def fingerprint(folder: Path, name: str = REGISTRY) -> str:
     except OSError:
         return ""
     return f"{status.st_ino}.{status.st_size}.{status.st_mtime_ns}"
+
+
+def only(models: Iterable[Registered]) -> Registry:
+    """A registry in which just these models are promoted, one of a language; the same whenever it is made."""
+    chosen = tuple(models)
+    promotions = (Promotion(language=m.language, name=m.name, at=m.registered_at, by="", why="promote") for m in chosen)
+    return Registry(models=chosen, promotions=tuple(promotions))
 
 
 def open_model(folder: Path, model: Registered) -> ModelFolder:

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 class _Process:
     """What holds for the process."""
 
-    folder: Path | None = None
+    site: Path | None = None
+    """Folder of the site's models."""
+    own: Path | None = None
+    """Folder of the models of what reports are read by, in place of the site's."""
     given: dict[str, "Learned"] = field(default_factory=dict)
     """Language -> the model that is used in place of a promoted one, unchecked."""
     opened: dict[str, ModelFolder | None] = field(default_factory=dict)
@@ -30,29 +33,46 @@ class _Process:
     made: dict[str, "Learned"] = field(default_factory=dict)
     refused: dict[str, ModelRefusedError] = field(default_factory=dict)
 
+    @property
+    def folder(self) -> Path | None:
+        """Where the registry is that counts."""
+        return self.own or self.site
+
 
 _PROCESS = _Process()
 
 
 def use_models(folder: Path | None) -> None:
-    """Read with the models that the registry in `folder` says are promoted, from here on; None: by the rules alone."""
-    if folder != _PROCESS.folder or _PROCESS.given:
-        _reset(folder, {})
+    """Read with the models that the registry in `folder` says are promoted, from here on; None: by the rules alone.
+
+    What brings models of its own is read with these instead, see `use_own`.
+    """
+    if folder != _PROCESS.site or _PROCESS.given:
+        _PROCESS.site = folder
+        _reset({})
+
+
+def use_own(folder: Path | None) -> None:
+    """Read with the models of `folder` in place of those of the site, from here on; None: with those of the site."""
+    if folder != _PROCESS.own:
+        _PROCESS.own = folder
+        _reset(_PROCESS.given)
 
 
 def forget_models() -> None:
     """Read the registry anew when a model is next asked for: another may be promoted by now."""
     if not _PROCESS.given:
-        _reset(_PROCESS.folder, {})
+        _reset({})
 
 
 def use_learned(models: Mapping[str, "Learned"]) -> None:
     """Read with exactly these models (language -> model) from here on, promoted or not: to train and to compare."""
-    _reset(None, dict(models))
+    _PROCESS.site = None
+    _reset(dict(models))
 
 
-def _reset(folder: Path | None, given: dict[str, "Learned"]) -> None:
-    _PROCESS.folder, _PROCESS.given = folder, given
+def _reset(given: dict[str, "Learned"]) -> None:
+    _PROCESS.given = given
     _PROCESS.opened, _PROCESS.made, _PROCESS.refused = {}, {}, {}
 
 

@@ -34,6 +34,10 @@ _UNSPACED = _Bounds(WORD, WORD_BEGINS, WORD_ENDS, rf"(?<![./])(?<!\d[,:])(?<!{WO
 """Dearer to look for, so taken only where words aren't set apart."""
 
 
+_LONGEST_DATE = 24
+"""Characters before a quantity in which a date of it stands."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Quantity:
     values: tuple[float, ...]
@@ -92,6 +96,8 @@ class MeasureReader:
         self._prior_links = re.compile(rf"{bounds.begins}(?i:{_any(rules.prior_links)}){bounds.ends}{link}\Z")
         dates = "|".join(f"(?:{date})" for date in rules.dates_after) or "(?!)"
         self._dated = re.compile(rf"[\s,(]*(?:{dates}){bounds.ends}")
+        dates = "|".join(f"(?:{date})" for date in rules.dates_before) or "(?!)"
+        self._dated_before = re.compile(rf"(?:{dates}){link}\Z")
         self._kinds = [(entry, _free(bounds, entry.before)) for entry in rules.kinds]
         self._prior_after = (
             re.compile(rf"\s*(?i:{_any(rules.prior_after)}){bounds.ends}") if rules.prior_after else None
@@ -103,6 +109,9 @@ class MeasureReader:
         self._distance_after = re.compile(rf"\.?\s*(?i:{after}){bounds.ends}") if rules.distance_after else None
         self._change = re.compile(rf"{bounds.begins}(?i:{_any(rules.change_words)})") if rules.change_words else None
         self._from_to = [(_free(bounds, (a,)), _free(bounds, (b,))) for a, b in rules.from_to]
+        self._then_now = [
+            (re.compile(rf"{re.escape(a)}{link}\Z"), re.compile(rf"{re.escape(b)}{link}\Z")) for a, b in rules.then_now
+        ]
 
     def read(self, text: str) -> tuple[Measurement, ...]:
         """The quantities that `text` states, in order; offsets are into `text`."""
@@ -248,6 +257,8 @@ class MeasureReader:
             return Temporality.PRIOR
         if self._prior_links.search(text[low:high]) or self._dated.match(text, quantity.end):
             return Temporality.PRIOR
+        if self._dated_before.search(text[max(0, quantity.start - _LONGEST_DATE) : high]):
+            return Temporality.PRIOR
         following = next((q.start for q in quantities if q.start > quantity.start and q.unit == quantity.unit), None)
         for first, second in self._from_to:
             opened = first.search(text, low, high) if first else None
@@ -256,7 +267,18 @@ class MeasureReader:
             # "由10mm缩小至6mm" tells the change between the two
             if self._changes(text[max(0, low - 2 * self.rules.reach) : following]):
                 return Temporality.PRIOR
+        if self._then_and_now(text, quantity, quantities):
+            return Temporality.PRIOR
         return Temporality.CURRENT
+
+    def _then_and_now(self, text: str, quantity: _Quantity, quantities: list[_Quantity]) -> bool:
+        """Whether a word that dates only in a pair stands right before it, and its other half before the next."""
+        following = next((q for q in quantities if q.start > quantity.start and q.unit == quantity.unit), None)
+        if following is None or not self._then_now:
+            return False
+        before = text[max(0, quantity.start - self.rules.reach) : quantity.start]
+        between = text[quantity.end : following.start]
+        return any(then.search(before) and now.search(between) for then, now in self._then_now)
 
 
 def _free(bounds: _Bounds, words: Sequence[str]) -> "re.Pattern[str] | None":

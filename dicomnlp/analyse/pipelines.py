@@ -27,6 +27,8 @@ class Source:
     """Folder with a folder for each language whose pack is another than the program's; None where none is."""
     overlays: Path | None = None
     """Folder of what is laid over the packs, likewise; None for none."""
+    models: Path | None = None
+    """Folder of trained models with a registry of its own, in place of the site's; None: the site's."""
 
 
 @cache
@@ -68,7 +70,7 @@ def pipeline_names(source: Source, models: Path | None = None) -> dict[str, str]
     Parameters
     ----------
     source
-        Packs and overlays.
+        Packs and overlays, and models where it has its own.
     models
         The site's folder of trained models, of which the promoted ones stand beside the rules.
 
@@ -84,8 +86,9 @@ def pipeline_names(source: Source, models: Path | None = None) -> dict[str, str]
         )
         for code in codes_in(source.packs)
     }
-    if models is None:
+    folder = source.models or models
+    if folder is None:
         return names
     from dicomnlp.analyse.learned_use import names_beside  # noqa: PLC0415  numpy, which few commands need
 
-    return names_beside(models, names)
+    return names_beside(folder, names)

@@ -94,10 +94,11 @@ class TimeReader:
             joins |= self._lists  # elsewhere "category 3, 6 months" would be one list
         at = start + 1
         while at < len(words) and len(values) <= _NUMBERS_AT_MOST:
-            if words[at] in self._units:
-                unit = self._units[words[at]]
-                days = sorted(_days(value, unit) for value in values)
-                return _Time(start, at + 1, (days[0], days[-1]))
+            for end in (at + 1, at + 2):  # "小时" is two tokens
+                unit = self._units.get("".join(words[at:end]))
+                if unit is not None:
+                    days = sorted(_days(value, unit) for value in values)
+                    return _Time(start, end, (days[0], days[-1]))
             value = self._number(words[at])
             if value is not None and (words[at - 1] in joins or words[at - 1] == "("):
                 values.append(value)

@@ -307,6 +307,8 @@ class AttributesFile(Table):
     """Words of `severity` that tell a size: no degree of a concept that is `sized`."""
     qualities: Words = ()
     """Phrases that a degree or course right before them is of: "mildly displaced", "increased echogenicity"."""
+    lost: Words = ()
+    """Phrases that a course right after them is of: what a disease takes away, as "血流" in "血流消失"."""
     origins: Words = ()
     """Words between a distance and what it is told from, which is no site of the finding: "4 cm from the nipple"."""
     apart: Words = ()
@@ -374,10 +376,12 @@ class MeasuresFile(Table):
     prior_links: Words = ()
     """Like `prior_before`, but only right before the quantity or one of `links`: "was 4 mm", not "was seen at 4 mm"."""
     dates_after: tuple[Pattern, ...] = ()
+    dates_before: tuple[Pattern, ...] = ()
     """A date after a quantity, which makes it one of an earlier study: "5 mm in May 2025"."""
     kinds: tuple[KindEntry, ...] = ()
     current_before: Words = ()
     from_to: tuple[tuple[Word, Word], ...] = ()
+    then_now: tuple[tuple[Word, Word], ...] = ()
     """Pairs such as ("from", "to"): between them stands what was before, where a change is spoken of."""
     change_words: Words = ()
     """Beginnings of words that speak of a change: "increas", "grow"."""

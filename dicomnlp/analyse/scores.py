@@ -111,6 +111,11 @@ class ScoreReader:
     def __init__(self, rules: ScoresFile) -> None:
         self._systems = [_System(rules, entry) for entry in rules.systems]
         self._wordlike = frozenset(rules.wordlike)
+        self._bound = [
+            (entry.system, tuple(name.lower() for name in entry.names), tuple(word.lower() for word in entry.about))
+            for entry in rules.systems
+            if entry.about
+        ]
         self._meant = [(i, cat) for i, entry in enumerate(rules.systems) for cat in entry.phrases]
         entries: list[tuple[str, int, Sequence[str]]] = [
             (_NAME, i, entry.names) for i, entry in enumerate(rules.systems)
@@ -143,6 +148,15 @@ class ScoreReader:
                     start, end = passage.span(hit.start, hit.end)
                     found.append(_score(system, category, passage.text, (start, end), None, prior=False))
         return tuple(sorted(found, key=lambda s: s.start))
+
+    def counts(self, score: Score, text: str) -> bool:
+        """Whether `text`, the whole report, is about what the name that `score` begins with needs."""
+        said = score.text.lower()
+        for system, names, about in self._bound:
+            if score.system == system and said.startswith(names):
+                lowered = text.lower()
+                return any(word in lowered for word in about)
+        return True
 
     def _fits(self, passage: Passage, system: _System) -> bool:
         return not system.with_words or not system.with_words.isdisjoint(passage.words)

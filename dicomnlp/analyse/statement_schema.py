@@ -132,6 +132,8 @@ class ScoreSystem(Table):
     """What follows a category of it is never a second one."""
     with_words: Words = ()
     """One of these must be in the sentence too."""
+    about: Words = ()
+    """One of these must be somewhere in the report: "Assessment: 2, benign" is BI-RADS where it is of the breast."""
     phrases: dict[Word, Words] = Field(default_factory=dict)
     """Category -> statements that mean it where the sentence gives none of this system: "heterogeneously dense"."""
 

@@ -4,6 +4,7 @@ As with findings, what a sentence says depends on its text and the pack alone, s
 what the section adds is put on top by `collect`.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -96,16 +97,20 @@ class StatementReader:
             if read is NOTHING and heading is None:
                 continue
             if heading is not None:
-                into.scores += _placed(self.read(text[heading:end]).scores, heading)
+                into.scores += _placed(self._of_report(self.read(text[heading:end]).scores, text), heading)
                 heading = None
             elif read.scores:
-                into.scores += _placed(read.scores, start)
+                into.scores += _placed(self._of_report(read.scores, text), start)
             if read is NOTHING:
                 continue
             if start != opening or not _is_title(text, start, end):
                 into.recommendations += _placed(self._counting(read.requests, section.name), start)
             into.communications += _placed(read.communications, start)
             into.demographics += _placed(read.demographics, start)
+
+    def _of_report(self, scores: Iterable[Score], text: str) -> list[Score]:
+        """The scores whose system is that of what the report is about."""
+        return [score for score in scores if self._scores is not None and self._scores.counts(score, text)]
 
     def _counting(self, requests: Iterable[Request], section: SectionName) -> Iterator[Recommendation]:
         """The recommendations that count in a section."""
@@ -114,9 +119,14 @@ class StatementReader:
             yield from (r.recommendation for r in requests if not r.named_only or section in rules.trusted)
 
 
+_HAN = re.compile(r"[\u3400-\u9fff]")
+
+
 def _is_title(text: str, start: int, end: int) -> bool:
     """Whether the sentence that a report begins with is its title: "EMERGENT PELVIC US"."""
-    return text[start:end].isupper() and not text[end:].isupper()
+    said = text[start:end]
+    # "复查胸部CT" is in capitals for want of other letters
+    return said.isupper() and not _HAN.search(said) and not text[end:].isupper()
 
 
 @dataclass(slots=True)

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import rich.box
+import rich.console
 import rich.progress
 import rich.table
 import typer
 
 from dicomnlp.cli.auditing import open_audited
-from dicomnlp.cli.context import err, out, settings_of, write_line
+from dicomnlp.cli.context import err, open_database, out, settings_of, write_line
 from dicomnlp.cli.evaluation import write_page
 from dicomnlp.cli.tables import print_records
 from dicomnlp.errors import DatabaseError, ModelRefusedError, UsageError
@@ -287,13 +288,34 @@ def promote(
     if as_json:
         write_line(json.dumps(to_json(verdict), ensure_ascii=False))
     else:
-        _print_verdict(verdict)
+        print_verdict(verdict, out)
     if not verdict.passed:
         raise typer.Exit(1)
     if not dry_run:
         _in_trail(context)
         put_in_use(settings.models, model.language, name, "promote", str(verdict))
         err.print(f"{name} is used for {model.language} from the next report on", soft_wrap=True)
+        _warn_of_own_models(context)
+
+
+def _warn_of_own_models(context: typer.Context) -> None:
+    """Say so where the pipeline that counts is read with models of its own; where there is no database, none is."""
+    from dicomnlp.cli.pipelines import source_by
+    from dicomnlp.store.pipelines import read_active
+
+    try:
+        database = open_database(context)
+    except DatabaseError as error:
+        if error.reason_code != "database_missing":
+            raise
+        return
+    active = read_active(database).name
+    source = source_by(settings_of(context), database, active)
+    database.close()
+    if source.models is not None:
+        err.print(
+            f"the pipeline {active!r} counts, with models of its own: its reports aren't read by this", soft_wrap=True
+        )
 
 
 def _in_trail(context: typer.Context) -> None:
@@ -305,11 +327,13 @@ def _in_trail(context: typer.Context) -> None:
             raise
 
 
-def _print_verdict(verdict: "Verdict") -> None:
-    out.print(f"{verdict.candidate} against {verdict.current}, {verdict.reports} reports of patients it hasn't seen")
+def print_verdict(verdict: "Verdict", to: rich.console.Console) -> None:
+    """What the gate says, with the figures by which it says so."""
+    told = f"{verdict.candidate} against {verdict.current}, {verdict.reports} reports of patients it hasn't seen"
+    to.print(told, soft_wrap=True)
     for contest in verdict.contests:
-        out.print(contest_line(contest), soft_wrap=True)
-    out.print(str(verdict), soft_wrap=True)
+        to.print(contest_line(contest), soft_wrap=True)
+    to.print(str(verdict), soft_wrap=True)
 
 
 @models_app.command()
@@ -325,6 +349,7 @@ def rollback(
     _in_trail(context)
     entry = roll_back(settings_of(context).models, language)
     out.print(f"{language} is read by {entry.name or 'the rules alone'} from the next report on")
+    _warn_of_own_models(context)
 
 
 @models_app.command()

@@ -3,7 +3,9 @@
 import contextlib
 import datetime as dt
 import json
+import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +20,8 @@ from dicomnlp.cli.tables import print_records
 from dicomnlp.errors import UsageError
 
 if TYPE_CHECKING:
+    from dicomnlp.analyse import Source
+    from dicomnlp.analyse.learned_registry import Registered
     from dicomnlp.config import Settings
     from dicomnlp.store.comparisons import Change, Comparison
     from dicomnlp.store.database import Database
@@ -88,15 +92,27 @@ def add(
     packs: Annotated[
         Path | None, typer.Option("--packs", metavar="FOLDER", help="Language packs in place of the program's.")
     ] = None,
+    models: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model",
+            metavar="MODEL",
+            help="Trained model beside the rules, by name or first digits of its digest; may be repeated. "
+            "Of other languages those in use now. Default: whichever are in use when a report is read.",
+        ),
+    ] = None,
 ) -> None:
     """Add a pipeline, by keeping a copy of its files in the database. Nothing is read by it yet.
 
-    It is refused when a pack or an overlay has a fault, or fails its cases.
+    It is refused when a pack or an overlay has a fault, or fails its cases; or a model isn't what was registered, or
+    gets a protected case wrong.
 
     Example: dicomnlp pipelines add thyroid-terms --overlays /etc/dicomnlp/overlays-next
+
+    Example: dicomnlp pipelines add chest-model --model chest-1
     """
-    from dicomnlp.analyse import Source, load_pack, refused_overlays, use_source
-    from dicomnlp.analyse.archive import names_of, pack_archive
+    from dicomnlp.analyse import Source, load_pack, refused_models, refused_overlays, use_models, use_source
+    from dicomnlp.analyse.archive import names_of, pack_archive, unpack_archive
     from dicomnlp.analyse.overlay import languages_of
     from dicomnlp.analyse.pack import codes_in
     from dicomnlp.analyse.pipelines import is_name
@@ -104,8 +120,10 @@ def add(
 
     if not is_name(name):
         raise typer.BadParameter("a name is of letters, digits, and . _ - between them, 64 at the most")
-    if overlays is None and packs is None:
-        raise typer.BadParameter("name --overlays or --packs: with neither it is the pipeline of the configuration")
+    if overlays is None and packs is None and not models:
+        raise typer.BadParameter(
+            "name --overlays, --packs or --model: with none of them it is the pipeline of the configuration"
+        )
     for folder in filter(None, (overlays, packs)):
         if not folder.is_dir():
             raise typer.BadParameter("there is no such folder")
@@ -122,12 +140,35 @@ def add(
     for code in codes_in(source.packs):
         if code in own or (source.packs is not None and (source.packs / code / "pack.toml").exists()):
             load_pack(code)
-    archive, sha256 = pack_archive(source)
+    archive, sha256 = pack_archive(replace(source, models=settings.models), _chosen_models(settings, models or []))
+    if models:
+        with tempfile.TemporaryDirectory(prefix="dicomnlp-pipeline-") as laid:
+            use_models(None)
+            use_source(unpack_archive(archive, Path(laid), sha256))
+            refused = refused_models()
+            use_source(source)
+        for error in refused.values():
+            raise error
     names = names_of(archive, settings.overlays, settings.models)
     database = open_audited(context, "admin")
     is_new = add_pipeline(database, name, archive, sha256, names, local_user())
     database.close()
     write_line(f"{'added' if is_new else 'held already'}: {name} ({', '.join(names.values())})")
+
+
+def _chosen_models(settings: "Settings", asked: list[str]) -> "list[Registered]":
+    """The models that are asked for, and of other languages those in use; none where none is asked for."""
+    if not asked:
+        return []
+    from dicomnlp.analyse.learned_registry import read_registry
+    from dicomnlp.learn.models import find
+
+    chosen: dict[str, Registered] = {}
+    for name in asked:
+        model = find(settings.models, name)
+        if chosen.setdefault(model.language, model) != model:
+            raise UsageError(f"models {chosen[model.language].name} and {model.name} both read {model.language}")
+    return list({**read_registry(settings.models).promoted(), **chosen}.values())
 
 
 @pipelines_app.command("remove")
@@ -281,12 +322,20 @@ def _judged(change: "Change") -> str:
 
 
 @pipelines_app.command("promote")
-def promote(context: typer.Context, name: Name) -> None:
+def promote(
+    context: typer.Context,
+    name: Name,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only ask the gate.")] = False,
+) -> None:
     """Let a pipeline count: new reports are read by it from this moment on, and those held are brought to it.
 
     Those that it has read in shadow change at once, each as a whole; the others are analysed by the service after all
     new arrivals, and stay as they are until then. Stopping loses nothing: a running service goes on, and so does the
     same command.
+
+    Where learn.gold names annotated reports, the gate stands before it, and the exit code is 1 where it doesn't pass: a
+    pipeline with other packs or models than the one that counts must be ahead of it by learn.margin, as of
+    `dicomnlp models promote`; with other overlays it must not be behind. No protected case may be broken.
 
     Example: dicomnlp pipelines promote thyroid-terms
     """
@@ -296,12 +345,42 @@ def promote(context: typer.Context, name: Name) -> None:
     from dicomnlp.store.pipelines import promote as let_count
 
     settings = settings_of(context)
+    if dry_run and settings.gold is None:
+        raise UsageError("learn.gold names no annotated reports: there is no gate to be asked")
     if name == CONFIGURED and settings.overlays is not None:
         use_source(Source(overlays=settings.overlays))
         if refused_overlays():
             raise UsageError("an overlay of the configuration has faults; see `dicomnlp languages check`")
+    if settings.gold is not None and not _passes_gate(context, settings.gold, name):
+        err.print(f"{name} was not promoted: the gate didn't let it pass", soft_wrap=True)
+        raise typer.Exit(1)
+    if dry_run:
+        return
     database = open_audited(context, "admin")
     _bring(database, let_count(database, name, names_by(settings, database, name), local_user()))
+
+
+def _passes_gate(context: typer.Context, gold: Path, name: str) -> bool:
+    """Whether a pipeline may count in place of the one that does, which is told with the figures."""
+    from dicomnlp.cli.models import print_verdict
+    from dicomnlp.learn.formats import read_gold
+    from dicomnlp.learn.gate import judge_pipeline
+    from dicomnlp.store.pipelines import read_active
+
+    settings, database = settings_of(context), open_database(context)
+    active = read_active(database).name
+    now, then = ((one, source_by(settings, database, one)) for one in (active, name))
+    database.close()
+    if active == name:
+        return True
+    if not gold.exists():
+        raise UsageError(f"learn.gold: {gold} doesn't exist")
+    margin, language = settings.learn.margin, settings.analyse.language
+    verdicts = judge_pipeline(now, then, settings.models, read_gold(gold), margin, language)
+    for language, verdict in verdicts.items():
+        err.print(f"{language}:", end=" ")
+        print_verdict(verdict, err)
+    return all(verdict.passed for verdict in verdicts.values())
 
 
 @pipelines_app.command("rollback")
@@ -364,6 +443,19 @@ def names_by(settings: "Settings", database: "Database", name: str) -> dict[str,
 
     held = read_archive(database, name)
     return names_of(held[0] if held else None, settings.overlays, settings.models)
+
+
+def source_by(settings: "Settings", database: "Database", name: str) -> "Source":
+    """What reports are read by where a pipeline counts; raises NotFoundError."""
+    from dicomnlp.analyse import Source
+    from dicomnlp.store.pipelines import read_archive
+    from dicomnlp.work.archive import Unpacked
+
+    held = read_archive(database, name)
+    if held is None:
+        return Source(overlays=settings.overlays)
+    archive, sha256 = held
+    return Unpacked().source_of(sha256, archive)
 
 
 def read_by_active(database: "Database") -> None:

@@ -39,6 +39,8 @@ HELD_OUT = 0.25
 """Share of the patients that test a model and never train it."""
 MOST_WEAK = 3000
 """Findings, and sentences, of which the rules' answers teach; more teach nothing new."""
+LEAST_DIGITS = 12
+"""Of a digest, as it is shown: fewer might be another model's as well."""
 LEAST_ANNOTATIONS = 20
 """Fewer annotations of a kind teach nothing."""
 
@@ -246,8 +248,14 @@ def register(models: Path, name: str) -> Registered:
 
 
 def find(models: Path, name: str) -> Registered:
-    """The registered model `name`; NotFoundError where there is none."""
-    found = read_registry(models).find(name)
+    """The registered model `name`, or the one whose digest begins so (12 digits at least).
+
+    NotFoundError where there is none.
+    """
+    registry = read_registry(models)
+    found = registry.find(name)
+    if found is None and len(name) >= LEAST_DIGITS:
+        found = next((model for model in registry.models if model.digest.startswith(name.lower())), None)
     if found is None:
         raise NotFoundError(f"no model {name} is registered; see `dicomnlp models`")
     return found

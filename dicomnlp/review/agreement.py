@@ -153,9 +153,14 @@ def side(case: Case) -> Iterator[Discrepancy]:
         if at is None or concluded.assertion not in HELD or len(_sides_around(case, concluded)) > 1:
             continue
         alike = [f for f in case.described if f.assertion in HELD and same_thing(f.concept.id, concluded.concept.id)]
-        alike = [f for f in alike if same_site(f, concluded) is not False]
+        alike = [f for f in alike if same_site(f, concluded) is not False or _near(f, concluded)]
         # whatever is on that side too, or on none that is told, may be what is meant
-        if not alike or any(one_side(f) is not opposite(at) or len(_sides_around(case, f)) > 1 for f in alike):
+        if not alike or any(_side_told(case, f) is not opposite(at) for f in alike):
+            continue
+        if any(contradiction_rules().sides.several_pattern.search(case.sentence_around(f.start, f.end)) for f in alike):
+            continue
+        # an old one isn't the new one
+        if {f.acuity is Acuity.CHRONIC for f in alike} != {concluded.acuity is Acuity.CHRONIC}:
             continue
         definite = [f for f in alike if f.assertion is Assertion.PRESENT]
         if not definite or _both_in_impression(case, concluded) or _something_there(case, concluded):
@@ -171,6 +176,14 @@ def side(case: Case) -> Iterator[Discrepancy]:
             (("findings", opposite(at).value), ("impression", at.value)),
         )
         return
+
+
+def _side_told(case: Case, finding: Finding) -> Laterality | None:
+    """The one side that a finding has, or else its sentence; None where the sentence has both."""
+    around = _sides_around(case, finding)
+    if len(around) > 1:
+        return None
+    return one_side(finding) or (next(iter(around), None) if finding.laterality is None else None)
 
 
 def _sides_around(case: Case, finding: Finding) -> frozenset[Laterality]:

@@ -143,7 +143,7 @@ def same_site(one: Finding, other: Finding) -> bool | None:
 @functools.lru_cache(8192)
 def sites_meet(one: str, other: str) -> bool:
     """Whether one site is the other or a part of it, sides aside."""
-    return unsided(other) in parts_of(one) or unsided(one) in parts_of(other)
+    return unsided(other) in parts_of(unsided(one)) or unsided(one) in parts_of(unsided(other))
 
 
 def lengths(finding: Finding, *, up_to: bool = False) -> list[Measurement]:

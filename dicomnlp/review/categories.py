@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from dicomnlp.analyse.names import states_normality
 from dicomnlp.model import Assertion, Finding, Score, SectionName, Temporality
 from dicomnlp.remarks import Discrepancy, DiscrepancyKind, Place
 from dicomnlp.review.case import HELD, Case, kinds_of, lengths, parts_of, unsided
@@ -81,8 +82,10 @@ def _by_rule(case: Case, rule: CategoryRule, score: Score, window: Stretches) ->
         return None
     if rule.without_concepts and _present(case, rule.without_concepts, window, HELD):
         return None
+    if _is_excluded(case, rule, window):
+        return None
     place = _words_place(case, rule, window)
-    if place is None and (rule.words or rule.words_too or rule.denied_words or rule.without_words):
+    if place is None and _asks_for_words(rule):
         return None
     if rule.nothing_of:
         place = _nothing_of(case, rule, score, window)
@@ -97,11 +100,21 @@ def _by_rule(case: Case, rule: CategoryRule, score: Score, window: Stretches) ->
     return _discrepancy(case, rule.name, rule.confidence, score, place, ("source", rule.source))
 
 
+def _asks_for_words(rule: CategoryWords) -> bool:
+    return bool(rule.words or rule.words_too or rule.denied_words)
+
+
+def _is_excluded(case: Case, rule: CategoryWords, window: Stretches) -> bool:
+    """Whether words stand in the text by which the rule has nothing to say."""
+    patterns = rule.patterns
+    if "without_words" in patterns and any(patterns["without_words"].search(case.text, s, e) for s, e in window):
+        return True
+    return "unless_affirmed" in patterns and any(affirmed(case, patterns["unless_affirmed"], window))
+
+
 def _words_place(case: Case, rule: CategoryWords, window: Stretches) -> Place | None:
     """Where the words of a rule stand as it asks; None where they don't, or there are none."""
     patterns = rule.patterns
-    if "without_words" in patterns and any(patterns["without_words"].search(case.text, s, e) for s, e in window):
-        return None
     match: re.Match[str] | None = None
     for name in ("words", "words_too", "denied_words"):
         if name in patterns:
@@ -121,15 +134,21 @@ def _present(
 
 
 def _nothing_of(case: Case, rule: CategoryRule, score: Score, window: Stretches) -> Place | None:
-    """A denial, where nothing of the rule's concepts is stated and nothing is measured."""
+    """A denial, where nothing of the rule's concepts is stated, nothing measured, and nothing else at its sites."""
     wanted = {k for c in rule.nothing_of for k in kinds_of(c)}
     _, end = case.sentence_bounds(score.start, score.end)
     # what follows the category in its sentence says what the category means
     inside = [f for f in case.stated if _inside(f, window) and not score.start <= f.start < end]
     if any(f.assertion in HELD and (f.concept.id in wanted or f.critical or f.measurements) for f in inside):
         return None
-    denial = next((f for f in inside if f.assertion is Assertion.ABSENT and f.concept.id in wanted), None)
-    return case.clause_of(denial) if denial else None
+    denials = [f for f in inside if f.assertion is Assertion.ABSENT and f.concept.id in wanted]
+    if rule.sites:
+        sites = {s for site in rule.sites for s in parts_of(site)}
+        denials = [f for f in denials if f.anatomy is not None and unsided(f.anatomy.id) in sites]
+        others = (f for f in inside if f.assertion in HELD and not states_normality(f.concept.id))
+        if any(f.anatomy is None or unsided(f.anatomy.id) in sites for f in others):
+            return None
+    return case.clause_of(denials[0]) if denials else None
 
 
 def _lesion(case: Case, rule: CategoryRule, window: Stretches) -> Finding | None:
@@ -170,8 +189,10 @@ def _by_number(case: Case, rule: NumberRule, scores: list[Score]) -> Discrepancy
     if not (rule.lowest.hold(lowest) and rule.highest.hold(highest)):
         return None
     window = (*case.stretches, *case.stretches_of(SectionName.RECOMMENDATION))
+    if _is_excluded(case, rule, window):
+        return None
     place = _words_place(case, rule, window)
-    if place is None and rule.patterns:
+    if place is None and _asks_for_words(rule):
         return None
     if rule.concepts:
         wanted = {k for c in rule.concepts for k in kinds_of(c)}
@@ -205,6 +226,7 @@ def _cad_rads(case: Case, score: Score, window: Stretches) -> Discrepancy | None
         and (f.anatomy is None or unsided(f.anatomy.id) in sites)
         and _inside(f, window)
         and "stenosis" in f.concept.id
+        and not rules.unless_pattern.search(case.sentence_around(f.start, f.end))
         for m in f.measurements
         if m.unit == "%" and m.temporality is Temporality.CURRENT
         for value in (_bound(m.values, m.comparator),)

@@ -33,6 +33,12 @@ class Sides(Rules):
     both: Words
     compared: Words
     """Said in a sentence that speaks of the other side only to compare."""
+    several: Words
+
+    @cached_property
+    def several_pattern(self) -> Phrases:
+        """Any of `several`."""
+        return Phrases(self.several)
 
 
 class PairedPart(Rules):
@@ -57,9 +63,18 @@ class SexRules(Rules):
     female_first: Words
     male_person: Words
     female_person: Words
+    male_pronouns: Words
+    female_pronouns: Words
+    """In an indication or history that tells of nobody else."""
+    male_history: Words
+    female_history: Words
+    """What an indication or history tells only of one sex."""
     female_words: Words
+    near_sites: tuple[Name, ...]
+    """Where a concept of one sex may be said to be, beside its own sites."""
     unless: Words
     others: Words
+    staff: Words
 
 
 class AgeRules(Rules):
@@ -105,12 +120,35 @@ class ChangeWords(Rules):
     increased: Words
     decreased: Words
     stable: Words
+    states: Words
+    """Words of a change that tell how large something is: "the larger of both"."""
+    qualities: Words
+    """What may change beside the size."""
+    grown: Words
+    shrunk: Words
+    """Of size only, also where a quality is named."""
 
     @cached_property
     def patterns(self) -> dict[Change, Phrases]:
         """The words of each change."""
         words = {Change.INCREASED: self.increased, Change.DECREASED: self.decreased, Change.STABLE: self.stable}
         return {change: Phrases(w) for change, w in words.items()}
+
+    @cached_property
+    def of_size(self) -> dict[Change, Phrases]:
+        """The words of each change that can only be of size."""
+        words = {Change.INCREASED: self.grown, Change.DECREASED: self.shrunk, Change.STABLE: ("same size",)}
+        return {change: Phrases(w) for change, w in words.items()}
+
+    @cached_property
+    def states_pattern(self) -> Phrases:
+        """Any of `states`."""
+        return Phrases(self.states)
+
+    @cached_property
+    def qualities_pattern(self) -> Phrases:
+        """Any of `qualities`."""
+        return Phrases(self.qualities)
 
 
 class SizeRules(Rules):
@@ -213,6 +251,8 @@ class CategoryWords(Rules):
     """One of these likewise."""
     without_words: Words = ()
     """None of them stands anywhere."""
+    unless_affirmed: Words = ()
+    """None of them stands anywhere without being denied."""
     denied_words: Words = ()
     """One of them is denied."""
     concepts: tuple[Name, ...] = ()
@@ -221,7 +261,7 @@ class CategoryWords(Rules):
     @cached_property
     def patterns(self) -> dict[str, Phrases]:
         """The lists of words that there are, by name."""
-        lists = ("words", "words_too", "without_words", "denied_words", "unless_words")
+        lists = ("words", "words_too", "without_words", "unless_affirmed", "denied_words", "unless_words")
         given = {name: getattr(self, name, ()) for name in lists}
         return {name: Phrases(words) for name, words in given.items() if words}
 
@@ -232,7 +272,7 @@ class CategoryRule(CategoryWords):
     systems: tuple[Word, ...]
     categories: tuple[Word, ...]
     sites: tuple[Name, ...] = ()
-    """The finding is there, or names no site."""
+    """The finding is there, or names no site; of `nothing_of` the denial is there, and nothing else is."""
     nothing_of: tuple[Name, ...] = ()
     """None of these is present or possible, one is denied, and nothing is measured."""
     size_mm: Bounds | None = None
@@ -269,7 +309,14 @@ class CadRads(Rules):
     confidence: Confidence
     sites: tuple[Name, ...]
     tolerance: float
+    unless_words: Words
+    """Said in the sentence of a stenosis that is no more."""
     ranges: dict[Word, tuple[float, float]]
+
+    @cached_property
+    def unless_pattern(self) -> Phrases:
+        """Any of `unless_words`."""
+        return Phrases(self.unless_words)
 
 
 class Feature(Rules):

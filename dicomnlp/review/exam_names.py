@@ -66,6 +66,13 @@ class _Fields(Table):
     modalities: Words
 
 
+class _Narrower(Table):
+    words: Words
+    modality: Word
+    means: Word
+    source: Word
+
+
 class _Sides(Table):
     left: Words
     right: Words
@@ -84,6 +91,7 @@ class NamesFile(Table):
     body: _Body
     apart: _Apart
     fields: _Fields
+    narrower: tuple[_Narrower, ...]
     sides: _Sides
     tissue: _Tissue
 
@@ -127,6 +135,15 @@ def read_name(name: str) -> ExamName:
         _has(tokens, rules.tissue.words),
         _has(tokens, rules.body.words),
     )
+
+
+def as_meant(name: str, modalities: Iterable[str]) -> str:
+    """`name` with words that mean less by one modality put as what they mean: by ultrasound "全腹部" has no pelvis."""
+    for rule in names_file().narrower:
+        if set(modalities) == {rule.modality}:
+            for word in sorted(rule.words, key=len, reverse=True):
+                name = name.replace(word, rule.means)
+    return name
 
 
 def sites_of_code(body_part_examined: str) -> frozenset[str]:

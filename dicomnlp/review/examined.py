@@ -6,6 +6,7 @@ from dicomnlp.courses import Examination
 from dicomnlp.model import Laterality
 from dicomnlp.review.exam_names import (
     ExamName,
+    as_meant,
     field_of,
     is_whole_body,
     names_file,
@@ -30,11 +31,11 @@ class Examined:
 
 def read_examination(examination: Examination) -> Examined:
     """What was looked at: by names and codes, and only where these tell no site, by what its reports speak of."""
-    named: list[ExamName] = [read_name(name) for name in examination.names]
+    modalities = modalities_of(examination)
+    named: list[ExamName] = [read_name(as_meant(name, modalities)) for name in examination.names]
     sites = frozenset().union(*(n.sites for n in named), *(sites_of_code(code) for code in examination.body_parts))
     if not sites:
         sites = frozenset(regions[0] for site in examination.sites if (regions := regions_of(site)))
-    modalities = modalities_of(examination)
     sides = frozenset().union(*(n.sides for n in named)) | {
         _SIDE_CODES[code] for code in examination.lateralities if code in _SIDE_CODES
     }

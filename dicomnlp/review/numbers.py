@@ -14,6 +14,8 @@ from dicomnlp.review.denial import is_denied
 
 _FROM_TO = re.compile(r"(?:mm|cm|毫米|厘米)\s*(?:to|至|到)\s*[0-9]", re.IGNORECASE)
 """Both numbers with their units."""
+_GOES_ON = 120
+"""Characters after the sentence of a finding in which its sizes may follow."""
 _TO_MILLIMETRES = {"mm": 1.0, "cm": 10.0, "m": 1000.0}
 _VOLUMES = {"ml": 1.0, "cm3": 1.0, "mm3": 0.001, "l": 1000.0}
 
@@ -36,7 +38,7 @@ def prior_size(case: Case) -> Iterator[Discrepancy]:
         if not _one_change(case, finding, now[0], then[0]):
             continue
         assert finding.change is not None
-        if _is_denied(case, finding):
+        if _is_denied(case, finding) or _of_quality(case, finding.change, finding.start, finding.end):
             continue
         words = case.place(*_sentence(case, finding.start, finding.end))
         found = _of_sizes(case, finding.change, now[0], then[0], words, 0.85)
@@ -48,11 +50,14 @@ def prior_size(case: Case) -> Iterator[Discrepancy]:
 
 
 def _is_denied(case: Case, finding: Finding) -> bool:
-    """Whether all words for the change in its sentence are denied: what "has not increased" may be smaller."""
+    """Whether all words for the change in its sentence are denied, or tell none: what "hasn't grown" may be smaller."""
     patterns = contradiction_rules().change_words.patterns
     if finding.change not in patterns:
         return False
-    told = list(patterns[finding.change].finditer(case.text, *case.sentence_bounds(finding.start, finding.end)))
+    first, last = case.sentence_bounds(finding.start, finding.end)
+    told = _told(case, finding.change, first, last)
+    if not told and patterns[finding.change].search(case.text, first, last):
+        return True
     if finding.change is Change.STABLE:
         return not told
     return bool(told) and all(is_denied(case, *match.span()) for match in told)
@@ -65,15 +70,33 @@ def _without_finding(case: Case, free: Sequence[Measurement], before: Collection
         first, last = case.sentence_bounds(then.start, then.end)
         beside = [m for m in case.analysis.measurements if m.unit == "mm" and first <= m.start < last]
         now = [m for m in beside if m.start not in before and m in free]
-        told = {c: match for c, words in changes.items() if (match := words.search(case.text, first, last))}
+        told = {c: matches[0] for c in changes if (matches := _told(case, c, first, last))}
         if len(beside) != 2 or len(now) != 1 or len(told) != 1:
             continue
         if not any(s <= then.start < e for s, e in case.stretches):
             continue
         change, word = next(iter(told.items()))
         found = _of_sizes(case, change, now[0], then, case.place(*word.span()), 0.75)
-        if found is not None and not is_denied(case, *word.span()):
+        if found is not None and not is_denied(case, *word.span()) and not _of_quality(case, change, *word.span()):
             yield found
+
+
+def _told(case: Case, change: Change, first: int, last: int) -> list["re.Match[str]"]:
+    """Words for a change in [first, last), but where they say how large something is: "the larger of both"."""
+    rules = contradiction_rules().change_words
+    states = [match.span() for match in rules.states_pattern.finditer(case.text, first, last)]
+    words = rules.patterns[change].finditer(case.text, first, last)
+    return [word for word in words if not any(s <= word.start() and word.end() <= e for s, e in states)]
+
+
+def _of_quality(case: Case, change: Change, start: int, end: int) -> bool:
+    """Whether the sentence tells how dense or bright something became: only words of size can mean its size then."""
+    rules = contradiction_rules().change_words
+    first, last = case.sentence_bounds(start, end)
+    if not rules.qualities_pattern.search(case.text, first, last):
+        return False
+    sized = {c for c in rules.patterns if rules.of_size[c].search(case.text, first, last)}
+    return sized != {change}
 
 
 def _falling(case: Case, sizes: Sequence[Measurement]) -> Iterator[Discrepancy]:
@@ -83,7 +106,7 @@ def _falling(case: Case, sizes: Sequence[Measurement]) -> Iterator[Discrepancy]:
             continue
         finding = next((f for f in case.stated if f.change and any(o.start == m.start for o in f.measurements)), None)
         first, last = case.sentence_bounds(m.start, m.end)
-        grown = contradiction_rules().change_words.patterns[Change.INCREASED].search(case.text, first, last)
+        grown = next(iter(_told(case, Change.INCREASED, first, last)), None)
         if grown and (finding is None or finding.change is Change.INCREASED) and not is_denied(case, *grown.span()):
             facts = (("change", "increased"), ("now", f"{m.values[1]:g} mm"), ("before", f"{m.values[0]:g} mm"))
             places = case.place(*grown.span()), case.place(m.start, m.end)
@@ -143,8 +166,14 @@ def _all_axes(rule: str, now: Measurement, before: Measurement) -> bool:
 
 
 def _one_change(case: Case, finding: Finding, now: Measurement, before: Measurement) -> bool:
-    """Whether both sizes are in the finding's own sentence, and no other change is told there."""
+    """Whether both sizes are in the finding's own sentence or what a semicolon ties to it, and no other change is."""
     first, last = case.sentence_bounds(finding.start, finding.end)
+    while last < len(case.text) and case.text[last] in ";；":
+        last = case.sentence_bounds(last + 1, last + 1)[1]
+    stop = max(now.end, before.end)
+    if stop > last and not any(finding.end <= f.start < stop for f in case.stated):
+        # "It is smaller. It measures 51 mm, and measured 38 mm before."
+        last = min(stop, last + _GOES_ON)
     if not all(first <= m.start and m.end <= last for m in (now, before)):
         return False
     others = {f.change for f in case.stated if first <= f.start < last and f.change is not None}

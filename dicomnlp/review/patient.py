@@ -8,8 +8,9 @@ from functools import cache
 
 from dicomnlp.model import Assertion, SectionName
 from dicomnlp.remarks import Discrepancy, DiscrepancyKind, Place
-from dicomnlp.review.case import Case, header_place, kinds_of, parts_of, unsided
+from dicomnlp.review.case import Case, header_place, kinds_of, parts_of, sites_meet, unsided
 from dicomnlp.review.contradiction_rules import contradiction_rules
+from dicomnlp.review.denial import is_denied
 from dicomnlp.review.phrases import Phrases
 
 _SEXES = {"F": "female", "M": "male"}
@@ -59,10 +60,12 @@ def _sexes(case: Case) -> Iterator[Discrepancy]:
         match = _pattern(words).search(case.text)
         if match and sex not in places and _is_of_patient(case, match.start()):
             places[sex] = case.place(*match.span())
-    for place in _first_words(case):
-        for sex, words in (("F", "female_first"), ("M", "male_first")):
-            if place.words.lower() in getattr(contradiction_rules().sex, words):
-                places.setdefault(sex, place)
+    for sex, words in (("F", "female_pronouns"), ("M", "male_pronouns")):
+        pronoun = _pronoun(case, words)
+        if pronoun is not None:
+            places.setdefault(sex, pronoun)
+    for sex, place in _first_words(case):
+        places.setdefault(sex, place)
     if known in _SEXES:
         other = "F" if known == "M" else "M"
         if other in places and known not in places:
@@ -79,14 +82,41 @@ def _sexes(case: Case) -> Iterator[Discrepancy]:
             yield _sex("organ", 0.85, place, organ, sex, "F" if sex == "M" else "M")
 
 
-def _first_words(case: Case) -> Iterator[Place]:
-    """The first word of each indication and history, which is of the patient unless a relative is told of."""
+def _told_before(case: Case) -> Iterator[tuple[int, int]]:
+    """The bodies of indications and histories."""
+    for section in case.analysis.sections:
+        if section.name in {SectionName.INDICATION, SectionName.HISTORY}:
+            yield section.body_start, section.end
+
+
+def _pronoun(case: Case, words: str) -> Place | None:
+    """A pronoun that can only mean the patient: its section tells of nobody else, and has none of the other sex."""
+    other = "male_pronouns" if words == "female_pronouns" else "female_pronouns"
+    for start, end in _told_before(case):
+        body = case.text[start:end]
+        if any(_pattern(name).search(body) for name in ("others", "staff", other)):
+            continue
+        for match in _pattern(words).finditer(body):
+            # HE is a stain, HER-2 a receptor, and a bundle is called after His
+            if not (match[0].isupper() or body[match.end() :].startswith(("-", " bundle")) or _BUNDLE.search(body)):
+                return case.place(start + match.start(), start + match.end())
+    return None
+
+
+_BUNDLE = re.compile(r"\bbundle of\b", re.IGNORECASE)
+
+
+def _first_words(case: Case) -> Iterator[tuple[str, Place]]:
+    """Sex and place, where the first word of an indication or history tells it, and not of a relative."""
+    rules = contradiction_rules().sex
     for section in case.analysis.sections:
         if section.name in {SectionName.INDICATION, SectionName.HISTORY}:
             start = _BLANK.match(case.text, section.body_start).end()  # type: ignore[union-attr]  # matches nothing, too
             match = _WORD.match(case.text, start, section.end)
-            if match and not _is_of_other(case, *match.span()):
-                yield case.place(*match.span())
+            # few words tell a sex, and to find the sentence around one takes long
+            for sex, words in (("F", rules.female_first), ("M", rules.male_first)):
+                if match and match[0].lower() in words and not _is_of_other(case, *match.span()):
+                    yield sex, case.place(*match.span())
 
 
 _BLANK = re.compile(r"\s*")
@@ -102,19 +132,42 @@ def _sex(rule: str, confidence: float, first: Place, second: Place, one: str, ot
 def _organ_of_other(case: Case, sex: str) -> Place | None:
     """What the text says of an organ that only the other sex has; None where it names both, as templates do."""
     other = "F" if sex == "M" else "M"
-    found = _organ_found(case, other) or _organ_words(case, other)
-    if found is None or _organ_words(case, sex) is not None or _organ_found(case, sex) is not None:
+    found = _organ_found(case, other) or _organ_words(case, other) or _history_words(case, other)
+    if found is None or any(own(case, sex) is not None for own in (_organ_words, _organ_found, _history_words)):
         return None
     return found
+
+
+def _history_words(case: Case, sex: str) -> Place | None:
+    """What an indication or history tells of the patient that is only of that sex; a form's question isn't."""
+    for match in _pattern("female_history" if sex == "F" else "male_history").within(case.text, _told_before(case)):
+        asked = _QUESTION.match(case.text, match.end())
+        if not (asked or is_denied(case, *match.span()) or _is_of_other(case, *match.span())):
+            return case.place(*match.span())
+    return None
+
+
+_QUESTION = re.compile(r"[^\S\n]*(?:[:：?？]|status\b|test\b|状态|试验)", re.IGNORECASE)
+"""After the words of a form: "Pregnant: no"."""
 
 
 def _organ_found(case: Case, sex: str) -> Place | None:
     sites, concepts = _organs()[sex]
     for f in case.stated:
-        of_it = f.concept.id in concepts or (f.anatomy is not None and unsided(f.anatomy.id) in sites)
+        of_it = f.anatomy is not None and unsided(f.anatomy.id) in sites
+        # "内膜增厚" of a vein isn't of the uterus
+        if f.concept.id in concepts and (f.anatomy is None or _near(sex, f.anatomy.id)):
+            of_it = True
         if of_it and f.assertion not in _OF_OTHER_TIMES and not _is_of_other(case, f.start, f.end):
             return case.place(f.start, f.end)
     return None
+
+
+def _near(sex: str, site: str) -> bool:
+    """Whether what only that sex has may be said to be there."""
+    if unsided(site) in contradiction_rules().sex.near_sites:
+        return True
+    return any(sites_meet(site, own) for own in _organs()[sex][0])
 
 
 def _organ_words(case: Case, sex: str) -> Place | None:

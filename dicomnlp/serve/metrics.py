@@ -83,6 +83,12 @@ class _Database(Collector):
             "language",
             drift,
         )
+        yield _labelled(
+            "dicomnlp_deliveries",
+            "Webhooks, mails, HL7 messages and documents that wait, or were given up (dead).",
+            "state",
+            status.deliveries,
+        )
         yield GaugeMetricFamily("dicomnlp_images", "Images of which the header is held.", value=status.images)
         yield from _traffic(traffic)
         yield GaugeMetricFamily("dicomnlp_original_bytes", "Bytes of the originals held.", value=status.original_bytes)

@@ -254,7 +254,11 @@ def compared(settings: Settings, database: Database, name: str, against: str | N
 def promote_by(settings: Settings, connection: Connection, principal: Principal, name: str) -> Promotion:
     """Let a pipeline count, if `principal` may say so for all senders; raises ProblemError and NotFoundError."""
     database = _everything(connection, principal)
-    return promote(database, name, names_by(settings, database, name), principal.name)
+    names, active = names_by(settings, database, name), read_active(database).name
+    if settings.gold is not None and names != names_by(settings, database, active):
+        # minutes of a processor, which are no request's
+        raise ProblemError("gate_not_asked", "Only `dicomnlp pipelines promote` asks the gate.")
+    return promote(database, name, names, principal.name)
 
 
 def go_back_by(settings: Settings, connection: Connection, principal: Principal) -> Promotion:
@@ -338,14 +342,19 @@ def register(app: FastAPI, settings: Settings, connection: Connection, shown: Sh
         summary="Let a pipeline count",
         status_code=202,
         response_model=PromotionState,
-        responses={202: schemas.answered("The promotion.", _PROMOTION)[200], **_PROBLEMS},
+        responses={
+            202: schemas.answered("The promotion.", _PROMOTION)[200],
+            **_PROBLEMS,
+            **schemas.refused("gate_not_asked"),
+        },
         dependencies=[Depends(check_query)],
     )
     def let_count(request: Request, principal: ForAdmins, name: Name) -> Response:
         """New reports are read by it from now on, and those held are brought to it, each as a whole.
 
         Those that it has read in shadow are switched to it by the dispatcher that runs; the others are analysed by it
-        after all new arrivals, and stay as they are until then.
+        after all new arrivals, and stay as they are until then. Where `learn.gold` is configured, a pipeline that reads
+        otherwise than the one that counts is promoted by the command alone, which asks the gate.
         """
         promotion = promote_by(settings, connection, principal, name)
         audited(request, query=[("pipeline", name)])

@@ -79,6 +79,12 @@ KINDS: dict[str, Kind] = {
         HTTPStatus.UNPROCESSABLE_ENTITY, "A parameter has a wrong value", "`errors` names each parameter."
     ),
     "bad_request": Kind(HTTPStatus.BAD_REQUEST, "The request can't be answered", "GET /docs tells what is taken."),
+    "gate_not_asked": Kind(
+        HTTPStatus.CONFLICT,
+        "The gate stands before this promotion",
+        "learn.gold names annotated reports, on which the pipeline has to show itself: promote it with "
+        "`dicomnlp pipelines promote`.",
+    ),
     "length_required": Kind(
         HTTPStatus.LENGTH_REQUIRED, "A body of unknown length", "Send Content-Length, or no body at all."
     ),

@@ -324,6 +324,7 @@ STATUS_EXAMPLE = ServiceStatus(
     received_last_hour=2210,
     received_last_day=9948,
     analysed_last_hour=2198,
+    deliveries={"waiting": 2, "dead": 0},
     images=0,
     original_bytes=31764210,
     database_bytes=88473600,

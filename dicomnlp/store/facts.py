@@ -14,7 +14,7 @@ from dicomnlp.store import documents
 from dicomnlp.store.batches import batches, select_in
 from dicomnlp.store.history import ENDED_BY_VERSION
 from dicomnlp.store.patients import Patient, current_patients
-from dicomnlp.store.prevailing import Facts
+from dicomnlp.store.prevailing import Facts, said
 from dicomnlp.store.schema import (
     CURRENT_ANALYSIS,
     analysis,
@@ -25,6 +25,7 @@ from dicomnlp.store.schema import (
     report_standing,
     sop_instance,
 )
+from dicomnlp.terms import HL7_MESSAGE_STORAGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,7 @@ def related_to(connection: Connection, object_ids: Collection[int], uids: Collec
         keys = set(select_in(connection, standing.copy_key, standing.object_id, ahead)) - {None}
         new.update(select_in(connection, standing.object_id, standing.copy_key, keys))
         new.update(_of_studies_with_preliminary(connection, ahead))
+        new.update(_that_may_say_the_same(connection, ahead))
         if first:
             new.update(_that_answer_requests_of(connection, ahead))
             first = False
@@ -84,6 +86,28 @@ def _of_studies_with_preliminary(connection: Connection, object_ids: Collection[
     return select_in(connection, standing.object_id, standing.study_instance_uid, awaiting)
 
 
+def _that_may_say_the_same(connection: Connection, object_ids: Collection[int]) -> list[int]:
+    """HL7 messages about the studies or requests of these DICOM objects, and the other way round."""
+    columns, requested = sop_instance.c, report_accession.c
+    is_message = columns.sop_class_uid == HL7_MESSAGE_STORAGE
+    messages = select_in(connection, columns.id, columns.id, object_ids, is_message)
+    others = set(object_ids) - set(messages)
+    found: list[int] = []
+    if others:
+        studies = select_in(connection, columns.study_instance_uid, columns.id, others)
+        found += select_in(connection, columns.id, columns.study_instance_uid, studies, is_message)
+        numbers = set(select_in(connection, columns.accession_number, columns.id, others)) - {""}
+        # nothing else is asked by request: what answers many would draw in everything
+        answering = select_in(connection, requested.object_id, requested.accession_number, numbers)
+        found += select_in(connection, columns.id, columns.id, answering, is_message)
+    if messages:
+        studies = select_in(connection, columns.study_instance_uid, columns.id, messages)
+        found += select_in(connection, columns.id, columns.study_instance_uid, studies, ~is_message)
+        numbers = set(select_in(connection, requested.accession_number, requested.object_id, messages))
+        found += select_in(connection, columns.id, columns.accession_number, numbers, ~is_message)
+    return found
+
+
 def _that_answer_requests_of(connection: Connection, object_ids: Collection[int]) -> list[int]:
     numbers = set(select_in(connection, sop_instance.c.accession_number, sop_instance.c.id, object_ids)) - {""}
     return select_in(connection, report_accession.c.object_id, report_accession.c.accession_number, numbers)
@@ -92,6 +116,7 @@ def _that_answer_requests_of(connection: Connection, object_ids: Collection[int]
 _FACTS = (
     sop_instance.c.id,
     sop_instance.c.sop_instance_uid,
+    sop_instance.c.sop_class_uid,
     sop_instance.c.version,
     sop_instance.c.is_current.label("is_current_version"),
     sop_instance.c.study_instance_uid,
@@ -125,6 +150,7 @@ def read_held(connection: Connection, object_ids: Collection[int], as_of: dt.dat
             referred[r.object_id][r.kind].append(r.sop_instance_uid)
     patients = current_patients(connection, {(r.patient_id, r.issuer_of_patient_id) for r in rows}, as_of)
     texts = _texts_to_compare(connection, rows, referred)
+    requests, words = _to_compare_with_messages(connection, rows)
     notes = {row.sop_instance_uid for row in rows if referred[row.id][documents.REJECTED]}
     revoked = revoked_rejections(connection, notes, as_of)
     return [
@@ -144,6 +170,9 @@ def read_held(connection: Connection, object_ids: Collection[int], as_of: dt.dat
                 has_text=bool(row.has_text),
                 addendum=row.addendum,
                 text=texts.get(row.analysis_id, ""),
+                is_message=row.sop_class_uid == HL7_MESSAGE_STORAGE,
+                requests=frozenset({*requests[row.id], row.accession_number} - {""}),
+                words=words.get(row.analysis_id, ""),
                 copy_key=row.copy_key,
                 predecessors=tuple(sorted(referred[row.id][documents.PREDECESSOR])),
                 identical_documents=tuple(sorted(referred[row.id][documents.IDENTICAL_DOCUMENT])),
@@ -247,3 +276,22 @@ def _texts_to_compare(
         for batch in batches(wanted)
         for row in connection.execute(query.where(analysis.c.id.in_(batch)))
     }
+
+
+def _to_compare_with_messages(
+    connection: Connection, rows: Sequence[Any]
+) -> tuple[dict[int, set[str]], dict[int, str]]:
+    """Accession numbers by object, and words without headings by analysis; nothing where no message is among them."""
+    requests: dict[int, set[str]] = defaultdict(set)
+    words: dict[int, str] = {}
+    if not any(row.sop_class_uid == HL7_MESSAGE_STORAGE for row in rows):
+        return requests, words
+    for batch in batches([row.id for row in rows]):
+        for r in connection.execute(sa.select(report_accession).where(report_accession.c.object_id.in_(batch))):
+            requests[r.object_id].add(r.accession_number)
+    query = sa.select(analysis.c.id, analysis.c.narrative, analysis.c.sections)
+    for batch in batches([row.analysis_id for row in rows]):
+        for r in connection.execute(query.where(analysis.c.id.in_(batch))):
+            whole = [{"body_start": 0, "end": len(r.narrative)}]
+            words[r.id] = said(" ".join(r.narrative[s["body_start"] : s["end"]] for s in r.sections or whole))
+    return requests, words

@@ -66,6 +66,12 @@ class Facts:
     text: str = ""
     """The narrative, where a comparison needs it: of addenda with predecessors and of these, and of the reports of a
     study in which several are preliminary."""
+    is_message: bool = False
+    """It came as an HL7 message, and not as a DICOM object."""
+    requests: frozenset[str] = frozenset()
+    """Accession numbers that it answers, its own among them."""
+    words: str = ""
+    """The words of the narrative without its headings, where a message may say the same as an object."""
     copy_key: str | None = None
     """The same for documents of one study and patient that say the same at the same moment."""
     predecessors: tuple[str, ...] = ()
@@ -120,6 +126,7 @@ def prevail(held: Iterable[Facts]) -> dict[int, Standing]:
     standings = _withdraw(documents)
     standing = [f for f in documents if f.object_id not in standings]
     copies = _Copies(standing)
+    _join_messages(standing, copies)
     _supersede(standing, copies, standings)
     _count_once([f for f in standing if f.object_id not in standings], copies, standings)
     return {f.object_id: standings.get(f.object_id, PREVAILS) for f in documents}
@@ -183,6 +190,28 @@ class _Copies:
     def all(self) -> Collection[str]:
         """SOP Instance UIDs of the documents."""
         return self._parent.keys()
+
+
+def _join_messages(documents: Sequence[Facts], copies: _Copies) -> None:
+    """Make an HL7 message a copy of the DICOM object that says the same of the same request or study of the patient.
+
+    Headings may differ, which one form writes into the text and the other into concept names; no word else may: of a
+    corrected report that came in one form only, both must stay to be seen.
+    """
+    objects: defaultdict[tuple[str, str], list[Facts]] = defaultdict(list)
+    for f in documents:
+        if not f.is_message:
+            objects[f.patient, f.words].append(f)
+    for message in documents:
+        if message.is_message and message.patient and message.words:
+            for f in objects[message.patient, message.words]:
+                if f.study_instance_uid == message.study_instance_uid or f.requests & message.requests:
+                    copies.join(f.sop_instance_uid, message.sop_instance_uid)
+
+
+def said(text: str) -> str:
+    """The words of `text`, whatever stands between them: what `Facts.words` compares."""
+    return " ".join(_WORD.findall(text.casefold()))
 
 
 def _rank(f: Facts) -> tuple[bool, str, str, str]:
@@ -358,8 +387,11 @@ def _count_once(documents: Sequence[Facts], copies: _Copies, standings: dict[int
     for f in documents:
         same[copies.of(f.sop_instance_uid)].append(f)
     for group in same.values():
-        # verified before unverified; else the first by UID, which no arrival can change
-        first = min(group, key=lambda f: (f.is_preliminary, f.verification_flag != "VERIFIED", f.sop_instance_uid))
+        # an object before a message, verified before unverified; else the first by UID, which no arrival can change
+        first = min(
+            group,
+            key=lambda f: (f.is_preliminary, f.is_message, f.verification_flag != "VERIFIED", f.sop_instance_uid),
+        )
         for f in group:
             if f is not first:
                 standings[f.object_id] = Standing(ReportStatus.IDENTICAL, first.sop_instance_uid, "identical_document")

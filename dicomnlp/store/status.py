@@ -9,7 +9,9 @@ from sqlalchemy.engine import Connection
 
 from dicomnlp.model import Outcome, State, is_uid, to_json
 from dicomnlp.store.database import Database, read_revision
+from dicomnlp.store.deliveries import DeliveryState
 from dicomnlp.store.schema import IS_FAILURE, IS_REFUSED, LANE_REPROCESS, analysis, image, ledger, sop_instance
+from dicomnlp.store.schema_delivery import delivery
 from dicomnlp.store.scope import visible, visible_ledger
 
 
@@ -31,6 +33,8 @@ class Status:
     received_last_hour: int
     received_last_day: int
     analysed_last_hour: int
+    deliveries: dict[str, int]
+    """What others are to be told or sent (webhooks, mail, HL7, write-back): "waiting", and "dead" what was given up."""
     images: int
     """Of which the header is held."""
     original_bytes: int
@@ -97,6 +101,14 @@ def read_status(database: Database) -> Status:
             .where(analysis.c.is_current.is_(True))
             .group_by(analysis.c.pipeline)
         ).all()
+        # what was sent grows for ever, and is nobody's concern here
+        open_or_dead = {
+            state.value: connection.scalar(
+                sa.select(sa.func.count()).select_from(delivery).where(delivery.c.state == state.value)
+            )
+            or 0
+            for state in (DeliveryState.WAITING, DeliveryState.DEAD)
+        }
         reasons: dict[str, int] = {}
         for _, reason_code, count in outcomes:
             if reason_code is not None:
@@ -112,6 +124,7 @@ def read_status(database: Database) -> Status:
             received_last_hour=received[1],
             received_last_day=received[2],
             analysed_last_hour=_count_since(connection, analysis.c.analysed_at, now - dt.timedelta(hours=1)),
+            deliveries=open_or_dead,
             images=connection.scalar(sa.select(sa.func.count()).select_from(image)) or 0,
             original_bytes=int(sum(size for _, _, size in states)),
             database_bytes=_database_bytes(connection),

@@ -16,8 +16,9 @@ class ReadBy:
     generation: int | None = None
     """Number of the promotion by which it counts; None for what isn't to count."""
     sha256: str = ""
+    """"": the pipeline of the configuration."""
     archive: bytes = b""
-    """Both are empty for the pipeline of the configuration."""
+    """Its files; empty also for a worker that has them."""
     models: str | None = None
     """By what the registry of trained models is known: told of another, a worker reads it again. None: as it has it."""
 
@@ -40,8 +41,14 @@ class Unpacked:
             atexit.register(self._own.cleanup)
 
     def source_of(self, sha256: str, archive: bytes) -> Source:
-        """The files of an archive, on disk."""
+        """The files of an archive, on disk.
+
+        Raises
+        ------
+        UsageError
+            The archive isn't the one with this digest.
+        """
         if sha256 not in self._sources:
             assert self._parent is not None
-            self._sources[sha256] = unpack_archive(archive, self._parent / sha256)
+            self._sources[sha256] = unpack_archive(archive, self._parent / sha256, sha256)
         return self._sources[sha256]

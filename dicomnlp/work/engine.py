@@ -10,7 +10,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
@@ -122,6 +122,8 @@ class Engine:
             models=str(settings.models),
         )
         self._cluster: Any = None
+        self._holding: set[tuple[str, str]] = set()
+        """Addresses of workers, each with the digest of an archive that it has."""
         self._stack = contextlib.ExitStack()
         try:
             with self._given_up_on_stop():
@@ -248,10 +250,24 @@ class Engine:
         }
 
     def submit(self, batch: Sequence[StoredObject], address: str, read_by: ReadBy) -> Any:
-        """Send `batch` to the worker at `address`; the Dask future of a `preload.Done`."""
-        return self._client.submit(
-            self._task, list(batch), read_by, workers=[address], allow_other_workers=False, pure=False
+        """Send `batch` to the worker at `address`; the Dask future of a `preload.Done`.
+
+        An archive, which may hold models of megabytes, goes with it until the worker has answered to one that had it.
+        """
+        holding = address, read_by.sha256
+        sent = replace(read_by, archive=b"") if holding in self._holding else read_by
+        future = self._client.submit(
+            self._task, list(batch), sent, workers=[address], allow_other_workers=False, pure=False
         )
+        future.add_done_callback(functools.partial(self._note, holding))
+        return future
+
+    def _note(self, holding: tuple[str, str], done: Any) -> None:
+        """Keep whether a worker has an archive; after an error another process may be at the same address."""
+        if done.status == "finished":
+            self._holding.add(holding)
+        else:
+            self._holding.discard(holding)
 
     def end_worker(self, address: str) -> None:
         """Kill the worker process at `address`, whatever it is doing; its nanny starts another."""

@@ -29,7 +29,7 @@ from dicomnlp.analyse import (
     use_source,
 )
 from dicomnlp.analyse.learned_registry import fingerprint
-from dicomnlp.errors import LanguageNotSupportedError, LanguagePackError
+from dicomnlp.errors import LanguageNotSupportedError, LanguagePackError, UsageError
 from dicomnlp.model import Processed, StoredObject
 from dicomnlp.store.prepared import Prepared, prepare_rows
 from dicomnlp.work.archive import ReadBy, Unpacked
@@ -116,10 +116,14 @@ def _load(source: Source, language: str) -> str | None:
 def check(level: str, language: str, overlays: str, models: str, read_by: ReadBy) -> str | None:
     """As `prepare`, for a pipeline: why its pack of `language` can't be used; None when it can."""
     refusal = prepare(level, language, overlays, models)
+    try:
+        source = _source(read_by, overlays)
+    except UsageError as error:
+        return str(error)
     with _ONE_AT_A_TIME:
-        if not _follow_models(read_by) and not read_by.archive:
+        if not _follow_models(read_by) and not read_by.sha256:
             return refusal
-        return _load(_source(read_by, overlays), language)
+        return _load(source, language)
 
 
 def _follow_models(read_by: ReadBy) -> bool:
@@ -133,7 +137,7 @@ def _follow_models(read_by: ReadBy) -> bool:
 
 
 def _source(read_by: ReadBy, overlays: str) -> Source:
-    if not read_by.archive:
+    if not read_by.sha256:
         return Source(overlays=Path(overlays) if overlays else None)
     return _unpacked().source_of(read_by.sha256, read_by.archive)
 

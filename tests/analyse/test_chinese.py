@@ -286,3 +286,27 @@ def test_who_was_spoken_to_stands_within_the_verb(sentence: str, recipient: str,
     """The verb goes around whom."""
     [told] = read(f"影像诊断：右侧气胸。{sentence}").communications
     assert (told.recipient, told.completed) == (recipient, completed)
+
+
+@pytest.mark.parametrize(
+    ("text", "change"),
+    [
+        ("右侧卵巢囊肿蒂扭转，血流消失。", None),
+        ("左侧睾丸扭转，内部血流信号消失。", None),
+        ("膝关节间隙消失，骨赘形成。", None),
+        ("右侧胸腔积液消失。", "resolved"),
+    ],
+)
+def test_what_a_disease_takes_away_does_not_end_it(text: str, change: str | None) -> None:
+    """Flow that is gone is a sign of the torsion; fluid that is gone is gone."""
+    finding = read(text).findings[-1]
+    assert (finding.change.value if finding.change else None) == change
+
+
+@pytest.mark.parametrize(
+    ("text", "days"), [("24小时后复查头颅CT。", 1), ("建议48小时内复查头颅CT。", 2), ("建议6个月后复查胸部CT。", 180)]
+)
+def test_a_request_of_one_line_that_names_a_modality_in_capitals_is_no_title(text: str, days: int) -> None:
+    """It has no other letters; hours are a unit of two characters."""
+    (request,) = read(text).recommendations
+    assert (request.modality, request.interval_days_max) == ("CT", days)

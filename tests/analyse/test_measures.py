@@ -53,6 +53,32 @@ def test_quantities_are_read_in_millimetres_or_their_unit(text: str, rows: list[
     assert all(text[m.start : m.end] == m.text for m in read)
 
 
+WHEN: dict[str, list[tuple[float, str]]] = {
+    "en: It measures 21 mm, having measured 29 mm.": [(21, "current"), (29, "prior")],
+    "en: The cyst, 12 mm on the last MRI, measures 19 mm today.": [(12, "prior"), (19, "current")],
+    "en: Nodule of 8 mm (11 mm on the CT of January).": [(8, "current"), (11, "prior")],
+    "en: It was seen two years ago and is 9 mm.": [(9, "current")],
+    "en: 9 mm, 7 mm two years ago.": [(9, "current"), (7, "prior")],
+    # a rate of growth is of no earlier study
+    "en: It grows by 2 mm a year.": [(2, "current")],
+    "zh: 左肾囊肿前12mm，现15mm。": [(12, "prior"), (15, "current")],
+    "zh: 左肾囊肿现15mm，前12mm。": [(15, "current"), (12, "prior")],
+    "zh: 结节现7mm（2025年3月约11mm）。": [(7, "current"), (11, "prior")],
+    "zh: 结节大小约7mm，当时约11mm。": [(7, "current"), (11, "prior")],
+    # a place
+    "zh: 椎体前12mm处见结节，大小约5mm。": [(12, "current"), (5, "current")],
+    "zh: 目前12mm。": [(12, "current")],
+}
+
+
+@pytest.mark.parametrize(("said", "times"), WHEN.items())
+def test_a_size_is_dated_by_the_words_beside_it(said: str, times: list[tuple[float, str]]) -> None:
+    """By a study or a date after it, a date before it, or its half of "then, now"."""
+    language, text = said.split(": ", 1)
+    found = analyse(Narrative(text), language=language).measurements
+    assert [(m.values[0], m.temporality.value) for m in found] == times
+
+
 OWNERS: dict[str, dict[str, list[str]]] = {
     "A 6 mm nodule in the right upper lobe, previously 4 mm, and a fracture.": {
         "nodule": ["6 mm", "4 mm"],

@@ -203,3 +203,27 @@ def test_a_version_is_no_category(text: str, version: str | None) -> None:
     """It is given beside it, without its letter."""
     (found,) = read(text)
     assert found.version == version
+
+
+OF_THE_BREAST = {
+    "en: FINDINGS: Left breast mass.\nFINAL ASSESSMENT: Category 4: Suspicious.": ["4"],
+    "en: FINDINGS: Left breast mass.\nAssessment: 2 - benign.": ["2"],
+    # its own words name it wherever it stands
+    "en: ASSESSMENT: Category 3, probably benign.": ["3"],
+    # the first item of a list
+    "en: FINDINGS: Left breast mass.\nASSESSMENT:\n1. Benign left breast mass.\n2. Cyst.": [],
+    # of another part
+    "en: FINDINGS: Left lung mass.\nAssessment: 2 - benign.": [],
+    "zh: 检查所见：右乳见边缘毛刺肿块。\n评估：2类。": ["2"],
+    "zh: 检查所见：右乳见边缘毛刺肿块。\n综合评估：4B类。": ["4B"],
+    "zh: 检查所见：右乳见边缘毛刺肿块。\n评估：BI-RADS 2类。": ["2"],
+    "zh: 检查所见：右肺肿块。\n心功能评估：2类。": [],
+}
+
+
+@pytest.mark.parametrize(("said", "categories"), OF_THE_BREAST.items())
+def test_an_assessment_without_a_name_is_of_the_breast_in_a_report_of_it(said: str, categories: list[str]) -> None:
+    """And nowhere else."""
+    language, text = said.split(": ", 1)
+    scores = analyse(Narrative(text), language=language).scores
+    assert [s.category for s in scores if s.system == "BI-RADS"] == categories

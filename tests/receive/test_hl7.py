@@ -1,6 +1,7 @@
 """The HL7 door: what is kept of a message, how each is answered, and what a hostile peer can't do."""
 
 import contextlib
+import io
 import re
 import shutil
 import socket
@@ -310,6 +311,54 @@ def test_a_study_that_is_not_told_is_found_by_its_accession_number(start, object
     running.analyse()
     found = queries.findings_of_study(running.database, "1.2.777")
     assert "pulmonary_nodule" in {f.finding.concept.id for f in found}
+
+
+@pytest.mark.parametrize("message_first", [True, False])
+@pytest.mark.parametrize(("study", "asked"), [("", "A7"), ("1.2.777", "other")], ids=["by request", "by study"])
+def test_a_report_that_comes_as_message_and_as_object_counts_once(start, message_first, study, asked):
+    """The object's findings are the study's, whichever came first; the message is held, and tells what stands for it.
+
+    A corrected message that repeats nothing of the object stays to be seen.
+    """
+    from support.service import make_report
+
+    from dicomnlp.model import Arrival, Door
+
+    running = start()
+    text = "Nodule in the right lung, 6 mm. Tension pneumothorax."
+    data_set = make_report(1, text, patient_id="P1")
+    data_set.StudyInstanceUID = "1.2.777"
+    data_set.AccessionNumber, data_set.IssuerOfPatientID = "A7", "HIS"
+    data_set.save_as(encoded := io.BytesIO(), implicit_vr=False, little_endian=True)
+    arrival = Arrival(
+        encoded.getvalue(), "1.2.840.10008.1.2.1", data_set.SOPClassUID, data_set.SOPInstanceUID, Door.IMPORT
+    )
+    parts = [pid(), obr(accession=asked), obx(1, text), *([study_uid(2, study)] if study else [])]
+
+    def tell():
+        assert running.peer().ask(oru(*parts))["MSA"][1] == "AA"
+        running.analyse()
+
+    def store():
+        running._intake.accept(arrival)
+        running.analyse()
+
+    for step in (tell, store) if message_first else (store, tell):
+        step()
+    found = queries.findings_of_study(running.database, "1.2.777")
+    assert [f.finding.concept.id for f in found].count("pulmonary_nodule") == 1
+    assert {f.sop_instance_uid for f in found} == {data_set.SOPInstanceUID}
+    standings = dict(
+        running.rows(
+            "SELECT s.sop_class_uid, r.status FROM report_standing r JOIN sop_instance s ON s.id = r.object_id"
+        )
+    )
+    assert standings == {HL7_MESSAGE_STORAGE: "identical", str(data_set.SOPClassUID): "prevailing"}
+    assert len(queries.reports_of_study(running.database, "1.2.777", all_versions=True)) == 2
+    parts[2] = obx(1, "Nodule in the left lung.")
+    tell()
+    laterality = {f.finding.laterality for f in queries.findings_of_study(running.database, "1.2.777")}
+    assert "left" in {str(side) for side in laterality}
 
 
 @pytest.mark.parametrize(

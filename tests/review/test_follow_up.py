@@ -1,6 +1,8 @@
 """What reports ask for and what answers it: the rules, on texts that are really read."""
 
 import dataclasses
+import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -262,3 +264,19 @@ def test_rules_judge_every_kind_and_name_sources():
     told = [r.source for r in (*rules.categories, *rules.answers, *rules.unnamed, *rules.firmness)]
     assert all(":" in source or "PS3." in source for source in told)
     assert names_file().regions
+
+
+TOLD = tomllib.loads(Path(__file__).with_name("follow_up_answers.toml").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(
+    ("group", "case"),
+    [pytest.param(group, case, id=f"{group}-{n}") for group, cases in TOLD.items() for n, case in enumerate(cases)],
+)
+def test_what_is_asked_in_many_words_is_answered_by_what_shows_it(group, case):
+    """Of the right region, side and modality, at the time; and by nothing else."""
+    modality, name = case["after"]
+    date, later, later_name = case["later"]
+    own = Examination("1.1", "20260105", "090000", (modality,), names=(name,))
+    items = owed(case["text"], exam(date, later, later_name), own=own, language=case["language"])
+    assert any(item.answer for item in items) is (group == "answered")

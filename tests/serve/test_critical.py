@@ -120,6 +120,15 @@ def dead(worklist):
     return delivery
 
 
+def test_dead_letters_raise_an_alarm(client, dead):
+    """In the metrics, in the status, and on its page."""
+    metrics = client.get("/metrics").text
+    assert 'dicomnlp_deliveries{state="dead"} 1.0' in metrics
+    assert 'dicomnlp_deliveries{state="waiting"} 0.0' in metrics
+    assert client.get("/api/v1/status").json()["deliveries"] == {"waiting": 0, "dead": 1}
+    assert '<li class="tile bad"><b>1</b> <span>deliveries given up</span>' in client.get("/status").text
+
+
 def test_dead_letters_are_seen_and_tried_again(client, dead):
     """Over HTTP."""
     answer = client.get("/api/v1/deliveries?state=dead").json()

@@ -143,3 +143,17 @@ def test_a_report_is_shown_as_it_counts_after_a_shadow_run(client, next_names):
     page = client.get(f"/studies/{STUDY}?report={INSTANCE}").text
     assert names_of(None, None)["en"] in page
     assert next_names["en"] not in page
+
+
+def test_nothing_that_reads_otherwise_is_promoted_where_a_gate_is_configured(
+    make_client, archive, settings, next_names
+):
+    """Neither over HTTP nor from the page: only the command asks the gate. What counts may be brought once more."""
+    gated = settings.model_copy(update={"learn": settings.learn.model_copy(update={"gold": "gold.jsonl"})})
+    client = make_client(lambda: archive.database, gated)
+    refused = client.request("POST", "/api/v1/pipelines/next/promote", json={})
+    assert (refused.status_code, refused.json()["reason_code"]) == (409, "gate_not_asked")
+    token = client.get("/pipelines/next").text.partition('name="csrf_token" value="')[2].partition('"')[0]
+    assert client.request("POST", "/pipelines/next/promote", data={"csrf_token": token}).status_code == 409
+    assert pipelines.read_active(archive.database).name == "configured"
+    assert client.request("POST", "/api/v1/pipelines/configured/promote", json={}).status_code == 202

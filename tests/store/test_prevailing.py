@@ -283,3 +283,45 @@ CHAINS = (
 def test_chains_are_decided_the_same_in_all_24_orders(chain):
     """`decide` tries them all."""
     assert len(decide(*chain)) == 4
+
+
+SAME = {"words": "no nodule", "requests": frozenset({"A"})}
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ({}, "identical by o"),
+        ({"requests": frozenset({"B", "A"}), "study_instance_uid": "other"}, "identical by o"),
+        ({"requests": frozenset(), "study_instance_uid": "study"}, "identical by o"),
+        ({"requests": frozenset({"B"}), "study_instance_uid": "other"}, STANDS),
+        ({"patient": "other"}, STANDS),
+        ({"patient": ""}, STANDS),
+        ({"words": "nodule"}, STANDS),  # which of both is the corrected one, nobody knows
+        ({"words": ""}, STANDS),
+        ({"is_message": False}, STANDS),  # two objects may say the same of one request
+    ],
+)
+def test_a_message_that_says_what_an_object_says_counts_once(message, expected):
+    """The object stands for both, verified or not; what says another word, or of another request, stays."""
+    o = facts("o", **SAME, verification_flag="UNVERIFIED")
+    m = facts("m", **{"is_message": True, **SAME, **message})
+    assert decide(o, m) == {"m": expected, "o": STANDS}
+
+
+def test_a_final_message_stands_for_a_preliminary_object_and_falls_with_what_it_repeats():
+    """A draft takes no final report's place; a correction takes that of both forms, in whichever form it comes."""
+    o, m = facts("o", **SAME), facts("m", is_message=True, **SAME)
+    draft = dataclasses.replace(o, preliminary_flag="PRELIMINARY")
+    assert decide(draft, m) == {"m": STANDS, "o": "identical by m"}
+    corrected = {"words": "a nodule", "requests": frozenset({"A"})}
+    by_object = facts("x", **corrected, predecessors=("o",))
+    assert decide(o, m, by_object) == {"m": "superseded by x", "o": "superseded by x", "x": STANDS}
+    by_message = facts("y", is_message=True, **corrected, predecessors=("m",))
+    assert decide(o, m, by_message) == {"m": "superseded by y", "o": "superseded by y", "y": STANDS}
+    assert decide(o, m, by_object, by_message) == {
+        "m": "superseded by y",
+        "o": "superseded by y",
+        "x": STANDS,
+        "y": "identical by x",
+    }

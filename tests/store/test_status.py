@@ -8,6 +8,7 @@ from support.records import STUDY, instance_uid, make_processed, make_record
 
 from dicomnlp.model import Processed, State
 from dicomnlp.store import queue, schema
+from dicomnlp.store.deliveries import NewDelivery, add_deliveries, due_deliveries, note_failed, note_sent
 from dicomnlp.store.intake import record_arrivals
 from dicomnlp.store.status import read_failures, read_status, retry_failed
 
@@ -70,6 +71,17 @@ def test_status_counts(filled):
     assert (status.received_last_minute, status.received_last_hour, status.received_last_day) == (2, 2, 7)
     assert (status.analysed_last_hour, status.pipelines) == (1, {"en-1": 1})
     assert status.original_bytes == 160
+
+
+def test_deliveries_that_wait_or_were_given_up_are_counted(filled):
+    """Not those that were taken, of which there are more and more."""
+    assert read_status(filled).deliveries == {"waiting": 0, "dead": 0}
+    add_deliveries(filled, "ward", [NewDelivery("report", f"k{n}", 1, "1.2.3", "1.2.3.4") for n in range(4)])
+    lost, taken, again, _ = due_deliveries(filled, "ward", 10)
+    note_failed(filled, lost, "http_410", is_final=True)
+    note_failed(filled, again, "http_503", is_final=False)
+    note_sent(filled, taken.id)
+    assert read_status(filled).deliveries == {"waiting": 2, "dead": 1}
 
 
 def test_clock_that_was_set_back_makes_no_negative_age(database):

@@ -135,10 +135,11 @@ WORKER = """
         found = analyse(Narrative(stored.data.decode()), language="de")
         return [Processed(stored.object_id, State.ANALYSED, found.pipeline, reason_code=str(len(found.findings)))]
 
-    archive = sys.stdin.buffer.read()
+    archive, sha256 = sys.stdin.buffer.read(), sys.argv[1]
     settings = {"timeout_seconds": 100.0, "level": "error", "language": "de"}
     told = []
-    for by in (ReadBy(0), ReadBy(7, "ab", archive), ReadBy(0)):
+    assert "digest" in preload.check("error", "de", "", "", ReadBy(6, "ab", archive))
+    for by in (ReadBy(0), ReadBy(7, sha256, archive), ReadBy(0), ReadBy(8, sha256)):
         assert preload.check("error", "de", "", "", by) is None
         [done] = preload.run(read, [StoredObject(1, "", "", "", b"Ein Spotlet im Oberlappen.")], by, **settings).results
         told.append(f"{done.pipeline} {done.generation} {done.reason_code}")
@@ -147,16 +148,19 @@ WORKER = """
 
 
 def test_worker_reads_by_the_archive_that_comes_with_the_task(tmp_path):
-    """And by the configuration's again afterwards; each result bears its generation."""
+    """And by the configuration's again afterwards; each result bears its generation.
+
+    An archive that isn't what was added is refused; one that the worker has needn't come again.
+    """
     (tmp_path / "overlays" / "de").mkdir(parents=True)
     overlay = '[concepts.pulmonary_nodule]\nterms = ["spotlet"]\n'
     (tmp_path / "overlays" / "de" / "concepts.toml").write_text(overlay, encoding="utf-8")
-    archive, _ = pack_archive(Source(overlays=tmp_path / "overlays"))
+    archive, sha256 = pack_archive(Source(overlays=tmp_path / "overlays"))
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(WORKER)], input=archive, capture_output=True, check=True
+        [sys.executable, "-c", textwrap.dedent(WORKER), sha256], input=archive, capture_output=True, check=True
     )
     own, other = names_of(None, None)["de"], names_of(archive, None)["de"]
-    assert done.stdout.decode().splitlines() == [f"{own} 0 0", f"{other} 7 1", f"{own} 0 0"]
+    assert done.stdout.decode().splitlines() == [f"{own} 0 0", f"{other} 7 1", f"{own} 0 0", f"{other} 8 1"]
 
 
 def test_instances_are_numbered_as_the_tests_say(database):
