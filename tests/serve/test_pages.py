@@ -11,6 +11,17 @@ from fastapi.openapi.models import OpenAPI
 from dicomnlp.serve.problems import KINDS
 
 PATHS = {
+    "/api/v1/annotations/agreement",
+    "/api/v1/annotations/disagreements",
+    "/api/v1/annotations/export",
+    "/api/v1/annotations/progress",
+    "/api/v1/annotations/queue",
+    "/api/v1/annotations/reports/{sop_instance_uid}",
+    "/api/v1/annotations/reports/{sop_instance_uid}/adjudicate",
+    "/api/v1/annotations/reports/{sop_instance_uid}/confirm-rest",
+    "/api/v1/annotations/reports/{sop_instance_uid}/done",
+    "/api/v1/annotations/reports/{sop_instance_uid}/reopen",
+    "/api/v1/annotations/reports/{sop_instance_uid}/undo",
     "/api/v1/cohorts",
     "/api/v1/cohorts/{name}",
     "/api/v1/cohorts/{name}/findings",
@@ -21,6 +32,8 @@ PATHS = {
     "/api/v1/deliveries",
     "/api/v1/deliveries/retry",
     "/api/v1/discrepancies",
+    "/api/v1/drift",
+    "/api/v1/drift/acknowledgements",
     "/api/v1/findings",
     "/api/v1/findings/count",
     "/api/v1/findings/facets",

@@ -16,7 +16,7 @@ PATTERNS = (
 
 
 def site_reports(number, *, wrong=False):
-    """`number` reports of as many patients, each with two marked spans; `wrong`: marked the other way round."""
+    """`number` reports of as many patients, each with two marked spans; `wrong`: present for absent and absent for present."""
     reports = []
     for n in range(number):
         text, marked = "FINDINGS: ", []
@@ -27,7 +27,7 @@ def site_reports(number, *, wrong=False):
             sentence = sentence[0].upper() + sentence[1:]
             start = len(text) + sentence.lower().index(finding)
             if wrong:
-                assertion = {"absent": "present", "present": "absent"}.get(assertion, "historical")
+                assertion = {"absent": "present", "present": "absent"}.get(assertion, assertion)
             marked.append({"start": start, "end": start + len(finding), "assertion": assertion})
             text += sentence + " "
         record = {"id": f"r{n}", "patient": f"p{n}", "text": text, "language": "en", "targets": marked}
