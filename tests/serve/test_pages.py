@@ -147,7 +147,7 @@ def test_answers_are_what_the_schemas_say(client, archive, document):
     assert client.request("PUT", "/api/v1/cohorts/mine", json=filters).status_code == 200
     # those of one thing that isn't here have tests of their own
     numbered = ("{item_id}", "{number}", "/critical-results/{", "/pipelines/{")
-    for path in PATHS - {"/metrics", "/readyz", "/api/v1/follow-up.csv"}:
+    for path in PATHS - {"/metrics", "/readyz", "/api/v1/follow-up.csv", "/api/v1/annotations/export"}:
         if "get" not in document["paths"][path] or any(part in path for part in numbered):
             continue
         asked = path.format(study_instance_uid=archive.study, sop_instance_uid=archive.instance, name="mine")

@@ -16,7 +16,7 @@ PATTERNS = (
 
 
 def site_reports(number, *, wrong=False):
-    """`number` reports of as many patients, each with two marked spans; `wrong`: present for absent and absent for present."""
+    """`number` reports of a patient each, with two marked spans; `wrong`: absent for present and present for absent."""
     reports = []
     for n in range(number):
         text, marked = "FINDINGS: ", []

@@ -81,6 +81,7 @@
   document.addEventListener("selectionchange", take);
 
   function add() {
+    take(); // of a selection of this moment the event is still to come
     const details = document.getElementById("add");
     const form = details.querySelector("form");
     details.open = true;
