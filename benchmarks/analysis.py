@@ -21,6 +21,8 @@ pack can't be given to it. It is slow enough that only the first ``--stock`` tex
 
 import argparse
 import json
+import re
+import resource
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -88,6 +90,15 @@ def stock_reader(terms: Sequence[str], *, sentencizer: bool) -> Callable[[str], 
         return [(e.text, e._.is_negated, e._.is_uncertain, e._.is_historical) for e in nlp(text).ents]
 
     return read
+
+
+def long_texts(text: str) -> dict[str, str]:
+    """`text` repeated: as one sentence of a megabyte, and as a report of ten."""
+    one_line = " ".join(re.sub(r"[.?!:;\n]", " ", text).split()).lower()
+    return {
+        "one sentence of 1 MB": ((one_line + " ") * (10**6 // len(one_line) + 1))[: 10**6],
+        "a report of 10 MB": ((text + "\n") * (10**7 // len(text) + 1))[: 10**7],
+    }
 
 
 def rates(path: Path, language: str) -> None:
@@ -170,6 +181,12 @@ def main() -> None:
         each = seconds(read, texts) / length
         first = first or each
         print(f"  {length:7} characters: {1e6 * each:.2f} microseconds, {each / first:.2f} of the shortest")
+    print("\nlong ones; a worker is stopped after 60 s by default")
+    for name, text in long_texts(longest).items():
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        each = seconds(dicomnlp_reader(pack), [text], lambda _: None)
+        grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+        print(f"  {name}: {each:.1f} s, {grown:.0f} MB more than before")
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ from measured import about
 from support.postgres import run_postgres
 from synthetic import Generator
 
+from dicomnlp import logs
 from dicomnlp.config import DatabaseSettings, Settings, WorkSettings
 from dicomnlp.store import admin
 from dicomnlp.store.database import Database
@@ -121,6 +122,7 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, help="SQLite file that is kept, and gone on with")
     parser.add_argument("--postgresql", action="store_true", help="on a PostgreSQL server of its own")
     asked = parser.parse_args()
+    logs.configure("warning")
     print(about())
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         folder = Path(name)
