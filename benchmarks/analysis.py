@@ -92,6 +92,18 @@ def stock_reader(terms: Sequence[str], *, sentencizer: bool) -> Callable[[str], 
     return read
 
 
+def print_lengths(name: str, read: Callable[[str], object], longest: str, characters: int) -> None:
+    """Print what a character costs in texts of each length, of which as many are read as have so many characters."""
+    print(f"\n{name}: cost for each character")
+    first = 0.0
+    for length in LENGTHS:
+        whole = longest * (length // len(longest) + 1)
+        texts = [whole[i : i + length] for i in range(0, max(characters, length), length)]
+        each = seconds(read, texts) / length
+        first = first or each
+        print(f"  {length:7} characters: {1e6 * each:.2f} microseconds, {each / first:.2f} of the shortest", flush=True)
+
+
 def long_texts(text: str) -> dict[str, str]:
     """`text` repeated: as one sentence of a megabyte, and as a report of ten."""
     one_line = " ".join(re.sub(r"[.?!:;\n]", " ", text).split()).lower()
@@ -170,17 +182,10 @@ def main() -> None:
             shares = ", ".join(f"{mine / each:.3f}" for mine in ours.values())
             print(f"  {name:36} {1000 * each:8.2f} ms a report; dicomnlp takes {shares} of it")
 
-    print("\ncost for each character, without the cache")
-    read = dicomnlp_reader(pack, cache=False)
     longest = "\n".join(every)
-    first = 0.0
-    for length in LENGTHS:
-        whole = longest * (length // len(longest) + 1)
-        # as many characters in all at each length
-        texts = [whole[i : i + length] for i in range(0, LENGTHS[-1], length)]
-        each = seconds(read, texts) / length
-        first = first or each
-        print(f"  {length:7} characters: {1e6 * each:.2f} microseconds, {each / first:.2f} of the shortest")
+    print_lengths("dicomnlp, without the cache", dicomnlp_reader(pack, cache=False), longest, LENGTHS[-1])
+    for name, reader in readers.items():
+        print_lengths(name, reader, longest, LENGTHS[1])
     print("\nlong ones; a worker is stopped after 60 s by default")
     for name, text in long_texts(longest).items():
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

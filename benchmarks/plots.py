@@ -16,8 +16,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-WIDTH, HEIGHT = 640, 360
-LEFT, RIGHT, TOP, BOTTOM = 70, 200, 30, 50
+WIDTH, HEIGHT = 700, 360
+LEFT, RIGHT, TOP, BOTTOM = 70, 260, 30, 50
 COLOURS = ("#1b5e9b", "#b3541e", "#2e7d32", "#7b1fa2", "#555555", "#00838f", "#ad1457", "#827717", "#4e342e", "#37474f")
 Lines = Mapping[str, Sequence[tuple[float, float]]]
 
@@ -69,8 +69,11 @@ def _decades(values: Sequence[float]) -> tuple[int, int]:
 
 def of_lengths(printed: str) -> Lines:
     """Microseconds a character by length, of what analysis.py printed."""
-    found = re.findall(r"(\d+) characters: ([\d.]+) microseconds", printed)
-    return {"dicomnlp, without cache": [(float(length), float(cost)) for length, cost in found]}
+    lines = {}
+    for name, told in re.findall(r"^(.+): cost for each character\n((?: .*\n)+)", printed, re.MULTILINE):
+        found = re.findall(r"(\d+) characters: ([\d.]+) microseconds", told)
+        lines[name] = [(float(length), float(cost)) for length, cost in found]
+    return lines
 
 
 def of_sizes(figures: Sequence[Mapping[str, object]]) -> Lines:
