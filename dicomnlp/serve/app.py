@@ -34,6 +34,7 @@ from dicomnlp.serve import (
 from dicomnlp.serve.access_control import AccessControl
 from dicomnlp.serve.access_identities import Shown
 from dicomnlp.serve.connection import Connection
+from dicomnlp.serve.dear import Dear
 from dicomnlp.serve.dicomweb_store import StoreDoor
 from dicomnlp.serve.gate import Gate
 from dicomnlp.serve.interface_language import LANGUAGES
@@ -76,8 +77,9 @@ def create_app(settings: Settings, open_database: Callable[[], Database], *, bes
         access.close()
         connection.close()
 
+    status = Dear(lambda: read_status(connection.get()))
     metrics = Metrics(
-        lambda: read_status(connection.get()),
+        status,
         lambda: read_hindrance(connection.get(), settings),
         lambda: read_traffic(connection.get()),
         lambda: drift.unseen(connection.get()),
@@ -110,9 +112,9 @@ def create_app(settings: Settings, open_database: Callable[[], Database], *, bes
     dicomweb.register(app, connection, door)
     fhir.register(app, connection)
     models = ModelsInUse(settings)
-    operation.register(app, settings, connection, metrics, models, beside_listener=beside_listener)
+    operation.register(app, settings, connection, metrics, status, models, beside_listener=beside_listener)
     login.register(app, settings, connection, access)
-    pages.register(app, settings, connection, shown, models)
+    pages.register(app, settings, connection, shown, status, models)
     fhir_outcome.install(app)
     schemas.complete(app)
     fhir_outcome.describe(app)

@@ -1,5 +1,6 @@
 """What those who run the service ask: whether it lives, whether it is ready, how it stands."""
 
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from dicomnlp.serve.parameters import check_query
 from dicomnlp.serve.problems import ProblemError, problem
 from dicomnlp.serve.readiness import ReadinessCheck
 from dicomnlp.store.drift import read_alarms
-from dicomnlp.store.status import read_status
+from dicomnlp.store.status import Status
 
 
 @cache
@@ -37,6 +38,7 @@ def register(
     settings: Settings,
     connection: Connection,
     metrics: Metrics,
+    read_status: Callable[[], Status],
     models: ModelsInUse,
     *,
     beside_listener: bool,
@@ -60,7 +62,7 @@ def register(
         database = connection.get()
         return JSONResponse(
             {
-                **read_status(database).to_json(),
+                **read_status().to_json(),
                 "refused_overlays": _refused(settings.overlays),
                 "models": [model.to_json() for model in models.read()],
                 "drift": standing(read_alarms(database)),

@@ -4,6 +4,8 @@ They work without script; with it they refresh themselves and tell of a finding 
 is said by `require` at each route, and each view leaves its row in the audit trail.
 """
 
+from collections.abc import Callable
+
 from fastapi import FastAPI
 
 from dicomnlp.config import Settings
@@ -27,9 +29,17 @@ from dicomnlp.serve import (
 from dicomnlp.serve.access_identities import Shown
 from dicomnlp.serve.connection import Connection
 from dicomnlp.serve.models_in_use import ModelsInUse
+from dicomnlp.store.status import Status
 
 
-def register(app: FastAPI, settings: Settings, connection: Connection, shown: Shown, models: ModelsInUse) -> None:
+def register(
+    app: FastAPI,
+    settings: Settings,
+    connection: Connection,
+    shown: Shown,
+    read_status: Callable[[], Status],
+    models: ModelsInUse,
+) -> None:
     """Add all pages to `app`, none of which is in the OpenAPI document; what is `shown` depends on who asks."""
     rendering.register_static(app)
     documentation.register(app)
@@ -38,7 +48,7 @@ def register(app: FastAPI, settings: Settings, connection: Connection, shown: Sh
     pages_search.register(app, connection, shown)
     pages_follow_up.register(app, connection, shown)
     pages_critical.register(app, connection)
-    pages_operation.register(app, settings, connection, models)
+    pages_operation.register(app, settings, connection, read_status, models)
     pages_pipelines.register(app, settings, connection)
     pages_reconciliation.register(app, settings, connection)
     pages_drift.register(app, connection)

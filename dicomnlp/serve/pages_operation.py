@@ -1,5 +1,6 @@
 """How the service goes on: state, rates, failures, the ledger and quarantine, as pages."""
 
+from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import Depends, FastAPI, Form, Request, Response
@@ -9,6 +10,7 @@ from dicomnlp.config import Settings
 from dicomnlp.model import Outcome
 from dicomnlp.serve.access import Principal, Role, audited, require
 from dicomnlp.serve.connection import Connection
+from dicomnlp.serve.dear import Dear
 from dicomnlp.serve.models_in_use import ModelsInUse
 from dicomnlp.serve.naming import Names
 from dicomnlp.serve.page_parameters import a_day, asked, one_of, told
@@ -18,7 +20,7 @@ from dicomnlp.store.drift import read_alarms
 from dicomnlp.store.pressure import read_hindrance
 from dicomnlp.store.quarantine import assign_study, read_quarantine
 from dicomnlp.store.rates import read_rates
-from dicomnlp.store.status import read_failures, read_status, retry_failed
+from dicomnlp.store.status import Status, read_failures, retry_failed
 
 _LEDGER = ("outcome", "reason", "calling_ae_title", "from", "to", "after")
 _FAILURES = 50
@@ -28,8 +30,15 @@ Operator = Annotated[Principal, Depends(require(Role.OPERATOR))]
 Counting = Annotated[Principal, Depends(require(Role.READER, Role.RESEARCHER, is_audited=False))]
 
 
-def register(app: FastAPI, settings: Settings, connection: Connection, models: ModelsInUse) -> None:
+def register(
+    app: FastAPI,
+    settings: Settings,
+    connection: Connection,
+    read_status: Callable[[], Status],
+    models: ModelsInUse,
+) -> None:
     """Add the routes of this module to `app`."""
+    minutes_of_hour = Dear(lambda: read_rates(connection.get()))
 
     @app.get("/status", include_in_schema=False)
     def status(request: Request, who: Counting) -> Response:
@@ -44,9 +53,9 @@ def register(app: FastAPI, settings: Settings, connection: Connection, models: M
             "status.html",
             principal=who,
             names=Names(words_of(request)),
-            status=read_status(database),
+            status=read_status(),
             hindrance=read_hindrance(database, settings),
-            rates=read_rates(database) if whole else [],
+            rates=minutes_of_hour() if whole else [],
             operates=operates,
             drifted=read_alarms(database) if whole else [],
             models=models.read() if whole else [],
@@ -54,10 +63,10 @@ def register(app: FastAPI, settings: Settings, connection: Connection, models: M
         )
 
     @app.get("/status/rates", include_in_schema=False)
-    def rates(request: Request, who: Counting) -> Response:
+    def rates(request: Request, _who: Counting) -> Response:
         """What the plots show: a list a column, the times in seconds since 1970."""
         asked(request, ())
-        minutes = read_rates(connection.within(who.scope))
+        minutes = minutes_of_hour()
         return JSONResponse(
             {
                 "start": [m.start.timestamp() for m in minutes],

@@ -315,6 +315,7 @@ class ServiceStatus(Status):
 
 
 STATUS_EXAMPLE = ServiceStatus(
+    counted_at=_MOMENT,
     objects={"pending": 12, "analysed": 9871, "no_text": 40, "needs_ocr": 0, "own": 0, "failed": 3, "quarantined": 0},
     ledger={"stored": 9926, "duplicate": 17, "new_version": 0, "indexed": 0, "quarantined": 0, "refused": 5},
     reason_codes={"identity_mismatch": 1, "unreadable": 4},

@@ -16,8 +16,9 @@ from dicomnlp.store.schema import LANE_ARRIVAL, analysis, ledger, sop_instance
 from dicomnlp.store.schema_pipelines import reprocess_run
 
 _MINUTE = dt.timedelta(minutes=1)
-_LATENCIES = 2000
-"""The latest analyses of which latencies are told: enough for a quantile, and no more than a page may wait for."""
+_LATENCIES = 5000
+"""The latest analyses among which arrivals are looked for, to tell latencies: enough for a quantile, and no more than a
+page may wait for while an archive is read again."""
 _ENTERING = (Outcome.STORED, Outcome.NEW_VERSION)
 """Outcomes after which an object waits for analysis."""
 
@@ -93,12 +94,17 @@ def _by_minute(
 def _latencies(connection: Connection, since: dt.datetime) -> Mapping[dt.datetime, list[float]]:
     """Seconds from received to analysed by minute, of arrivals: what was read anew tells nothing of how fast we are."""
     columns = analysis.c
-    rows = connection.execute(
-        sa.select(columns.analysed_at, sop_instance.c.received_at)
-        .join_from(analysis, sop_instance, sop_instance.c.id == columns.object_id)
-        .where(columns.analysed_at >= since, sop_instance.c.lane == LANE_ARRIVAL)
+    latest = (
+        sa.select(columns.analysed_at, columns.object_id)
+        .where(columns.analysed_at >= since)
         .order_by(columns.analysed_at.desc())
         .limit(_LATENCIES)
+        .subquery()
+    )
+    rows = connection.execute(
+        sa.select(latest.c.analysed_at, sop_instance.c.received_at)
+        .join_from(latest, sop_instance, sop_instance.c.id == latest.c.object_id)
+        .where(sop_instance.c.lane == LANE_ARRIVAL)
     )
     found: defaultdict[dt.datetime, list[float]] = defaultdict(list)
     for analysed_at, received_at in rows:

@@ -138,7 +138,7 @@ def test_request_under_way_is_answered_before_the_end(settings, archive, monkeyp
         assert go_on.wait(10)
         return read_status(database)
 
-    monkeypatch.setattr("dicomnlp.serve.operation.read_status", slow)
+    monkeypatch.setattr("dicomnlp.serve.app.read_status", slow)
     server = Server(on_port(settings))
     answers = []
     asking = threading.Thread(
