@@ -23,7 +23,8 @@ def test_lengths_are_read_from_what_the_benchmark_prints(plots):
     """And nothing else of it."""
     printed = "  dicomnlp   1.00 ms a report\n\nours: cost for each character\n"
     printed += "     1000 characters: 2.05 microseconds, 1.00 of the shortest\n"
-    printed += "   100000 characters: 1.90 microseconds, 0.93 of the shortest\n\ntheirs, slow: cost for each character\n"
+    printed += "   100000 characters: 1.90 microseconds, 0.93 of the shortest\n\n"
+    printed += "theirs, slow: cost for each character\n"
     printed += "     1000 characters: 9.00 microseconds, 1.00 of the shortest\n\nlong ones\n  a report: 1.0 s\n"
     assert plots.of_lengths(printed) == {"ours": [(1000.0, 2.05), (100000.0, 1.9)], "theirs, slow": [(1000.0, 9.0)]}
 
