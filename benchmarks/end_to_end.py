@@ -220,8 +220,9 @@ def _play(
     service: Service, generator: Generator, reports: Iterator[SyntheticReport], asked: argparse.Namespace
 ) -> Played:
     played, over = Played(), threading.Event()
-    database = Database.open(load(service.config))
-    run = start_run(database, Selection(everything=True)) if asked.overtaking else None
+    if asked.overtaking:
+        with contextlib.closing(Database.open(load(service.config))) as database:
+            run = start_run(database, Selection(everything=True))
     looking = threading.Thread(
         target=lambda: played.looked_up.extend(look_up(service, generator, played.steady, over)), daemon=True
     )
@@ -232,12 +233,11 @@ def _play(
     played.seconds = time.monotonic() - begun
     over.set()
     looking.join()
-    if run is not None:
+    if asked.overtaking:
         time.sleep(2 * P99_SECONDS)
-        run = read_run(database, run.id)
+        with contextlib.closing(Database.open(load(service.config))) as database:
+            run = read_run(database, run.id)
         played.archive = run.done, run.total
-    database.close()
-    if run is not None:
         return played
     service.wait_until_analysed(600)
     begun = time.monotonic()

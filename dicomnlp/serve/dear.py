@@ -18,12 +18,13 @@ TIMES: Final = 20
 
 
 class Dear(Generic[T]):
-    """Reads, or gives what was read lately; whoever asks while it is being read gets the same answer.
+    """Reads, or gives what was read lately; one at a time reads, and the others wait for what comes of it.
 
     Parameters
     ----------
     read
-        What may take long; an exception is its caller's, and nothing is kept of it.
+        What may take long. An exception is for those who waited for it, too: else each would wait for a database that
+        is away, one after the other. It isn't kept.
     clock
         Seconds that only grow.
     """
@@ -34,15 +35,24 @@ class Dear(Generic[T]):
         self._lock = threading.Lock()
         self._kept: tuple[float, T] | None = None
         """Until when, and what."""
+        self._failed: tuple[float, Exception] | None = None
+        """When it did last, and how."""
 
     def __call__(self) -> T:
         """The answer."""
+        asked = self._clock()
         with self._lock:
+            if self._failed is not None and asked < self._failed[0]:
+                raise self._failed[1]
             begun = self._clock()
             if self._kept is not None and begun < self._kept[0]:
                 return self._kept[1]
             self._kept = None
-            found = self._read()
+            try:
+                found = self._read()
+            except Exception as error:
+                self._failed = self._clock(), error
+                raise
             ended = self._clock()
             if ended - begun > FREE_SECONDS:
                 self._kept = ended + TIMES * (ended - begun), found

@@ -76,3 +76,40 @@ def test_a_failure_is_told_and_not_kept():
     with pytest.raises(OSError, match="away"):
         dear()
     assert dear() == 3
+
+
+def test_a_failure_is_that_of_all_who_waited_for_it():
+    """They don't each wait for a database that is away."""
+    under_way, go_on, reading = threading.Event(), threading.Event(), Reading(30.0)
+
+    def read():
+        under_way.set()
+        assert go_on.wait(10)
+        reading()
+        raise OSError("away")
+
+    looks = threading.Semaphore(0)
+
+    def clock():
+        looks.release()
+        return reading.now
+
+    dear = Dear(read, clock=clock)
+    told = []
+
+    def ask():
+        with pytest.raises(OSError, match="away"):
+            dear()
+        told.append(reading.times)
+
+    asking = [threading.Thread(target=ask) for _ in range(5)]
+    asking[0].start()
+    assert under_way.wait(10)
+    for thread in asking[1:]:
+        thread.start()
+    # who reads has looked twice by now, and each of the others once
+    assert all(looks.acquire(timeout=10) for _ in range(6))
+    go_on.set()
+    for thread in asking:
+        thread.join(10)
+    assert told == [1] * 5
